@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The ordered tables: best first, and the last entry of each accepts everything.
+#include <stdexcept>
+
+#include "cpu/aten.h"
+#include "cpu/depthwise.h"
+#include "cpu/grouped.h"
+#include "cpu/residue_gemm.h"
+#include "cpu/shuffle_gemm.h"
+#include "cpu/tiny_output.h"
+#include "cuda/direct/direct.h"
+#include "plan/family.h"
+
+namespace convt3d {
+namespace {
+
+// A family's three free functions, from its namespace.
+#define CONVT3D_CANDIDATE(device, name) \
+  Candidate { Family::name, &device::name::supports, &device::name::workspace_bytes, &device::name::config }
+
+const std::vector<Candidate>& cuda_candidates() {
+  static const std::vector<Candidate> table{CONVT3D_CANDIDATE(cuda, direct)};
+  return table;
+}
+
+const std::vector<Candidate>& cpu_candidates() {
+  static const std::vector<Candidate> table{
+      CONVT3D_CANDIDATE(cpu, shuffle_gemm), CONVT3D_CANDIDATE(cpu, depthwise),
+      CONVT3D_CANDIDATE(cpu, grouped),      CONVT3D_CANDIDATE(cpu, tiny_output),
+      CONVT3D_CANDIDATE(cpu, residue_gemm), CONVT3D_CANDIDATE(cpu, aten)};
+  return table;
+}
+
+#undef CONVT3D_CANDIDATE
+
+}  // namespace
+
+const char* to_string(Family family) {
+  switch (family) {
+    case Family::direct:
+      return "direct";
+    case Family::shuffle_gemm:
+      return "shuffle_gemm";
+    case Family::depthwise:
+      return "depthwise";
+    case Family::grouped:
+      return "grouped";
+    case Family::tiny_output:
+      return "tiny_output";
+    case Family::residue_gemm:
+      return "residue_gemm";
+    case Family::aten:
+      return "aten";
+  }
+  return "?";
+}
+
+const std::vector<Candidate>& candidates(Direction, DeviceKind kind) {
+  return kind == DeviceKind::cuda ? cuda_candidates() : cpu_candidates();
+}
+
+const Candidate& plan(const Description& description, const Device& device) {
+  const auto& table = candidates(description.direction, device.kind);
+  for (const Candidate& candidate : table) {
+    if (candidate.supports(description, device).ok) return candidate;
+  }
+  throw std::logic_error("no family accepts " + to_string(description) + "; please report this");
+}
+
+const Candidate& forced(const std::string& family, const Description& description,
+                        const Device& device) {
+  for (const Candidate& candidate : candidates(description.direction, device.kind)) {
+    if (family != to_string(candidate.family)) continue;
+    const Verdict verdict = candidate.supports(description, device);
+    if (!verdict.ok) {
+      throw std::invalid_argument(family + " refuses " + to_string(description) + ": " +
+                                  verdict.reason);
+    }
+    return candidate;
+  }
+  throw std::invalid_argument("there is no family '" + family + "' for " +
+                              to_string(description));
+}
+
+}  // namespace convt3d
