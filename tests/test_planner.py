@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which family a call gets, and why the others refuse, as a text that a change shows as a diff.
+
+After a change that is meant: `CONVT3D_UPDATE_GOLDEN=1 pytest tests/test_planner.py`. A new case is
+a new line without indentation in tests/golden/plans.txt, then the same command.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from native.build import build
+
+GOLDEN = Path(__file__).parent / "golden" / "plans.txt"
+CASES = [
+    line for line in GOLDEN.read_text().splitlines() if line and not line.startswith((" ", "#"))
+]
+
+
+@pytest.fixture(scope="session")
+def native(request):
+    return build(request.config.cache.mkdir("native"))
+
+
+@pytest.fixture(scope="session")
+def devices(native):
+    return {
+        "cpu": native.Device(native.DeviceKind.cpu, num_threads=8),
+        "cuda": native.Device(native.DeviceKind.cuda, arch=90, num_sms=132),
+    }
+
+
+def plan_text(native, devices, case):
+    description = native.parse_description(case)
+    lines = [str(description)]
+    for device_name, device in devices.items():
+        lines.append(f"  {device_name}: {native.plan(description, device)}")
+        lines += [
+            f"    {family} refuses: {reason}"
+            for family, ok, reason in native.verdicts(description, device)
+            if not ok
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def test_golden_plans(native, devices):
+    header = [line for line in GOLDEN.read_text().splitlines() if line.startswith("#")]
+    blocks = [plan_text(native, devices, case) for case in CASES]
+    text = "\n".join(["\n".join(header) + "\n", *blocks])
+    if os.environ.get("CONVT3D_UPDATE_GOLDEN") == "1":
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text(), "if the new plans are meant: CONVT3D_UPDATE_GOLDEN=1"
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("device_name", ["cpu", "cuda"])
+def test_verdicts(native, devices, device_name, case):
+    description, device = native.parse_description(case), devices[device_name]
+    rows = native.verdicts(description, device)
+    assert rows[-1][1:] == (True, None), "the last family of a table accepts everything"
+    assert native.plan(description, device) == next(family for family, ok, _ in rows if ok)
+    for family, ok, reason in rows:
+        if ok:
+            assert reason is None
+            assert native.forced(family, description, device) == family
+            assert native.workspace_bytes(family, description, device) >= 0
+            assert native.config(family, description, device)
+        else:
+            assert reason, f"{family} refuses without a reason"
+            with pytest.raises(ValueError) as error:
+                native.forced(family, description, device)
+            assert reason in str(error.value)
+            assert family in str(error.value)
+            assert str(description) in str(error.value)
+
+
+@pytest.mark.parametrize("device_name", ["cpu", "cuda"])
+def test_an_unknown_family_is_named(native, devices, device_name):
+    description = native.parse_description(CASES[0])
+    with pytest.raises(ValueError, match="there is no family 'winograd'"):
+        native.forced("winograd", description, devices[device_name])
+
+
+def test_every_family_is_chosen_by_some_case(native, devices):
+    chosen, known = set(), set()
+    for case in CASES:
+        description = native.parse_description(case)
+        for name, device in devices.items():
+            chosen.add((name, native.plan(description, device)))
+            known |= {(name, family) for family, _, _ in native.verdicts(description, device)}
+    assert chosen == known, "tests/golden/plans.txt has no case for some family"
