@@ -28,7 +28,8 @@ def backward(x: torch.Tensor, weight: torch.Tensor, **kwargs: Any) -> tuple[Any,
     weight.requires_grad_()
     out = convt3d_ext.conv_transpose3d(x, weight, **kwargs)
     out.sum().backward()
-    assert x.grad is not None and weight.grad is not None
+    assert x.grad is not None
+    assert weight.grad is not None
     return tuple(out.shape), tuple(x.grad.shape), weight.grad.sum().item()
 
 

@@ -22,11 +22,10 @@ Tensor batched(const Tensor& tensor) {
 
 Tensor convolution(const Problem& p, const Tensor& input, const Tensor& weight,
                    const std::optional<Tensor>& bias) {
-  std::array<StableIValue, 9> stack{from(input),           from(weight),
-                                    from(bias),            from(list(p.stride)),
-                                    from(list(p.padding)), from(list(p.dilation)),
-                                    from(true),            from(list(p.output_padding)),
-                                    from(p.groups)};
+  std::array<StableIValue, 9> stack{
+      from(input),           from(weight),           from(bias), from(list(p.stride)),
+      from(list(p.padding)), from(list(p.dilation)), from(true), from(list(p.output_padding)),
+      from(p.groups)};
   TORCH_ERROR_CODE_CHECK(
       torch_call_dispatcher("aten::convolution", "", stack.data(), TORCH_ABI_VERSION));
   return torch::stable::detail::to<Tensor>(stack[0]);
@@ -70,9 +69,8 @@ Tensor with_strides(const Tensor& value, const std::vector<int64_t>& size,
   if (same) return value;
   if (same_order) {
     AtenTensorHandle handle = nullptr;
-    TORCH_ERROR_CODE_CHECK(aoti_torch__reinterpret_tensor(value.get(),
-                                                          static_cast<int64_t>(size.size()),
-                                                          size.data(), stride.data(), 0, &handle));
+    TORCH_ERROR_CODE_CHECK(aoti_torch__reinterpret_tensor(
+        value.get(), static_cast<int64_t>(size.size()), size.data(), stride.data(), 0, &handle));
     return Tensor(handle);
   }
   Tensor copy = allocate(size, stride, value);

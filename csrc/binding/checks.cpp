@@ -95,9 +95,9 @@ void check_dims(const Arguments& a, const Names& names) {
   require(dims == 4 || dims == 5, "Expected 4D (unbatched) or 5D (batched) ", names.first,
           " to conv_transpose3d, but got ", names.first, " of size: ", show(a.first.sizes));
   if (a.direction == Direction::grad_weight) {
-    require(a.second.sizes.size() == dims, "Expected input of ", dims,
-            "D to conv_transpose3d, as grad_output is, but got input of size: ",
-            show(a.second.sizes));
+    require(
+        a.second.sizes.size() == dims, "Expected input of ", dims,
+        "D to conv_transpose3d, as grad_output is, but got input of size: ", show(a.second.sizes));
   } else {
     require(a.second.sizes.size() == 5,
             "Expected 5D weight (in_channels, out_channels/groups, kD, kH, kW) to "
@@ -159,11 +159,10 @@ void check_signs(const Problem& p) {
 // weight's sizes: the argument's, or those of the result of grad_weight.
 void check_groups(int64_t groups, const Sizes& weight) {
   require(groups > 0, "non-positive groups is not supported");
-  require(weight[0] >= groups, "Given groups=", groups, ", expected weight to be at least ",
-          groups, " at dimension 0, but got weight of size ", show(weight), " instead");
-  require(weight[0] % groups == 0, "Given groups=", groups,
-          ", expected weight to be divisible by ", groups,
-          " at dimension 0, but got weight of size [", show(weight), "] instead");
+  require(weight[0] >= groups, "Given groups=", groups, ", expected weight to be at least ", groups,
+          " at dimension 0, but got weight of size ", show(weight), " instead");
+  require(weight[0] % groups == 0, "Given groups=", groups, ", expected weight to be divisible by ",
+          groups, " at dimension 0, but got weight of size [", show(weight), "] instead");
 }
 
 void check_weight_extents(const Sizes& weight) {
@@ -204,12 +203,10 @@ void check_output(const Problem& p) {
   require(fits, "Given input size per channel: ", show(p.input),
           ". Calculated output size per channel does not fit 64 bits. Output size is too large");
   require(all_at_least(output, 1), "Given input size per channel: ", show(p.input),
-          ". Calculated output size per channel: ", show(output),
-          ". Output size is too small");
+          ". Calculated output size per channel: ", show(output), ". Output size is too small");
   require(bytes_fit(p.batch, p.out_channels, output) && bytes_fit(p.batch, p.in_channels, p.input),
           "Given input size per channel: ", show(p.input),
-          ". Calculated output size per channel: ", show(output),
-          ". Output size is too large");
+          ". Calculated output size per channel: ", show(output), ". Output size is too large");
 }
 
 Sizes batched_sizes(const Sizes& sizes) {
@@ -232,9 +229,9 @@ void check_input(const Sizes& input, const Sizes& weight) {
   require(input[1] == weight[0], "Given transposed=1, weight of size ", show(weight),
           ", expected input", show(input), " to have ", weight[0], " channels, but got ", input[1],
           " channels instead");
-  require(all_at_least(last_three(input), 1),
-          "Only zero batch or zero channel inputs are supported, but got input shape: ",
-          show(input));
+  require(
+      all_at_least(last_three(input), 1),
+      "Only zero batch or zero channel inputs are supported, but got input shape: ", show(input));
 }
 
 void check_grad_output(const Sizes& grad_output, const Problem& p) {

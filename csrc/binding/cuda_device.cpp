@@ -16,6 +16,8 @@ extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stre
 namespace convt3d {
 namespace {
 
+constexpr int kOldestArch = 80;  // limit: setup.py builds no older code
+
 int attribute(cudaDeviceAttr name, int index) {
   int value = 0;
   const cudaError_t error = cudaDeviceGetAttribute(&value, name, index);
@@ -47,6 +49,12 @@ const Device& cuda_device(int index) {
     devices[index].arch = 10 * attribute(cudaDevAttrComputeCapabilityMajor, index) +
                           attribute(cudaDevAttrComputeCapabilityMinor, index);
     devices[index].num_sms = attribute(cudaDevAttrMultiProcessorCount, index);
+    if (devices[index].arch < kOldestArch) {
+      throw std::runtime_error(
+          "convt3d_ext needs a GPU of compute capability 8.0 or later, and cuda:" +
+          std::to_string(index) + " has " + std::to_string(devices[index].arch / 10) + "." +
+          std::to_string(devices[index].arch % 10));
+    }
   });
   return devices[index];
 }

@@ -15,9 +15,9 @@ std::array<std::atomic<int64_t>, kKinds * kFamilies * kDirections> counts{};
 }  // namespace
 
 void count_launch(DeviceKind kind, Family family, Direction direction) {
-  const size_t index = (static_cast<size_t>(kind) * kFamilies + static_cast<size_t>(family)) *
-                           kDirections +
-                       static_cast<size_t>(direction);
+  const size_t index =
+      (static_cast<size_t>(kind) * kFamilies + static_cast<size_t>(family)) * kDirections +
+      static_cast<size_t>(direction);
   counts[index].fetch_add(1, std::memory_order_relaxed);
 }
 

@@ -65,12 +65,11 @@ TensorArgument read_tensor(PyObject* triple) {
 }
 
 Direction read_direction(const std::string& text) {
-  for (Direction direction :
-       {Direction::forward, Direction::grad_input, Direction::grad_weight}) {
+  for (Direction direction : {Direction::forward, Direction::grad_input, Direction::grad_weight}) {
     if (text == to_string(direction)) return direction;
   }
-  throw std::invalid_argument("direction must be forward, grad_input or grad_weight, got '" +
-                              text + "'");
+  throw std::invalid_argument("direction must be forward, grad_input or grad_weight, got '" + text +
+                              "'");
 }
 
 // Runs body and turns C++ exceptions into Python ones.
@@ -96,16 +95,11 @@ PyObject* py_check(PyObject*, PyObject* args) {
                          &padding, &output_padding, &groups, &dilation) == 0) {
       throw PythonError{};
     }
-    Arguments arguments{read_direction(direction),
-                        read_tensor(first),
-                        read_tensor(second),
-                        {},
-                        read_ints(extent),
-                        read_ints(stride),
-                        read_ints(padding),
-                        read_ints(output_padding),
-                        read_ints(dilation),
-                        groups};
+    Arguments arguments{read_direction(direction), read_tensor(first),
+                        read_tensor(second),       {},
+                        read_ints(extent),         read_ints(stride),
+                        read_ints(padding),        read_ints(output_padding),
+                        read_ints(dilation),       groups};
     if (bias != Py_None) arguments.bias = read_tensor(bias);
     check(arguments);
     return Py_NewRef(Py_None);
@@ -118,9 +112,9 @@ Owned candidate_rows(const Description& description, const Device& device) {
   for (const Candidate& candidate : table) {
     const Verdict verdict = candidate.supports(description, device);
     const std::string config = verdict.ok ? candidate.config(description, device) : "";
-    const Owned row = own(Py_BuildValue("(sOzz)", to_string(candidate.family),
-                                        verdict.ok ? Py_True : Py_False, verdict.reason,
-                                        verdict.ok ? config.c_str() : nullptr));
+    const Owned row =
+        own(Py_BuildValue("(sOzz)", to_string(candidate.family), verdict.ok ? Py_True : Py_False,
+                          verdict.reason, verdict.ok ? config.c_str() : nullptr));
     if (PyList_Append(rows.get(), row.get()) != 0) throw PythonError{};
   }
   return rows;
@@ -193,7 +187,14 @@ PyMethodDef kMethods[] = {
 }  // namespace convt3d
 
 extern "C" __attribute__((visibility("default"))) PyObject* PyInit__C() {
-  static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_C",    nullptr, -1,
-                                   convt3d::kMethods,     nullptr, nullptr, nullptr, nullptr};
+  static PyModuleDef definition = {PyModuleDef_HEAD_INIT,
+                                   "_C",
+                                   nullptr,
+                                   -1,
+                                   convt3d::kMethods,
+                                   nullptr,
+                                   nullptr,
+                                   nullptr,
+                                   nullptr};
   return PyModule_Create(&definition);
 }

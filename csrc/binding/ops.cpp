@@ -104,16 +104,15 @@ Tensor run(Direction direction, const Tensor& first, const Tensor& second,
   Description description;
   description.problem = problem;
   description.direction = direction;
-  description.precision =
-      precision_of(first.scalar_type(), parameters.allow_tf32, problem.groups);
+  description.precision = precision_of(first.scalar_type(), parameters.allow_tf32, problem.groups);
   description.has_bias = bias.has_value();
   // Which tensor of the bilinear form each operand is.
   const bool is_forward = direction == Direction::forward;
   const bool is_grad_input = direction == Direction::grad_input;
-  const Geometry5& input =
-      is_forward ? first_geometry : is_grad_input ? result_geometry : second_geometry;
-  const Geometry5& weight =
-      direction == Direction::grad_weight ? result_geometry : second_geometry;
+  const Geometry5& input = is_forward      ? first_geometry
+                           : is_grad_input ? result_geometry
+                                           : second_geometry;
+  const Geometry5& weight = direction == Direction::grad_weight ? result_geometry : second_geometry;
   const Geometry5& output = is_forward ? result_geometry : first_geometry;
   description.input = layout_of(input);
   description.weight = layout_of(weight);
@@ -178,8 +177,7 @@ Tensor grad_weight_as(const Tensor& grad_output, const Tensor& input, Ints kerne
 }
 
 Tensor forward(const Tensor& input, const Tensor& weight, std::optional<Tensor> bias, Ints stride,
-               Ints padding, Ints output_padding, int64_t groups, Ints dilation,
-               bool allow_tf32) {
+               Ints padding, Ints output_padding, int64_t groups, Ints dilation, bool allow_tf32) {
   return forward_as(input, weight, bias, stride, padding, output_padding, groups, dilation,
                     allow_tf32, "");
 }
@@ -210,7 +208,13 @@ void implement(torch::stable::detail::StableLibrary& m) {
 }  // namespace
 }  // namespace convt3d
 
-STABLE_TORCH_LIBRARY_IMPL(convt3d, CPU, m) { convt3d::implement(m); }
+STABLE_TORCH_LIBRARY_IMPL(convt3d, CPU, m)
+{
+  convt3d::implement(m);
+}
 #ifdef CONVT3D_WITH_CUDA
-STABLE_TORCH_LIBRARY_IMPL(convt3d, CUDA, m) { convt3d::implement(m); }
+STABLE_TORCH_LIBRARY_IMPL(convt3d, CUDA, m)
+{
+  convt3d::implement(m);
+}
 #endif

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The only bridge between user tensors (input, weight, output) and GEMM roles (A, B, C; M, N, K).
 //
-//   forward      C[M = positions of one residue, N = out_channels/groups], K = in_channels/groups * taps
-//   grad_input   C[M = input positions,          N = in_channels/groups],  K = out_channels/groups * taps
-//   grad_weight  C[M = in_channels/groups,       N = out_channels/groups * taps], K = input positions
+//   forward      C[M = positions of one residue, N = out_channels/groups], K = in_channels/groups *
+//   taps grad_input   C[M = input positions,          N = in_channels/groups],  K =
+//   out_channels/groups * taps grad_weight  C[M = in_channels/groups,       N = out_channels/groups
+//   * taps], K = input positions
 #pragma once
 #include <cstdint>
 

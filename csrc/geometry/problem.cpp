@@ -50,14 +50,13 @@ void check_parsed(const Problem& problem, const std::string& text) {
     if (problem.kernel[axis] < 1) refuse("k must be positive");
     if (problem.stride[axis] < 1) refuse("s must be positive");
     if (problem.dilation[axis] < 1) refuse("d must be positive");
-    if (problem.output_padding[axis] >=
-        std::max(problem.stride[axis], problem.dilation[axis])) {
+    if (problem.output_padding[axis] >= std::max(problem.stride[axis], problem.dilation[axis])) {
       refuse("op must be smaller than s or d");
     }
     int64_t extent = 0;
     if (!output_extent(problem.input[axis], problem.kernel[axis], problem.stride[axis],
-                       problem.padding[axis], problem.output_padding[axis],
-                       problem.dilation[axis], &extent)) {
+                       problem.padding[axis], problem.output_padding[axis], problem.dilation[axis],
+                       &extent)) {
       refuse("the output size overflows");
     }
     if (extent < 1) refuse("the output is empty");

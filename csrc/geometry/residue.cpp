@@ -13,9 +13,8 @@ AxisResidue axis_residue(const Problem& problem, int axis, int64_t residue) {
   AxisResidue axis_class{};
   axis_class.residue = residue;
   axis_class.first_output = ((residue - padding) % stride + stride) % stride;
-  axis_class.num_outputs = axis_class.first_output < extent
-                               ? (extent - 1 - axis_class.first_output) / stride + 1
-                               : 0;
+  axis_class.num_outputs =
+      axis_class.first_output < extent ? (extent - 1 - axis_class.first_output) / stride + 1 : 0;
   axis_class.tap_step = stride / common;
   axis_class.input_step = dilation / common;
   // Only one tap in each run of tap_step can belong to the class, and none if common does not

@@ -2,7 +2,8 @@
 // Residue classes of one axis: the outputs o with (o + padding) mod stride = r use exactly the
 // taps t with (dilation * t) mod stride = r, so each class is a dense stride-1 correlation:
 //
-//   o = first_output + stride * q,  t = first_tap + tap_step * j,  i = first_input + q - input_step * j
+//   o = first_output + stride * q,  t = first_tap + tap_step * j,  i = first_input + q - input_step
+//   * j
 //
 // for q in [0, num_outputs) and j in [0, num_taps); an i outside [0, input) contributes nothing.
 #pragma once

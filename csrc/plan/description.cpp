@@ -9,11 +9,10 @@
 namespace convt3d {
 namespace {
 
-constexpr std::array kPrecisions{Precision::fp64, Precision::fp32, Precision::tf32,
-                                 Precision::fp16, Precision::bf16};
+constexpr std::array kPrecisions{Precision::fp64, Precision::fp32, Precision::tf32, Precision::fp16,
+                                 Precision::bf16};
 constexpr std::array kLayouts{Layout::ncdhw, Layout::ndhwc, Layout::strided};
-constexpr std::array kDirections{Direction::forward, Direction::grad_input,
-                                 Direction::grad_weight};
+constexpr std::array kDirections{Direction::forward, Direction::grad_input, Direction::grad_weight};
 
 template <typename Names, typename Value>
 bool find_name(const Names& names, const std::string& text, Value* value) {

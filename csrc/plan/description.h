@@ -41,8 +41,8 @@ enum class DeviceKind { cpu, cuda };
 
 struct Device {
   DeviceKind kind = DeviceKind::cpu;
-  int arch = 0;      // CUDA: 10 * major + minor
-  int num_sms = 0;   // CUDA
+  int arch = 0;         // CUDA: 10 * major + minor
+  int num_sms = 0;      // CUDA
   int num_threads = 1;  // CPU
 };
 

@@ -15,8 +15,10 @@ namespace convt3d {
 namespace {
 
 // A family's three free functions, from its namespace.
-#define CONVT3D_CANDIDATE(device, name) \
-  Candidate { Family::name, &device::name::supports, &device::name::workspace_bytes, &device::name::config }
+#define CONVT3D_CANDIDATE(device, name)                                                          \
+  Candidate {                                                                                    \
+    Family::name, &device::name::supports, &device::name::workspace_bytes, &device::name::config \
+  }
 
 const std::vector<Candidate>& cuda_candidates() {
   static const std::vector<Candidate> table{CONVT3D_CANDIDATE(cuda, direct)};
@@ -78,8 +80,7 @@ const Candidate& forced(const std::string& family, const Description& descriptio
     }
     return candidate;
   }
-  throw std::invalid_argument("there is no family '" + family + "' for " +
-                              to_string(description));
+  throw std::invalid_argument("there is no family '" + family + "' for " + to_string(description));
 }
 
 }  // namespace convt3d
