@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the distributions hold, and the rules of the tree that they come from."""
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+import convt3d_ext
+
+ROOT = Path(__file__).resolve().parents[1]
+VERSION_FILE = ROOT / "convt3d_ext" / "_version.py"
+
+
+def run(*command, cwd=ROOT):
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{command}:\n{result.stdout}{result.stderr}"
+    return result.stdout
+
+
+def is_checkout():
+    return shutil.which("git") is not None and (ROOT / ".git").exists()
+
+
+@pytest.fixture(scope="session")
+def tracked():
+    """What belongs to the project: git's list, or in an unpacked sdist the folder itself."""
+    if not is_checkout():
+        return [str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if path.is_file()]
+    names = run("git", "ls-files", "-z").split("\0")
+    return [name for name in names if name and (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="session")
+def source_copy(tracked, tmp_path_factory):
+    """The tracked files alone, so that building leaves nothing in the tree."""
+    folder = tmp_path_factory.mktemp("source")
+    for name in tracked:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def test_sdist_holds_every_source(tracked, source_copy, tmp_path):
+    run(
+        *(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path)),
+        cwd=source_copy,
+    )
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {
+        name for name in tracked if name.startswith(("csrc/", "convt3d_ext/", "tests/", "tools/"))
+    }
+    wanted |= {"setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "MANIFEST.in"}
+    assert wanted - held == set()
+    assert not [name for name in held if name.endswith((".so", ".o", ".pyc"))]
+
+
+def test_wheel_holds_the_package_alone(tracked, source_copy, tmp_path):
+    # build_py collects everything that goes into a wheel beside the compiled module.
+    run(sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path), cwd=source_copy)
+    held = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert held == {name for name in tracked if name.startswith("convt3d_ext/")}
+    assert {"convt3d_ext/py.typed", "convt3d_ext/_C.pyi"} <= held
+
+
+def test_version_is_written_once(tracked):
+    version = re.fullmatch(
+        r'(?:# .*\n|""".*"""\n|\n)*__version__ = "(\d+\.\d+\.\d+\S*)"\n', VERSION_FILE.read_text()
+    )
+    assert version, "_version.py is read without importing it: one plain assignment"
+    assert convt3d_ext.__version__ == version[1]
+    assert importlib.metadata.version("convt3d_ext") == version[1]
+    elsewhere = [
+        name
+        for name in tracked
+        if name.endswith((".py", ".toml", ".cpp", ".h", ".pyi"))
+        and name != "convt3d_ext/_version.py"
+        and re.search(r"__version__\s*(: str)?=\s*[\"']", (ROOT / name).read_text())
+    ]
+    assert elsewhere == []
+
+
+@pytest.mark.skipif(not is_checkout(), reason="the rule is about tracked files: needs a checkout")
+def test_layers_and_sizes():
+    run(sys.executable, "tools/check_includes.py")
+
+
+def test_layering_rule_can_fail():
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        from check_includes import include_breach
+    finally:
+        sys.path.remove(str(ROOT / "tools"))
+    refused = [
+        ("plan/planner.cpp", "torch/csrc/stable/tensor.h"),
+        ("binding/ops.cpp", "ATen/ATen.h"),
+        ("geometry/problem.h", "plan/family.h"),
+        ("geometry/problem.h", "Python.h"),
+        ("plan/description.cpp", "cuda/direct/direct.h"),
+        ("plan/family.h", "cuda_runtime.h"),
+        ("cpu/depthwise.cpp", "cuda/direct/direct.h"),
+        ("cuda/direct/launch.cuh", "cuda/wgrad/wgrad.h"),
+        ("cuda/direct/launch.cuh", "binding/tensor.h"),
+        ("cuda/direct/kernel.cuh", "cudnn.h"),
+    ]
+    allowed = [
+        ("binding/ops.cpp", "torch/csrc/stable/tensor.h"),
+        ("binding/ops.cpp", "plan/family.h"),
+        ("plan/planner.cpp", "cuda/direct/direct.h"),
+        ("cuda/direct/direct.h", "plan/family.h"),
+        ("cuda/direct/kernel.cuh", "cuda/sm90/wgmma.cuh"),
+        ("cuda/direct/kernel.cuh", "cuda_runtime.h"),
+        ("cpu/depthwise.cpp", "geometry/residue.h"),
+        ("geometry/problem.cpp", "vector"),
+    ]
+    assert [pair for pair in refused if include_breach(*pair) is None] == []
+    assert [pair for pair in allowed if include_breach(*pair) is not None] == []
+
+
+def test_no_machine_paths(tracked):
+    path = re.compile(r"(?<![\w.$}])/(?:work|home|root|Users)/[A-Za-z.]")
+    found = [
+        f"{name}:{number}: {line.strip()}"
+        for name in tracked
+        if not name.endswith((".png", ".svg"))
+        for number, line in enumerate((ROOT / name).read_text(errors="replace").splitlines(), 1)
+        if path.search(line) and name != "tests/test_packaging.py"
+    ]
+    assert found == []

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The layering of csrc/, and the sizes that keep its files readable.
+
+`python tools/check_includes.py` prints one line per breach and exits 1 if there is any.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+ROOT = Path(__file__).resolve().parents[1]
+MAX_LINES = 450
+MAX_COLUMNS = 100
+SOURCE_SUFFIXES = {".py", ".pyi", ".sh", ".cpp", ".h", ".cu", ".cuh"}
+
+# What a layer may include of csrc/, besides itself. cuda/ and cpu/ see the planner's PODs, and only
+# the planner's table sees the families.
+CONTRACTS = ("plan/description.h", "plan/family.h", "plan/operands.h")
+LAYERS = {
+    "geometry": (),
+    "plan": ("geometry/",),
+    "cuda": ("geometry/", *CONTRACTS),
+    "cpu": ("geometry/", *CONTRACTS),
+    "binding": ("geometry/", "plan/", "cuda/", "cpu/"),
+}
+PLANNER = "plan/planner.cpp"
+# Folders of csrc/cuda that every family may use.
+CUDA_SHARED = ("cuda/common/", "cuda/sm90/")
+
+TORCH = re.compile(r"^(torch|ATen|c10|caffe2)/")
+STABLE_TORCH = re.compile(r"^torch/(csrc/stable/|headeronly/|csrc/inductor/aoti_torch/c/)")
+CUDA_RUNTIME = re.compile(r"^(cuda|cub/|thrust/|cooperative_groups)")
+FOREIGN_KERNELS = re.compile(r"^(cudnn|cublas|cutlass|cute/|cufft)")
+INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
+
+
+def tracked(*patterns: str) -> list[PurePosixPath]:
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", *patterns], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    return [PurePosixPath(name) for name in listing.split("\0") if name and (ROOT / name).is_file()]
+
+
+def family_of(path: str) -> str | None:
+    parts = PurePosixPath(path).parts
+    return parts[1] if parts[0] == "cuda" and len(parts) > 2 else None
+
+
+def include_breach(path: str, include: str) -> str | None:
+    """Why the file `path` (relative to csrc/) may not include `include`; None if it may."""
+    layer = PurePosixPath(path).parts[0]
+    if FOREIGN_KERNELS.match(include):
+        return "the kernels are our own"
+    if TORCH.match(include) or include == "Python.h":
+        if layer != "binding":
+            return "only csrc/binding includes torch or Python"
+        if TORCH.match(include) and not STABLE_TORCH.match(include):
+            return "outside torch's stable ABI"
+        return None
+    target = PurePosixPath(include).parts[0]
+    if target not in LAYERS:
+        if CUDA_RUNTIME.match(include) and layer not in ("cuda", "binding"):
+            return "only csrc/cuda and csrc/binding know CUDA"
+        return None
+    if target == layer:
+        mine, theirs = family_of(path), family_of(include)
+        if mine != theirs and not include.startswith(CUDA_SHARED):
+            return "a family does not include another"
+        return None
+    if path == PLANNER and target in ("cuda", "cpu"):
+        return None
+    return None if include.startswith(LAYERS[layer]) else f"{layer}/ is not above {include}"
+
+
+def include_breaches() -> Iterator[str]:
+    for name in tracked("csrc"):
+        path = PurePosixPath(*name.parts[1:])
+        if path.suffix not in SOURCE_SUFFIXES:
+            continue
+        if path.parts[0] not in LAYERS:
+            yield f"{name}: not in a layer of csrc/"
+            continue
+        for include in INCLUDE.findall((ROOT / name).read_text()):
+            why = include_breach(str(path), include)
+            if why:
+                yield f"{name}: includes {include}: {why}"
+
+
+def size_breaches() -> Iterator[str]:
+    for name in tracked():
+        if name.suffix not in SOURCE_SUFFIXES:
+            continue
+        lines = (ROOT / name).read_text().splitlines()
+        if len(lines) > MAX_LINES:
+            yield f"{name}: {len(lines)} lines, at most {MAX_LINES}"
+        for number, line in enumerate(lines, 1):
+            if len(line) > MAX_COLUMNS:
+                yield f"{name}:{number}: {len(line)} columns, at most {MAX_COLUMNS}"
+        if lines and not any("SPDX-License-Identifier: BSD-3-Clause" in x for x in lines[:3]):
+            yield f"{name}: no SPDX line at its head"
+
+
+def main() -> int:
+    breaches = [*include_breaches(), *size_breaches()]
+    print("\n".join(breaches) if breaches else "layers and sizes are right")
+    return 1 if breaches else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
