@@ -4,6 +4,7 @@
 import itertools
 import math
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -146,6 +147,22 @@ def test_residues_pair_the_taps_and_inputs_of_brute_force(native, make, fields):
                     found.append((c.first_output + fields["stride"][axis] * q, tap, i))
         assert len(found) == len(set(found))
         assert set(found) == triples(fields, axis)
+
+
+def test_the_worked_example_of_the_docs(native):
+    problem = native.parse_problem("mb1_ic1oc1_id3ih3iw3_k3s2p1op1")
+    rows = [
+        (c.residue, c.first_output, c.num_outputs)
+        + (c.first_tap, c.tap_step, c.num_taps)
+        + (c.first_input, c.input_step)
+        for c in native.axis_residues(problem, 0)
+    ]
+    assert rows == [(0, 1, 3, 0, 2, 2, 1, 1), (1, 0, 3, 1, 2, 1, 0, 1)]
+    text = (Path(__file__).parents[1] / "docs" / "geometry.md").read_text()
+    for row in rows:
+        assert f"| {' | '.join(map(str, row))} |" in text
+    assert problem.output() == [6, 6, 6]
+    assert native.useful_flops(problem) == 2 * 8**3
 
 
 @given(problems())
