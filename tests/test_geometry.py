@@ -151,15 +151,12 @@ def test_residues_pair_the_taps_and_inputs_of_brute_force(native, make, fields):
 
 def test_the_worked_example_of_the_docs(native):
     problem = native.parse_problem("mb1_ic1oc1_id3ih3iw3_k3s2p1op1")
-    rows = [
-        (c.residue, c.first_output, c.num_outputs)
-        + (c.first_tap, c.tap_step, c.num_taps)
-        + (c.first_input, c.input_step)
-        for c in native.axis_residues(problem, 0)
-    ]
+    columns = ("residue", "first_output", "num_outputs", "first_tap", "tap_step", "num_taps")
+    columns += ("first_input", "input_step")
+    rows = [tuple(getattr(c, name) for name in columns) for c in native.axis_residues(problem, 0)]
     assert rows == [(0, 1, 3, 0, 2, 2, 1, 1), (1, 0, 3, 1, 2, 1, 0, 1)]
     text = (Path(__file__).parents[1] / "docs" / "geometry.md").read_text()
-    for row in rows:
+    for row in (columns, *rows):
         assert f"| {' | '.join(map(str, row))} |" in text
     assert problem.output() == [6, 6, 6]
     assert native.useful_flops(problem) == 2 * 8**3
