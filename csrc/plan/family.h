@@ -9,7 +9,7 @@
 
 namespace convt3d {
 
-enum class Family { direct, shuffle_gemm, depthwise, grouped, tiny_output, residue_gemm, aten };
+enum class Family { direct, residue_gemm, aten };
 
 const char* to_string(Family family);
 

@@ -3,11 +3,7 @@
 #include <stdexcept>
 
 #include "cpu/aten.h"
-#include "cpu/depthwise.h"
-#include "cpu/grouped.h"
 #include "cpu/residue_gemm.h"
-#include "cpu/shuffle_gemm.h"
-#include "cpu/tiny_output.h"
 #include "cuda/direct/direct.h"
 #include "plan/family.h"
 
@@ -26,10 +22,8 @@ const std::vector<Candidate>& cuda_candidates() {
 }
 
 const std::vector<Candidate>& cpu_candidates() {
-  static const std::vector<Candidate> table{
-      CONVT3D_CANDIDATE(cpu, shuffle_gemm), CONVT3D_CANDIDATE(cpu, depthwise),
-      CONVT3D_CANDIDATE(cpu, grouped),      CONVT3D_CANDIDATE(cpu, tiny_output),
-      CONVT3D_CANDIDATE(cpu, residue_gemm), CONVT3D_CANDIDATE(cpu, aten)};
+  static const std::vector<Candidate> table{CONVT3D_CANDIDATE(cpu, residue_gemm),
+                                            CONVT3D_CANDIDATE(cpu, aten)};
   return table;
 }
 
@@ -41,14 +35,6 @@ const char* to_string(Family family) {
   switch (family) {
     case Family::direct:
       return "direct";
-    case Family::shuffle_gemm:
-      return "shuffle_gemm";
-    case Family::depthwise:
-      return "depthwise";
-    case Family::grouped:
-      return "grouped";
-    case Family::tiny_output:
-      return "tiny_output";
     case Family::residue_gemm:
       return "residue_gemm";
     case Family::aten:

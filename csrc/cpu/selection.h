@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Which calls residue_gemm takes and which stay with torch, as measured (docs/kernels/cpu.md).
+#pragma once
+#include "plan/family.h"
+
+namespace convt3d::cpu {
+
+Verdict select_residue_gemm(const Description& description, const Device& device);
+
+}  // namespace convt3d::cpu
