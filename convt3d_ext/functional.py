@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The functional interface: a drop-in for torch.nn.functional.conv_transpose3d."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_variadic
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+from convt3d_ext import _C, _ops  # noqa: F401 (_ops registers what the op needs)
+
+__all__ = ["conv_transpose3d"]
+
+_forward = torch.ops.convt3d.forward.default
+_DTYPES = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
+_PLAIN = frozenset({Tensor, torch.nn.Parameter})
+# ROCm's torch calls its devices "cuda", too.
+HAS_CUDA = bool(_C.build_info()["cuda"]) and torch.version.cuda is not None
+
+
+def allow_tf32() -> bool:
+    """Whether torch.backends.cudnn.conv.fp32_precision, or its parent setting, says "tf32".
+
+    The getter follows "none" to the parent. torch.backends.cudnn.allow_tf32 raises once a user has
+    set this one.
+    """
+    flags: Any = torch.backends.cudnn
+    return bool(flags.conv.fp32_precision == "tf32")
+
+
+# What torch.compiler.assume_constant_result sets, without its import of torch._dynamo: Dynamo
+# cannot trace the flag's getter, so a compiled graph keeps the value it was compiled with.
+allow_tf32._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def is_covered(tensor: Any) -> bool:
+    """Whether the ops take this tensor; aten gets all others, and its errors are then torch's."""
+    return (
+        isinstance(tensor, Tensor)
+        and tensor.dtype in _DTYPES
+        and (tensor.is_cpu or tensor.is_meta or (tensor.is_cuda and HAS_CUDA))
+        and tensor.layout is torch.strided
+        and not tensor.is_nested
+        # DTensor and the like implement aten's ops.
+        and (type(tensor) in _PLAIN or not is_traceable_wrapper_subclass(tensor))
+    )
+
+
+def _is_int_or_ints(value: Any) -> bool:
+    values = value if isinstance(value, tuple | list) else (value,)
+    return all(isinstance(v, int) for v in values)
+
+
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor:
+    r"""Applies a 3D transposed convolution over an input of several planes, "deconvolution".
+
+    Takes and returns what :func:`torch.nn.functional.conv_transpose3d` does, of
+    float16, bfloat16, float32 and float64 on CPU and CUDA. Per axis,
+
+    .. math::
+        output = (input - 1) \cdot stride - 2 \cdot padding
+                 + dilation \cdot (kernel - 1) + output\_padding + 1
+
+    and element :math:`i` of the input adds its product with tap :math:`t` to element
+    :math:`stride \cdot i + dilation \cdot t - padding` of the output.
+
+    * The same call gives bitwise the same result, on the same GPU model and version.
+    * float16 and bfloat16 are accumulated in float32 and rounded once, after the bias.
+    * float32 on CUDA uses TF32 products where ``torch.backends.cudnn.conv.fp32_precision`` says
+      "tf32" (torch's default) and ``groups`` is 1, else products of full precision. Under
+      ``torch.compile`` that flag is read when the graph is compiled.
+    * The result is channels_last_3d if ``input`` or ``weight`` is, else contiguous.
+    * Derivatives of any order, forward mode, :mod:`torch.func`, autocast, ``torch.compile`` and
+      ``torch.export`` work.
+    * Other dtypes, devices and layouts, and tensor subclasses that implement aten's ops, go to
+      ``torch.nn.functional.conv_transpose3d`` unchanged. Subclasses with ``__torch_function__``
+      get this function, or torch's if they do not implement this one.
+
+    Args:
+        input: Input of shape :math:`(N, C_{in}, D, H, W)` or :math:`(C_{in}, D, H, W)`.
+        weight: Filters of shape :math:`(C_{in}, C_{out} / groups, kD, kH, kW)`.
+        bias: Bias of shape :math:`(C_{out})`, or None.
+        stride: Stride in elements of the output; one number or ``(sD, sH, sW)``.
+        padding: ``dilation * (kernel_size - 1) - padding`` zeros pad both sides of the input, so
+            that this many elements are cut off both sides of the output.
+        output_padding: Elements added to one side of the output; less than stride or dilation.
+        groups: Number of groups that the channels are split into.
+        dilation: Spacing between the taps in elements of the output.
+
+    Returns:
+        Output of shape :math:`(N, C_{out}, D_{out}, H_{out}, W_{out})`, or without :math:`N`.
+
+    Raises:
+        RuntimeError: Shapes, dtypes or devices do not fit, in torch's words.
+        TypeError: A parameter is not an int or ints.
+
+    Example:
+        >>> import torch
+        >>> import convt3d_ext
+        >>> input = torch.randn(2, 16, 4, 5, 6)
+        >>> weight = torch.randn(16, 8, 3, 3, 3)
+        >>> convt3d_ext.conv_transpose3d(
+        ...     input, weight, stride=2, padding=1, output_padding=1
+        ... ).shape
+        torch.Size([2, 8, 8, 10, 12])
+    """
+    if has_torch_function_variadic(input, weight, bias):
+        return _overridden(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    if not (is_covered(input) and is_covered(weight) and (bias is None or is_covered(bias))):
+        return F.conv_transpose3d(
+            input, weight, bias, stride, padding, output_padding, groups, dilation
+        )
+    tf32 = input.is_cuda and allow_tf32()
+    parameters = (stride, padding, output_padding, groups, dilation)
+    if torch.compiler.is_compiling():
+        compiled: Tensor = _forward(input, weight, bias, *parameters, allow_tf32=tf32)
+        return compiled
+    try:
+        result: Tensor = _forward(input, weight, bias, *parameters, allow_tf32=tf32)
+    except RuntimeError:
+        if all(map(_is_int_or_ints, parameters)):
+            raise
+        # The op's schema refused a parameter. torch raises its TypeError, or can read it.
+        return F.conv_transpose3d(input, weight, bias, *parameters)
+    return result
+
+
+def _overridden(*args: Any) -> Tensor:
+    """The call with an argument, or under a mode, that has __torch_function__."""
+    tensors = args[:3]
+    if any(isinstance(t, Tensor) and is_traceable_wrapper_subclass(t) for t in tensors):
+        return F.conv_transpose3d(*args)
+    try:
+        result: Tensor = handle_torch_function(conv_transpose3d, tensors, *args)
+    except TypeError:
+        # It knows torch's functions only, as by a table; or the same error comes again.
+        return F.conv_transpose3d(*args)
+    return result
