@@ -12,11 +12,10 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from convt3d_ext import _C, _ops  # noqa: F401 (_ops registers what the op needs)
+from convt3d_ext import _C, _autograd, _ops  # noqa: F401 (_ops registers what the op needs)
 
 __all__ = ["conv_transpose3d"]
 
-_forward = torch.ops.convt3d.forward.default
 _DTYPES = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
 _PLAIN = frozenset({Tensor, torch.nn.Parameter})
 # ROCm's torch calls its devices "cuda", too.
@@ -120,33 +119,52 @@ def conv_transpose3d(
     """
     if has_torch_function_variadic(input, weight, bias):
         return _overridden(input, weight, bias, stride, padding, output_padding, groups, dilation)
-    if not (is_covered(input) and is_covered(weight) and (bias is None or is_covered(bias))):
-        return F.conv_transpose3d(
-            input, weight, bias, stride, padding, output_padding, groups, dilation
-        )
-    tf32 = input.is_cuda and allow_tf32()
     parameters = (stride, padding, output_padding, groups, dilation)
+    if not (is_covered(input) and is_covered(weight) and (bias is None or is_covered(bias))):
+        return _torch(input, weight, bias, *parameters)
+    tf32 = input.is_cuda and allow_tf32()
     if torch.compiler.is_compiling():
-        compiled: Tensor = _forward(input, weight, bias, *parameters, allow_tf32=tf32)
-        return compiled
+        return _autograd.forward.op(input, weight, bias, *parameters, allow_tf32=tf32)  # type: ignore[no-any-return]
     try:
-        result: Tensor = _forward(input, weight, bias, *parameters, allow_tf32=tf32)
+        return _autograd.forward(input, weight, bias, parameters, tf32)
     except RuntimeError:
         if all(map(_is_int_or_ints, parameters)):
             raise
         # The op's schema refused a parameter. torch raises its TypeError, or can read it.
-        return F.conv_transpose3d(input, weight, bias, *parameters)
-    return result
+        return _torch(input, weight, bias, *parameters)
+
+
+def _torch(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: Any = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """Torch's function; its errors name the position of tensors, and parameters by keyword."""
+    return F.conv_transpose3d(
+        input,
+        weight,
+        bias,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        groups=groups,
+        dilation=dilation,
+    )
 
 
 def _overridden(*args: Any) -> Tensor:
     """The call with an argument, or under a mode, that has __torch_function__."""
     tensors = args[:3]
     if any(isinstance(t, Tensor) and is_traceable_wrapper_subclass(t) for t in tensors):
-        return F.conv_transpose3d(*args)
+        return _torch(*args)
     try:
         result: Tensor = handle_torch_function(conv_transpose3d, tensors, *args)
     except TypeError:
         # It knows torch's functions only, as by a table; or the same error comes again.
-        return F.conv_transpose3d(*args)
+        return _torch(*args)
     return result
