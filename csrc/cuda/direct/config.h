@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The choice among direct's kernels for one call. Plain C++: the planner is built without CUDA.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "plan/description.h"
+
+namespace convt3d::cuda::direct {
+
+enum class Scheme { tiled, gather };
+
+struct Config {
+  Scheme scheme;
+  int tile_n;        // tiled: columns of a block; gather: channels that a thread keeps
+  bool wide;         // 64-bit coordinates, for axes beyond kMaxCoordinate; gather x8 only
+  int64_t packed_n;  // channels of a group in the packed weight, padded; forward and grad_input
+  int64_t splits;    // grad_weight: parts of the sum over positions, added in order afterwards
+};
+
+Config choose(const Description& description, const Device& device);
+std::string to_string(const Config& config);
+
+}  // namespace convt3d::cuda::direct

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda/direct/direct.h"
+
+#include <algorithm>
+
+#include "cuda/direct/config.h"
+#include "cuda/direct/tuning.h"
+
+namespace convt3d::cuda::direct {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t accumulator_bytes(const Description& description) {
+  return description.precision == Precision::fp64 ? 8 : 4;
+}
+
+bool needs_wide_coordinates(const Problem& p) {
+  const Extent3 output = p.output();
+  for (int axis = 0; axis < 3; ++axis) {
+    const int64_t reach = p.dilation[axis] * (p.kernel[axis] - 1);
+    for (int64_t extent : {p.input[axis] * p.stride[axis], output[axis], reach, p.padding[axis]}) {
+      if (extent >= kMaxCoordinate) return true;
+    }
+  }
+  return false;
+}
+
+int64_t weight_elements(const Problem& p) {
+  return p.in_channels * p.out_channels_per_group() * volume(p.kernel);
+}
+
+int64_t choose_splits(const Description& description, const Device& device, int64_t blocks,
+                      int64_t blocks_per_sm) {
+  const Problem& p = description.problem;
+  const int64_t positions = p.batch * volume(p.input);
+  const int64_t wanted = ceil_div(blocks_per_sm * device.num_sms, blocks);
+  const int64_t useful = ceil_div(positions, kMinSplitPositions);
+  const int64_t affordable =
+      kMaxPartialBytes / (weight_elements(p) * accumulator_bytes(description));
+  return std::max<int64_t>(1, std::min({wanted, useful, affordable}));
+}
+
+}  // namespace
+
+Verdict supports(const Description&, const Device&) { return Verdict::accept(); }
+
+Config choose(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  const int64_t in = p.in_channels_per_group(), out = p.out_channels_per_group();
+  const bool wide = needs_wide_coordinates(p);
+  if (description.direction == Direction::grad_weight) {
+    const bool gather = wide || in <= 2 || (in <= kGatherChannels && out <= kGatherChannels);
+    if (gather) {
+      const int tile_n = in == 1 && !wide ? 1 : 8;
+      const int64_t taps = tile_n == 1 ? kGatherTaps1 : kGatherTaps8;
+      const int64_t blocks =
+          p.groups * out * ceil_div(in, tile_n) * ceil_div(volume(p.kernel), taps);
+      return {Scheme::gather, tile_n, wide, 0,
+              choose_splits(description, device, blocks, kGatherBlocksPerSm)};
+    }
+    const int tile_n = in <= 32 ? 32 : 64;
+    const int64_t blocks =
+        p.groups * ceil_div(out * volume(p.kernel), kTileM) * ceil_div(in, tile_n);
+    return {Scheme::tiled, tile_n, false, 0,
+            choose_splits(description, device, blocks, kTiledBlocksPerSm)};
+  }
+  const int64_t columns = description.direction == Direction::forward ? out : in;
+  if (!wide && columns > kGatherChannels) {
+    return {Scheme::tiled, columns <= 32 ? 32 : 64, false, columns, 1};
+  }
+  const int tile_n = wide ? 8 : columns == 1 ? 1 : columns <= 4 ? 4 : 8;
+  return {Scheme::gather, tile_n, wide, ceil_div(columns, tile_n) * tile_n, 1};
+}
+
+std::string to_string(const Config& config) {
+  std::string text = config.scheme == Scheme::tiled ? "tiled 128x" : "gather x";
+  text += std::to_string(config.tile_n);
+  if (config.wide) text += ", 64-bit coordinates";
+  if (config.splits > 1) text += ", " + std::to_string(config.splits) + " splits";
+  return text;
+}
+
+std::string config(const Description& description, const Device& device) {
+  return to_string(choose(description, device));
+}
+
+// forward and grad_input: the weight in the accumulator's type, its columns padded to at most 8
+// where there are few. grad_weight: `splits` partial results, see kMaxPartialBytes.
+int64_t workspace_bytes(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  const Config config = choose(description, device);
+  if (description.direction == Direction::grad_weight) {
+    return config.splits * weight_elements(p) * accumulator_bytes(description);
+  }
+  const int64_t depth = description.direction == Direction::forward ? p.in_channels_per_group()
+                                                                    : p.out_channels_per_group();
+  return volume(p.kernel) * depth * p.groups * config.packed_n * accumulator_bytes(description);
+}
+
+}  // namespace convt3d::cuda::direct

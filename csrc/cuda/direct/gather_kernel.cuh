@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The gather scheme, for few channels per group (depthwise among them) and for axes beyond 32-bit
+// coordinates: no shared tiles, sums in registers, weights through the caches.
+//
+//   forward, grad_input  a thread keeps 4 rows x kColumns channels of one group
+//   grad_weight          a thread keeps kTaps taps x kColumns input channels of one output channel,
+//                        over every (block / lanes)-th position; the block adds up in fixed order
+//
+// Neighbouring threads take neighbouring rows (positions), or, where the channel is innermost in
+// memory, `group_lanes` of them take neighbouring groups of the same row.
+#pragma once
+#include <cstdint>
+
+#include "cuda/common/element.cuh"
+#include "cuda/direct/gather_gemm.cuh"
+#include "cuda/direct/tuning.h"
+
+namespace convt3d::cuda::direct {
+
+template <typename Number, int kCount>
+struct alignas(kCount * sizeof(Number) < 16 ? kCount * sizeof(Number) : 16) Row {
+  Number value[kCount];
+};
+
+// C of forward (with bias) and of grad_input; B is the packed weight, whose columns are padded to a
+// multiple of kColumns.
+template <typename T, int kColumns, typename Coordinate>
+__global__ __launch_bounds__(kGatherThreads,
+                             sizeof(Accumulator<T>) == 4
+                                 ? 3
+                                 : 2) void gather_kernel(const __grid_constant__ GatherGemm p) {
+  using Sum = Accumulator<T>;
+  __shared__ Side rows, pairs;
+  const int lane = threadIdx.x % p.group_lanes, lane_row = threadIdx.x / p.group_lanes;
+  const int rows_per_pass = kGatherThreads / p.group_lanes;
+
+  for (int64_t index = blockIdx.x; index < p.work; index += gridDim.x) {
+    const Work work = decode_work(p, index);
+    __syncthreads();  // the previous residue's sides are read no more
+    if (threadIdx.x == 0) {
+      rows = p.rows;
+      pairs = p.pairs;
+#pragma unroll
+      for (int axis = 0; axis < 3; ++axis) {
+        if (!p.has_residues) break;
+        enter_residue(p, axis, work.residue[axis], &rows, &pairs);
+      }
+    }
+    __syncthreads();  // rows and pairs are there for all
+    const int64_t num_rows = count(rows);
+    const int64_t first_row = work.row_tile * (kGatherRows * rows_per_pass) + lane_row;
+    const int64_t group = work.group_tile * p.group_lanes + lane;
+    if (group >= p.groups || first_row >= num_rows) continue;
+    const int64_t first_column = work.column_tile * kColumns;
+
+    Place<Coordinate> own[kGatherRows];
+    bool there[kGatherRows];
+#pragma unroll
+    for (int r = 0; r < kGatherRows; ++r) {
+      const int64_t row = first_row + r * rows_per_pass;
+      there[r] = row < num_rows;
+      int64_t digit[4];
+      decode_digits(rows, there[r] ? row : first_row, digit);
+      own[r] = place<Coordinate>(p, rows, digit);
+    }
+    const T* source = static_cast<const T*>(p.source) + group * p.source_group_stride;
+    const Sum* b =
+        static_cast<const Sum*>(p.b) + pairs.far_origin + group * p.b_group_stride + first_column;
+
+    Sum sum[kGatherRows][kColumns] = {};
+    for (int64_t d = 0; d < pairs.radix[0]; ++d) {
+      for (int64_t h = 0; h < pairs.radix[1]; ++h) {
+        for (int64_t w = 0; w < pairs.radix[2]; ++w) {
+          const int64_t digit[4] = {d, h, w, 0};
+          const Place<Coordinate> tap = place<Coordinate>(p, pairs, digit);
+          bool hits[kGatherRows];
+          bool any = false;
+#pragma unroll
+          for (int r = 0; r < kGatherRows; ++r) {
+            hits[r] = there[r] && inside(p, own[r], tap);
+            any = any || hits[r];
+          }
+          if (!any) continue;
+          const Sum* factors =
+              b + d * pairs.far_stride[0] + h * pairs.far_stride[1] + w * pairs.far_stride[2];
+          const T* element = source + tap.offset;
+          for (int64_t k = 0; k < pairs.radix[3]; ++k) {
+            Sum value[kGatherRows];
+#pragma unroll
+            for (int r = 0; r < kGatherRows; ++r) {
+              value[r] = hits[r] ? widen(element[own[r].offset]) : Sum(0);
+            }
+            const Row<Sum, kColumns> factor = *reinterpret_cast<const Row<Sum, kColumns>*>(factors);
+#pragma unroll
+            for (int r = 0; r < kGatherRows; ++r) {
+#pragma unroll
+              for (int j = 0; j < kColumns; ++j) sum[r][j] += value[r] * factor.value[j];
+            }
+            element += pairs.other_source_stride;
+            factors += pairs.far_stride[3];
+          }
+        }
+      }
+    }
+
+    T* c = static_cast<T*>(p.c) + group * p.c_group_stride;
+#pragma unroll
+    for (int r = 0; r < kGatherRows; ++r) {
+      if (!there[r]) continue;
+      int64_t digit[4];  // again, rather than four offsets kept in registers all along
+      decode_digits(rows, first_row + r * rows_per_pass, digit);
+      T* row = c + far_offset(rows, digit);
+#pragma unroll
+      for (int j = 0; j < kColumns; ++j) {
+        const int64_t column = first_column + j;
+        if (column >= p.columns) break;
+        Sum bias = 0;
+        if (p.bias != nullptr) {
+          bias = widen(static_cast<const T*>(p.bias)[(group * p.columns + column) * p.bias_stride]);
+        }
+        row[column * p.c_column_stride] = narrow<T>(sum[r][j] + bias);
+      }
+    }
+  }
+}
+
+// Partial sums of grad_weight. Here a "row tile" is kTaps taps of one output channel: the row
+// digits are (td, th, tw, out_channel), and row_tiles counts output channels x tap tiles.
+template <typename T, int kTaps, int kColumns, typename Coordinate>
+__global__ __launch_bounds__(kGatherThreads) void gather_weight_kernel(
+    const __grid_constant__ GatherGemm p) {
+  using Sum = Accumulator<T>;
+  __shared__ Place<Coordinate> taps[kTaps];
+  __shared__ Sum shares[kGatherThreads];
+  const int lane = threadIdx.x % p.group_lanes, lane_pair = threadIdx.x / p.group_lanes;
+  const int step = kGatherThreads / p.group_lanes;
+  const int64_t num_taps = p.rows.radix[0] * p.rows.radix[1] * p.rows.radix[2];
+  const int64_t out_channels = p.rows.radix[3];
+  const int64_t num_pairs = count(p.pairs);
+  const int64_t share = (num_pairs + p.splits - 1) / p.splits;
+
+  for (int64_t index = blockIdx.x; index < p.work; index += gridDim.x) {
+    const Work work = decode_work(p, index);
+    const int64_t out_channel = work.row_tile % out_channels;
+    const int64_t first_tap = work.row_tile / out_channels * kTaps;
+    const int64_t first_column = work.column_tile * kColumns;
+    const int64_t group = work.group_tile * p.group_lanes + lane;
+    __syncthreads();  // the previous tile's taps and shares are read no more
+    if (threadIdx.x < kTaps) {
+      Place<Coordinate> tap = nowhere<Coordinate>(0);  // past the last tap
+      if (first_tap + threadIdx.x < num_taps) {
+        int64_t digit[4];
+        decode_digits(p.rows, (first_tap + threadIdx.x) * out_channels + out_channel, digit);
+        tap = place<Coordinate>(p, p.rows, digit);
+      }
+      taps[threadIdx.x] = tap;
+    }
+    __syncthreads();  // the taps are there for all
+
+    Sum sum[kTaps][kColumns] = {};
+    const T* source = static_cast<const T*>(p.source) + group * p.source_group_stride;
+    const T* b =
+        static_cast<const T*>(p.b) + group * p.b_group_stride + first_column * p.b_column_stride;
+    const int64_t last = min(num_pairs, (work.split + 1) * share);
+    int64_t pair = work.split * share + lane_pair;
+    int64_t digit[4];
+    decode_digits(p.pairs, pair, digit);
+    for (; pair < last && group < p.groups; pair += step) {
+      const T* factors = b + far_offset(p.pairs, digit);
+      Sum factor[kColumns];
+#pragma unroll
+      for (int j = 0; j < kColumns; ++j) {
+        factor[j] = first_column + j < p.columns ? widen(factors[j * p.b_column_stride]) : Sum(0);
+      }
+      const Place<Coordinate> own = place<Coordinate>(p, p.pairs, digit);
+#pragma unroll
+      for (int t = 0; t < kTaps; ++t) {
+        const Sum value =
+            inside(p, own, taps[t]) ? widen(source[own.offset + taps[t].offset]) : Sum(0);
+#pragma unroll
+        for (int j = 0; j < kColumns; ++j) sum[t][j] += value * factor[j];
+      }
+      digit[3] += step;
+#pragma unroll
+      for (int i = 3; i > 0; --i) {
+        while (digit[i] >= p.pairs.radix[i]) {
+          digit[i] -= p.pairs.radix[i];
+          ++digit[i - 1];
+        }
+      }
+    }
+
+    Sum* c = static_cast<Sum*>(p.c) + group * p.c_group_stride + work.split * p.c_split_stride;
+#pragma unroll
+    for (int t = 0; t < kTaps; ++t) {
+#pragma unroll
+      for (int j = 0; j < kColumns; ++j) {
+        __syncthreads();  // the previous sum is read no more
+        shares[threadIdx.x] = sum[t][j];
+        // A tree over the lanes' positions: always the same order.
+        for (int half = kGatherThreads / 2; half >= p.group_lanes; half /= 2) {
+          __syncthreads();  // this level's shares are written
+          if (threadIdx.x < half) shares[threadIdx.x] += shares[threadIdx.x + half];
+        }
+        const bool wanted = first_tap + t < num_taps && first_column + j < p.columns;
+        if (threadIdx.x < p.group_lanes && group < p.groups && wanted) {
+          c[((first_tap + t) * out_channels + out_channel) * p.columns + first_column + j] =
+              shares[threadIdx.x];
+        }
+      }
+    }
+  }
+}
+
+}  // namespace convt3d::cuda::direct

@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda/direct/launch.cuh"
+
+template void convt3d::cuda::direct::run<__half>(const convt3d::cuda::direct::Call&);

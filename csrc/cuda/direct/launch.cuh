@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// From a call to its launches; instances/ has one explicit instantiation per element type.
+#pragma once
+#include <algorithm>
+
+#include "cuda/common/cuda_check.h"
+#include "cuda/direct/call.h"
+#include "cuda/direct/gather_kernel.cuh"
+#include "cuda/direct/tiled_kernel.cuh"
+#include "cuda/direct/weight_kernels.cuh"
+
+namespace convt3d::cuda::direct {
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+inline unsigned grid_size(int64_t blocks) {
+  return static_cast<unsigned>(std::min<int64_t>(blocks, INT32_MAX));
+}
+
+inline void copy3(const Extent3& from, int64_t to[3]) { std::copy(from.begin(), from.end(), to); }
+
+inline WeightView weight_view(const Call& call) {
+  const Problem& p = call.description.problem;
+  WeightView view{};
+  view.data = call.operands.weight.data;
+  std::copy(call.operands.weight.stride.begin(), call.operands.weight.stride.end(), view.stride);
+  copy3(p.kernel, view.kernel);
+  view.groups = p.groups;
+  view.in_channels = p.in_channels_per_group();
+  view.out_channels = p.out_channels_per_group();
+  return view;
+}
+
+// The source is `source`, read at the coordinates of the axes; the same for all directions.
+inline void set_source(const TensorView& source, const Extent3& extent, int64_t group_channels,
+                       GatherGemm* gemm) {
+  gemm->source = source.data;
+  for (int axis = 0; axis < 3; ++axis) gemm->source_stride[axis] = source.stride[2 + axis];
+  copy3(extent, gemm->source_extent);
+  gemm->source_group_stride = group_channels * source.stride[1];
+}
+
+// forward and grad_input: rows are positions of the result, pairs are taps x channels.
+inline GatherGemm activation_gemm(const Call& call) {
+  const Problem& p = call.description.problem;
+  const bool forward = call.description.direction == Direction::forward;
+  const TensorView& source = forward ? call.operands.input : call.operands.output;
+  const TensorView& result = forward ? call.operands.output : call.operands.input;
+  const int64_t depth = forward ? p.in_channels_per_group() : p.out_channels_per_group();
+  const int64_t packed_row = p.groups * call.config.packed_n;
+
+  GatherGemm gemm{};
+  gemm.groups = p.groups;
+  gemm.columns = forward ? p.out_channels_per_group() : p.in_channels_per_group();
+  set_source(source, forward ? p.input : p.output(), depth, &gemm);
+  gemm.b = call.workspace;
+  gemm.b_column_stride = 1;
+  gemm.b_group_stride = call.config.packed_n;
+  gemm.c = result.data;
+  gemm.c_column_stride = result.stride[1];
+  gemm.c_group_stride = gemm.columns * result.stride[1];
+  gemm.bias = call.operands.bias;
+  gemm.bias_stride = call.operands.bias_stride;
+
+  Side& rows = gemm.rows;
+  Side& pairs = gemm.pairs;
+  rows.first_axis = 1;
+  rows.radix[0] = p.batch;
+  rows.other_source_stride = source.stride[0];
+  rows.far_stride[0] = result.stride[0];
+  pairs.first_axis = 0;
+  pairs.radix[3] = depth;
+  pairs.other_source_stride = source.stride[1];
+  pairs.far_stride[3] = packed_row;
+  int64_t tap_stride = depth * packed_row;
+  for (int axis = 2; axis >= 0; --axis) {
+    rows.radix[1 + axis] = p.input[axis];  // grad_input; enter_residue() sets forward's
+    rows.scale[axis] = p.stride[axis];
+    rows.base[axis] = -p.padding[axis];
+    rows.far_stride[1 + axis] = result.stride[2 + axis];
+    pairs.radix[axis] = p.kernel[axis];
+    pairs.scale[axis] = p.dilation[axis];
+    pairs.far_stride[axis] = tap_stride;
+    tap_stride *= p.kernel[axis];
+  }
+  gemm.has_residues = forward;
+  copy3(forward ? p.stride : Extent3{1, 1, 1}, gemm.residues);
+  copy3(p.stride, gemm.stride);
+  copy3(p.padding, gemm.padding);
+  copy3(p.dilation, gemm.dilation);
+  copy3(p.kernel, gemm.kernel);
+  copy3(p.output(), gemm.output);
+  gemm.splits = 1;
+  return gemm;
+}
+
+// grad_weight: rows are taps x output channels, pairs are positions of the input.
+inline GatherGemm weight_gemm(const Call& call) {
+  const Problem& p = call.description.problem;
+  const TensorView &source = call.operands.output, &input = call.operands.input;
+  const int64_t out_channels = p.out_channels_per_group();
+
+  GatherGemm gemm{};
+  gemm.groups = p.groups;
+  gemm.columns = p.in_channels_per_group();
+  set_source(source, p.output(), out_channels, &gemm);
+  gemm.b = input.data;
+  gemm.b_column_stride = input.stride[1];
+  gemm.b_group_stride = gemm.columns * input.stride[1];
+  gemm.c = call.workspace;
+  gemm.c_column_stride = 1;
+  gemm.c_group_stride = volume(p.kernel) * out_channels * gemm.columns;
+  gemm.c_split_stride = p.groups * gemm.c_group_stride;
+
+  Side& rows = gemm.rows;
+  Side& pairs = gemm.pairs;
+  rows.first_axis = 0;
+  rows.radix[3] = out_channels;
+  rows.other_source_stride = source.stride[1];
+  rows.far_stride[3] = gemm.columns;
+  pairs.first_axis = 1;
+  pairs.radix[0] = p.batch;
+  pairs.other_source_stride = source.stride[0];
+  pairs.far_stride[0] = input.stride[0];
+  int64_t tap_stride = out_channels * gemm.columns;
+  for (int axis = 2; axis >= 0; --axis) {
+    rows.radix[axis] = p.kernel[axis];
+    rows.scale[axis] = p.dilation[axis];
+    rows.base[axis] = -p.padding[axis];
+    rows.far_stride[axis] = tap_stride;
+    tap_stride *= p.kernel[axis];
+    pairs.radix[1 + axis] = p.input[axis];
+    pairs.scale[axis] = p.stride[axis];
+    pairs.far_stride[1 + axis] = input.stride[2 + axis];
+  }
+  copy3(Extent3{1, 1, 1}, gemm.residues);
+  gemm.splits = call.config.splits;
+  return gemm;
+}
+
+// Rows of the largest residue.
+inline int64_t most_rows(const GatherGemm& gemm) {
+  int64_t rows = gemm.rows.radix[0] * gemm.rows.radix[3];
+  for (int axis = 0; axis < 3; ++axis) {
+    rows *= gemm.has_residues ? ceil_div(gemm.output[axis], gemm.stride[axis])
+                              : gemm.rows.radix[gemm.rows.first_axis + axis];
+  }
+  if (gemm.rows.first_axis == 1) rows /= gemm.rows.radix[3];
+  return rows;
+}
+
+inline void set_work(int64_t row_tiles, int64_t tile_n, GatherGemm* gemm) {
+  gemm->row_tiles = row_tiles;
+  gemm->column_tiles = ceil_div(gemm->columns, tile_n);
+  gemm->group_tiles = ceil_div(gemm->groups, gemm->group_lanes);
+  gemm->work = gemm->residues[0] * gemm->residues[1] * gemm->residues[2] * row_tiles *
+               gemm->column_tiles * gemm->group_tiles * gemm->splits;
+}
+
+// Neighbouring threads on neighbouring groups, where that is how they lie in memory.
+inline int group_lanes(const GatherGemm& gemm, bool channels_innermost) {
+  int lanes = 1;
+  while (channels_innermost && lanes < 32 && 2 * lanes <= gemm.groups) lanes *= 2;
+  return lanes;
+}
+
+template <typename T>
+struct Launcher {
+  using Sum = Accumulator<T>;
+  static constexpr int kWeightThreads = 256;
+
+  static void pack(const Call& call) {
+    const WeightView view = weight_view(call);
+    const bool forward = call.description.direction == Direction::forward;
+    const int64_t depth = forward ? view.in_channels : view.out_channels;
+    const int64_t total =
+        volume(call.description.problem.kernel) * depth * view.groups * call.config.packed_n;
+    pack_kernel<T><<<grid_size(ceil_div(total, kWeightThreads)), kWeightThreads, 0, call.stream>>>(
+        view, static_cast<Sum*>(call.workspace), forward, call.config.packed_n);
+    check(cudaGetLastError(), "direct pack_kernel");
+  }
+
+  static void reduce(const Call& call) {
+    const WeightView view = weight_view(call);
+    const int64_t total = volume(call.description.problem.kernel) * view.groups * view.in_channels *
+                          view.out_channels;
+    reduce_kernel<T>
+        <<<grid_size(ceil_div(total, kWeightThreads)), kWeightThreads, 0, call.stream>>>(
+            view, static_cast<const Sum*>(call.workspace), call.config.splits);
+    check(cudaGetLastError(), "direct reduce_kernel");
+  }
+
+  static void activation(const Call& call) {
+    pack(call);
+    GatherGemm gemm = activation_gemm(call);
+    const bool channels_innermost = gemm.pairs.other_source_stride < gemm.source_stride[2];
+    const unsigned tile_n = static_cast<unsigned>(call.config.tile_n);
+    if (call.config.scheme == Scheme::tiled) {
+      gemm.group_lanes = 1;
+      gemm.source_lanes_on_pairs = channels_innermost;
+      set_work(ceil_div(most_rows(gemm), kTileM), tile_n, &gemm);
+      const auto kernel = tile_n == 32 ? tiled_kernel<T, Sum, T, 32> : tiled_kernel<T, Sum, T, 64>;
+      kernel<<<grid_size(gemm.work), kTiledThreads, 0, call.stream>>>(gemm);
+    } else {
+      gemm.group_lanes = group_lanes(gemm, channels_innermost);
+      set_work(ceil_div(most_rows(gemm), kGatherRows * kGatherThreads / gemm.group_lanes), tile_n,
+               &gemm);
+      const auto kernel = call.config.wide ? gather_kernel<T, 8, int64_t>
+                          : tile_n == 1    ? gather_kernel<T, 1, int>
+                          : tile_n == 4    ? gather_kernel<T, 4, int>
+                                           : gather_kernel<T, 8, int>;
+      kernel<<<grid_size(gemm.work), kGatherThreads, 0, call.stream>>>(gemm);
+    }
+    check(cudaGetLastError(), "direct kernel");
+  }
+
+  static void weight(const Call& call) {
+    GatherGemm gemm = weight_gemm(call);
+    const bool channels_innermost = gemm.rows.other_source_stride < gemm.source_stride[2];
+    const int tile_n = call.config.tile_n;
+    if (call.config.scheme == Scheme::tiled) {
+      gemm.group_lanes = 1;
+      gemm.source_lanes_on_pairs = !channels_innermost;
+      gemm.b_lanes_on_pairs = gemm.pairs.far_stride[3] < gemm.b_column_stride;
+      set_work(ceil_div(most_rows(gemm), kTileM), tile_n, &gemm);
+      const auto kernel = tile_n == 32 ? tiled_kernel<T, T, Sum, 32> : tiled_kernel<T, T, Sum, 64>;
+      kernel<<<grid_size(gemm.work), kTiledThreads, 0, call.stream>>>(gemm);
+    } else {
+      gemm.group_lanes = group_lanes(gemm, channels_innermost);
+      const int taps = tile_n == 1 ? kGatherTaps1 : kGatherTaps8;
+      set_work(gemm.rows.radix[3] * ceil_div(volume(call.description.problem.kernel), taps), tile_n,
+               &gemm);
+      const auto kernel = call.config.wide ? gather_weight_kernel<T, kGatherTaps8, 8, int64_t>
+                          : tile_n == 1    ? gather_weight_kernel<T, kGatherTaps1, 1, int>
+                                           : gather_weight_kernel<T, kGatherTaps8, 8, int>;
+      kernel<<<grid_size(gemm.work), kGatherThreads, 0, call.stream>>>(gemm);
+    }
+    check(cudaGetLastError(), "direct kernel");
+    reduce(call);
+  }
+
+  static void run(const Call& call) {
+    if (call.description.direction == Direction::grad_weight) {
+      weight(call);
+    } else {
+      activation(call);
+    }
+  }
+};
+
+template <typename T>
+void run(const Call& call) {
+  Launcher<T>::run(call);
+}
+
+}  // namespace convt3d::cuda::direct

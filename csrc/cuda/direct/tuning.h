@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Numbers of the direct family: "limit" says which, "measured" where and how much.
+#pragma once
+#include <cstdint>
+
+namespace convt3d::cuda::direct {
+
+// Tile of the tiled scheme: rows x columns x depth, 256 threads of 8 x (columns / 16) sums.
+inline constexpr int kTileM = 128;
+inline constexpr int kTileK = 16;
+inline constexpr int kTiledThreads = 256;
+
+// Threads of a gather block, and rows that each of them keeps.
+inline constexpr int kGatherThreads = 128;
+inline constexpr int kGatherRows = 4;
+// At most this many result channels per group are gathered; a tile of 32 would be mostly idle.
+inline constexpr int64_t kGatherChannels = 8;
+
+// Taps that one thread of the gathered grad_weight keeps, for 1 and for 8 input channels: register
+// limit (8 * 7 sums).
+inline constexpr int kGatherTaps1 = 9;
+inline constexpr int kGatherTaps8 = 7;
+
+// Blocks per SM that a split sum aims for.
+inline constexpr int64_t kTiledBlocksPerSm = 4;
+inline constexpr int64_t kGatherBlocksPerSm = 16;
+// A split has at least this many positions, so that the final sum stays small.
+inline constexpr int64_t kMinSplitPositions = 512;
+// Bound of grad_weight's workspace, unless one copy of the weight alone is larger.
+inline constexpr int64_t kMaxPartialBytes = int64_t{64} << 20;
+
+// Coordinates are 32-bit up to here, so that the sum of two never wraps into a source.
+inline constexpr int64_t kMaxCoordinate = int64_t{1} << 30;
+
+}  // namespace convt3d::cuda::direct
