@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Is this machine's convt3d_ext right for a case? What `verify` and the tests run.
+
+A ``Trial`` is one problem in one direction on one device. It draws its data once per set (narrow,
+wide), computes each float64 reference once, and then checks any precision, layout and family
+against them. Every element of every result is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from convt3d_ext import _C
+from convt3d_ext.testing.cases import Case
+from convt3d_ext.testing.compare import Check, check_error, check_exact, error_bound, relative_l2
+from convt3d_ext.testing.operands import (
+    NARROW,
+    Operands,
+    call,
+    call_torch,
+    float32_precision,
+    integers,
+    layout_of,
+    normals,
+    operand_layouts,
+    plan_device,
+)
+from convt3d_ext.testing.reference import reference, round_to_tf32
+
+
+class Trial:
+    """One problem, one direction, one device; data and references are made when first needed."""
+
+    def __init__(self, case: Case, device: torch.device, seed: int = 0) -> None:
+        self.case = case
+        self.device = device
+        self.seed = seed
+        self._made: dict[tuple[str, bool], tuple[Operands, Tensor]] = {}
+        self._torch_errors: dict[str, float | None] = {}
+        self._bounds: dict[str, float] = {}
+
+    def exact(self, precision: str, layout: str, family: str | None = None) -> Check:
+        """The result on integers equals the reference."""
+        operands, expected = self._data("integers", precision)
+        case, got, ran = self._run(operands, precision, layout, family)
+        return check_exact(case, ran, got, expected, self.seed)
+
+    def error_rule(self, precision: str, layout: str, family: str | None = None) -> Check:
+        """The error on normal data keeps the rule of ``compare``."""
+        operands, expected = self._data("normals", precision)
+        case, got, ran = self._run(operands, precision, layout, family)
+        if precision not in self._bounds:
+            self._torch_errors[precision] = self._torch_error(operands, expected, case)
+            self._bounds[precision] = error_bound(
+                case,
+                expected,
+                self._torch_errors[precision],
+                self._tf32_error(operands, expected) if case.precision == "tf32" else 0.0,
+            )
+        torch_error, bound = self._torch_errors[precision], self._bounds[precision]
+        return check_error(case, ran, got, expected, torch_error, bound, self.seed)
+
+    def families(self, precision: str, layout: str) -> list[str]:
+        """Families that accept this problem in this precision and layout, the planned one first."""
+        case = replace(self.case, precision=precision, layout=layout)
+        plan = _C.plan(str(case), *plan_device(self.device))
+        return [family for family, ok, _, _ in plan["candidates"] if ok]
+
+    def _data(self, kind: str, precision: str) -> tuple[Operands, Tensor]:
+        narrow = precision in NARROW
+        if (kind, narrow) not in self._made:
+            draw = integers if kind == "integers" else normals
+            operands = draw(self.case, narrow, self.device, self.seed)
+            self._made[kind, narrow] = operands, reference(self.case, operands)
+        return self._made[kind, narrow]
+
+    def _run(
+        self, operands: Operands, precision: str, layout: str, family: str | None
+    ) -> tuple[Case, Tensor, str]:
+        """The case as it ran (with the layouts that its tensors have), its result, its family."""
+        case = replace(self.case, precision=precision, layout=layout)
+        arranged = operands.to(precision, operand_layouts(case))
+        got = call(case, arranged, family)
+        case = replace(case, layout=_actual_layout(case, arranged, got))
+        if family is None:
+            family = str(_C.plan(str(case), *plan_device(self.device))["family"])
+        return case, got, family
+
+    def _torch_error(self, operands: Operands, expected: Tensor, case: Case) -> float | None:
+        if self.device.type == "cpu" and case.precision == "tf32":
+            case = replace(case, precision="fp32")
+        try:
+            with float32_precision(case.precision):
+                result = call_torch(case, operands.to(case.precision))
+        except (torch.OutOfMemoryError, RuntimeError):
+            return None  # torch cannot do it: the rule's own part of the bound stands alone
+        return relative_l2(result, expected)
+
+    def _tf32_error(self, operands: Operands, expected: Tensor) -> float:
+        rounded = Operands(
+            round_to_tf32(operands.first), round_to_tf32(operands.second), operands.bias
+        )
+        return relative_l2(reference(self.case, rounded), expected)
+
+
+def _actual_layout(case: Case, operands: Operands, result: Tensor) -> str:
+    first, second, third = map(layout_of, (operands.first, operands.second, result))
+    if case.direction == "forward":
+        return f"{first}+{second}+{third}"
+    return (
+        f"{third}+{second}+{first}"
+        if case.direction == "grad_input"
+        else (f"{second}+{third}+{first}")
+    )
+
+
+def verify(
+    case: Case,
+    device: torch.device,
+    precisions: Iterable[str],
+    layouts: Iterable[str],
+    directions: Iterable[str],
+    seed: int = 0,
+) -> Iterator[Check]:
+    """Both checks of every combination, as the planner runs them."""
+    for direction in directions:
+        bias = case.bias and direction == "forward"
+        trial = Trial(replace(case, direction=direction, bias=bias), device, seed)
+        seen = set()
+        # Narrow after wide: at most two sets of operands and references are alive at a time.
+        for precision in precisions:
+            actual = replace(trial.case, precision=precision).precision
+            if actual in seen:  # grouped tf32 is fp32
+                continue
+            seen.add(actual)
+            for layout in layouts:
+                yield trial.exact(precision, layout)
+                yield trial.error_rule(precision, layout)
