@@ -4,6 +4,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <type_traits>
+
 namespace convt3d::cuda {
 
 template <typename T>
@@ -17,14 +19,22 @@ struct AccumulatorOf<double> {
 template <typename T>
 using Accumulator = typename AccumulatorOf<T>::type;
 
-template <typename T>
-__device__ __forceinline__ Accumulator<T> widen(T value) {
-  return static_cast<Accumulator<T>>(value);
-}
+// Named conversions: torch's build flags switch the implicit ones off.
+__device__ __forceinline__ double widen(double value) { return value; }
+__device__ __forceinline__ float widen(float value) { return value; }
+__device__ __forceinline__ float widen(__half value) { return __half2float(value); }
+__device__ __forceinline__ float widen(__nv_bfloat16 value) { return __bfloat162float(value); }
+
 // The one rounding of 16-bit results: to nearest even.
 template <typename T>
 __device__ __forceinline__ T narrow(Accumulator<T> value) {
-  return static_cast<T>(value);
+  if constexpr (std::is_same_v<T, __half>) {
+    return __float2half_rn(value);
+  } else if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    return __float2bfloat16_rn(value);
+  } else {
+    return value;
+  }
 }
 
 }  // namespace convt3d::cuda

@@ -146,7 +146,7 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
         const int n = p.b_lanes_on_pairs ? thread / kTileK + i * 16 : thread % kTileN;
         const int64_t offset = memory.pair_b[chunk % 2][k];
         const bool there = offset >= 0 && first_column + n < p.columns;
-        next_b[i] = there ? static_cast<Sum>(b[offset + n * p.b_column_stride]) : Sum(0);
+        next_b[i] = there ? widen(b[offset + n * p.b_column_stride]) : Sum(0);
       }
     };
     const auto store = [&] {
@@ -212,7 +212,7 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
         const int64_t offset = memory.row_c[thread_m * 4 + i % 4 + 64 * (i / 4)];
-        if (offset >= 0) c[offset + column * p.c_column_stride] = static_cast<C>(sum[i][j] + bias);
+        if (offset >= 0) c[offset + column * p.c_column_stride] = narrow<C>(sum[i][j] + bias);
       }
     }
   }
