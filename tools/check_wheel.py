@@ -20,8 +20,9 @@ NEEDED_SYSTEM = re.compile(
 )
 # Mangled names of c10::, at::, torch:: are not in the stable ABI.
 UNSTABLE_SYMBOL = re.compile(r"_ZN?K?(3c10|2at|5torch)")
-# CPython functions outside the limited API begin with an underscore, these few excepted.
-PRIVATE_PYTHON = re.compile(r"\b_Py(?!_NoneStruct|_TrueStruct|_FalseStruct|_Dealloc|Object_)\w+")
+# CPython's names outside the limited API begin with an underscore, but so do some inside: singletons
+# and what the headers make of PyArg_ParseTuple and Py_BuildValue.
+PRIVATE_PYTHON = re.compile(r"\b_Py(?!_NoneStruct|_TrueStruct|_FalseStruct|_Dealloc|\w+_SizeT)\w+")
 
 
 def output(*command: str) -> str:
