@@ -26,8 +26,8 @@
 
 namespace convt3d::cpu {
 
-// The GEMM kernels work on this many positions at a time.
-inline constexpr int64_t kPositionBlock = 64;
+// The GEMM kernels work on multiples of this many positions.
+inline constexpr int64_t kPositionBlock = 32;
 // Destination channels computed together, at most; a remainder is cut into 4, 2, 1.
 inline constexpr int64_t kChannelBlock = 8;
 
@@ -55,22 +55,35 @@ struct FlatConvolution {
   Direction direction;
   int64_t batch, groups;
   int64_t source_channels, destination_channels;  // per group
+  // Groups that one item packs and stores together: more than one where groups of few channels are
+  // neighbours in memory (channels_last), so that whole cache lines move.
+  int64_t bundle;
   Axis axis[3];
 
   Extent3 tile, box, num_tiles;
   int64_t flat;   // positions computed per tile, a multiple of kPositionBlock
   int64_t pitch;  // elements between packed channels
 
+  Extent3 box_of(const Extent3& extent) const {
+    return {extent[0] + axis[0].halo, extent[1] + axis[1].halo, extent[2] + axis[2].halo};
+  }
+  // Positions to compute for a tile of this extent in a box of this pitch.
+  static int64_t positions(const Extent3& extent, const Extent3& box) {
+    const int64_t last = ((extent[0] - 1) * box[1] + extent[1] - 1) * box[2] + extent[2];
+    return (last + kPositionBlock - 1) / kPositionBlock * kPositionBlock;
+  }
+  int64_t panel_channels() const { return bundle * source_channels; }
   int64_t phases() const { return axis[0].phases * axis[1].phases * axis[2].phases; }
-  int64_t num_items() const { return batch * groups * volume(num_tiles); }
-  int64_t panel_elements() const { return phases() * source_channels * pitch + kPositionBlock; }
+  int64_t num_items() const { return batch * groups / bundle * volume(num_tiles); }
+  int64_t panel_elements() const { return phases() * panel_channels() * pitch; }
   // Results of one channel block for all classes along w.
   int64_t strip_elements() const;
   int64_t packed_weight_elements(const Problem& problem) const;
 };
 
-// direction: forward or grad_input. compute_bytes: of one element in the panel.
-FlatConvolution flat_convolution(const Problem& problem, Direction direction,
-                                 int64_t compute_bytes);
+// Of a forward or grad_input.
+FlatConvolution flat_convolution(const Description& description);
+// Of one element in the panel: half types are computed in float.
+int64_t compute_bytes(Precision precision);
 
 }  // namespace convt3d::cpu

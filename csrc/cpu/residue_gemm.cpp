@@ -13,13 +13,7 @@ namespace {
 
 constexpr int64_t kAlignment = 64;  // of the workspace and of every part of it
 
-int64_t compute_bytes(Precision precision) { return precision == Precision::fp64 ? 8 : 4; }
-
 int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-
-FlatConvolution flat_of(const Description& d) {
-  return flat_convolution(d.problem, d.direction, compute_bytes(d.precision));
-}
 
 struct Workspace {
   int64_t weight, slice;  // bytes
@@ -44,7 +38,7 @@ std::vector<ClassTaps> class_taps(const FlatConvolution& f) {
               const int64_t plane =
                   (td.phase * f.axis[1].phases + th.phase) * f.axis[2].phases + tw.phase;
               const int64_t shift = (td.shift * f.box[1] + th.shift) * f.box[2] + tw.shift;
-              taps.shifts.push_back(plane * f.source_channels * f.pitch + shift);
+              taps.shifts.push_back(plane * f.panel_channels() * f.pitch + shift);
             }
           }
         }
@@ -118,12 +112,12 @@ Verdict supports(const Description& description, const Device& device) {
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {
-  const Workspace workspace = workspace_of(flat_of(description), description);
+  const Workspace workspace = workspace_of(flat_convolution(description), description);
   return workspace.weight + workspace.slice * device.num_threads;
 }
 
 std::string config(const Description& description, const Device&) {
-  const FlatConvolution f = flat_of(description);
+  const FlatConvolution f = flat_convolution(description);
   auto extent = [](const Extent3& e) {
     return std::to_string(e[0]) + "x" + std::to_string(e[1]) + "x" + std::to_string(e[2]);
   };
@@ -135,7 +129,7 @@ void launch(const Description& description, const Operands& operands, void* work
             const ParallelFor& parallel_for) {
   const bool forward = description.direction == Direction::forward;
   TileJob job{};
-  job.flat = flat_of(description);
+  job.flat = flat_convolution(description);
   const Workspace sizes = workspace_of(job.flat, description);
   job.classes = class_taps(job.flat);
   job.num_taps = job.classes.back().weight + static_cast<int64_t>(job.classes.back().shifts.size());

@@ -1,23 +1,169 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cpu/selection.h"
 
+#include <algorithm>
+
+#include "cpu/flat_convolution.h"
+
 namespace convt3d::cpu {
 namespace {
 
-bool is_ncdhw(const Description& d) {
-  return d.input == Layout::ncdhw && d.output == Layout::ncdhw;
+// Every number here is a border between measured wins and losses on Zen 5 (docs/kernels/cpu.md),
+// set on the side of torch.
+
+// Positions of one sample below which packing and whole vectors are not repaid.
+constexpr int64_t kFewPositions = 2048;
+// The same where every output has one tap at most, counted over the batch.
+constexpr int64_t kFewShuffled = 512;
+constexpr int64_t kFewDouble = 512;
+// Source channels: above these oneDNN's cache blocking over channels wins.
+constexpr int64_t kManyChannels = 128;
+constexpr int64_t kManyShuffled = 512;
+constexpr int64_t kManyForTinyOutput = 256;
+constexpr int64_t kManyForBFloat16 = 64;
+constexpr int64_t kManyForBFloat16TinyOutput = 32;
+constexpr int64_t kTinyOutput = 8;
+constexpr int64_t kTinyOutputDirect = 4;
+constexpr int64_t kSmallGroup = 16;
+// Of packed panel per thread.
+constexpr int64_t kPanelBytes = 4 * 1024 * 1024;
+// Computed positions per wanted one: halo and rounding.
+constexpr int64_t kWaste = 2;
+
+constexpr Verdict refuse(const char* why) { return Verdict::refuse(why); }
+
+struct Traits {
+  bool stride_one;  // no axis is strided
+  bool one_tap;     // at most one tap for every output
+  bool odd;         // some output extent is no multiple of the stride, or a residue has no taps
+  bool dilated;
+  int64_t source, destination;  // channels per group
+  int64_t positions;            // of one sample
+};
+
+Traits traits_of(const Description& d) {
+  const Problem& p = d.problem;
+  const Extent3 output = p.output();
+  Traits t{true, true, false, false, 0, 0, volume(p.input)};
+  for (int a = 0; a < 3; ++a) {
+    t.stride_one = t.stride_one && p.stride[a] == 1;
+    t.one_tap = t.one_tap && p.kernel[a] <= p.stride[a] && p.dilation[a] == 1;
+    t.odd = t.odd || output[a] % p.stride[a] != 0 || p.kernel[a] < p.stride[a];
+    t.dilated = t.dilated || (p.dilation[a] != 1 && p.kernel[a] != 1);
+  }
+  const bool forward = d.direction == Direction::forward;
+  t.source = forward ? p.in_channels_per_group() : p.out_channels_per_group();
+  t.destination = forward ? p.out_channels_per_group() : p.in_channels_per_group();
+  return t;
+}
+
+bool small_groups(const Problem& p, const Traits& t) {
+  return p.groups > 1 && std::max(t.source, t.destination) <= kSmallGroup;
+}
+
+Verdict select_fp64(const Problem& p, const Traits& t) {
+  // torch has a single column buffer path for float64.
+  if (t.positions < kFewDouble) return refuse("too few positions");
+  if (p.groups == 1 && std::min(t.source, t.destination) == 1) {
+    return refuse("float64 with one channel: torch's matrix product wins");
+  }
+  return Verdict::accept();
+}
+
+// float32, or float16 computed in it; NCDHW.
+Verdict select_fp32(const Problem& p, const Traits& t) {
+  if (small_groups(p, t)) {
+    return p.batch * t.positions < kFewShuffled ? refuse("too few positions") : Verdict::accept();
+  }
+  if (t.stride_one && !t.one_tap) return refuse("stride 1: torch's dense convolution wins");
+  if (t.one_tap) {
+    if (p.batch * t.positions < kFewShuffled) return refuse("too few positions");
+    if (t.source > kManyShuffled) return refuse("too many channels");
+    return Verdict::accept();
+  }
+  if (t.positions < kFewPositions) return refuse("too few positions");
+  const int64_t most = t.destination <= kTinyOutputDirect ? kManyForTinyOutput : kManyChannels;
+  return t.source > most ? refuse("too many channels") : Verdict::accept();
+}
+
+// bfloat16, NCDHW: oneDNN has dot products at twice the rate where the shapes suit it.
+Verdict select_bf16(const Problem& p, const Traits& t) {
+  const Verdict as_fp32 = select_fp32(p, t);
+  if (!as_fp32.ok || small_groups(p, t)) return as_fp32;
+  // torch leaves its own path here, and both of its ways are slower than float32.
+  if (t.odd || t.dilated) return Verdict::accept();
+  if (t.one_tap && t.source <= kManyForBFloat16) return Verdict::accept();
+  if (t.destination <= kTinyOutput && t.source <= kManyForBFloat16TinyOutput) {
+    return Verdict::accept();
+  }
+  return refuse("bfloat16: torch's dot products win");
+}
+
+// channels_last_3d is oneDNN's own layout: only what it has no kernel for.
+Verdict select_channels_last(const Problem& p, const Traits& t, Precision precision) {
+  const Verdict as_fp32 = select_fp32(p, t);
+  if (!as_fp32.ok) return as_fp32;
+  if (small_groups(p, t)) return Verdict::accept();
+  if (p.groups > 1) return refuse("channels_last: torch's own layout");
+  if (t.odd) return Verdict::accept();
+  if (t.destination <= kTinyOutput && !t.one_tap) {
+    if (precision != Precision::bf16 || t.destination <= 2) return Verdict::accept();
+  }
+  return refuse("channels_last: torch's own layout");
+}
+
+Verdict select_grad_input(const Problem& p, const Traits& t, Precision precision) {
+  if (precision == Precision::fp64) {
+    if (t.stride_one || t.positions < kFewPositions || small_groups(p, t)) {
+      return refuse("torch computes the gradient as fast");
+    }
+    return select_fp64(p, t);
+  }
+  if (t.stride_one || !t.one_tap) return refuse("a strided convolution: torch is as fast");
+  if (t.positions < kFewPositions) return refuse("too few positions");
+  if (std::max(t.source, t.destination) > kManyShuffled) return refuse("too many channels");
+  if (p.groups > 1 && !small_groups(p, t)) return refuse("groups of many channels");
+  return Verdict::accept();
+}
+
+Verdict select(const Description& d) {
+  const Problem& p = d.problem;
+  const Traits t = traits_of(d);
+  if (d.direction == Direction::grad_weight) return refuse("no kernel for grad_weight");
+  const bool channels_last = d.input == Layout::ndhwc && d.output == Layout::ndhwc;
+  if (!channels_last && (d.input != Layout::ncdhw || d.output != Layout::ncdhw)) {
+    return refuse("input and output differ in layout, or are not dense");
+  }
+  if (d.direction == Direction::grad_input) {
+    if (channels_last) return refuse("channels_last: torch's own layout");
+    return select_grad_input(p, t, d.precision);
+  }
+  if (d.precision == Precision::fp64) {
+    return channels_last ? refuse("channels_last: not measured") : select_fp64(p, t);
+  }
+  if (channels_last) return select_channels_last(p, t, d.precision);
+  return d.precision == Precision::bf16 ? select_bf16(p, t) : select_fp32(p, t);
 }
 
 }  // namespace
 
-Verdict select_residue_gemm(const Description& d, const Device&) {
-  const Problem& p = d.problem;
-  if (d.direction != Direction::forward) return Verdict::refuse("torch computes the gradients");
-  if (!is_ncdhw(d)) return Verdict::refuse("torch is faster in channels_last_3d");
-  if (p.in_channels_per_group() > 256 || volume(p.input) < 4096) {
-    return Verdict::refuse("torch is faster for many channels over few positions");
+bool bfloat16_falls_back(const Problem& problem) {
+  Description description;
+  description.problem = problem;
+  const Traits t = traits_of(description);
+  return t.odd || t.dilated;
+}
+
+Verdict select_residue_gemm(const Description& description, const Device&) {
+  const Verdict verdict = select(description);
+  if (!verdict.ok) return verdict;
+  const FlatConvolution f = flat_convolution(description);
+  if (f.panel_elements() * compute_bytes(description.precision) > kPanelBytes) {
+    return refuse("the packed source of one tile is too large");
   }
-  if (p.stride != p.kernel) return Verdict::refuse("the kernel is not the stride");
+  if (f.flat > kWaste * volume(f.tile) + kPositionBlock) {
+    return refuse("the halo outweighs the tile");
+  }
   return Verdict::accept();
 }
 

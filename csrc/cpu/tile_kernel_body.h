@@ -46,15 +46,16 @@ CONVT3D_INLINE void multiply(const C* weight, int64_t weight_step, const C* pane
   }
 }
 
-// One block of kPositionBlock positions. WIDE: 32 vector registers instead of 16.
-template <class C, int LANES, bool WIDE, int ROWS>
+// WIDTH positions. WIDE: 32 vector registers instead of 16.
+template <class C, int LANES, bool WIDE, int ROWS, int WIDTH>
 CONVT3D_INLINE void multiply_block(const C* weight, const C* panel, int64_t pitch,
                                    const ClassTaps& taps, int64_t channels, C* out,
                                    int64_t out_pitch) {
   // 16 or 8 independent sums hide the latency of the multiply-add and fit the registers.
   constexpr int rows = WIDE || ROWS < 4 ? ROWS : 4;
-  constexpr int vectors = rows == 8 ? 2 : rows == 4 ? (WIDE ? 4 : 2) : 4;
-  for (int64_t x = 0; x < kPositionBlock; x += LANES * vectors) {
+  constexpr int wanted = rows == 8 ? 2 : rows == 4 ? (WIDE ? 4 : 2) : 4;
+  constexpr int vectors = wanted * LANES < WIDTH ? wanted : WIDTH / LANES;
+  for (int64_t x = 0; x < WIDTH; x += LANES * vectors) {
     for (int64_t r = 0; r < ROWS; r += rows) {
       multiply<C, LANES, rows, vectors>(weight + r, ROWS, panel + x, pitch, taps, channels,
                                         out + r * out_pitch + x, out_pitch);
@@ -62,23 +63,40 @@ CONVT3D_INLINE void multiply_block(const C* weight, const C* panel, int64_t pitc
   }
 }
 
+// positions: a multiple of kPositionBlock.
+template <class C, int LANES, bool WIDE, int ROWS>
+CONVT3D_INLINE void multiply_rows(const C* weight, const C* panel, int64_t pitch,
+                                  const ClassTaps& taps, int64_t channels, C* out,
+                                  int64_t out_pitch, int64_t positions) {
+  constexpr int64_t two = 2 * kPositionBlock;
+  int64_t p = 0;
+  for (; p + two <= positions; p += two) {
+    multiply_block<C, LANES, WIDE, ROWS, two>(weight, panel + p, pitch, taps, channels, out + p,
+                                              out_pitch);
+  }
+  if (p < positions) {
+    multiply_block<C, LANES, WIDE, ROWS, kPositionBlock>(weight, panel + p, pitch, taps, channels,
+                                                         out + p, out_pitch);
+  }
+}
+
 template <class C, int LANES, bool WIDE>
 CONVT3D_INLINE void multiply_strip(int64_t rows, const C* weight, const C* panel, int64_t pitch,
-                                   const ClassTaps& taps, int64_t channels, C* out, int64_t flat) {
-  for (int64_t p = 0; p < flat; p += kPositionBlock) {
-    switch (rows) {
-      case 8:
-        multiply_block<C, LANES, WIDE, 8>(weight, panel + p, pitch, taps, channels, out + p, flat);
-        break;
-      case 4:
-        multiply_block<C, LANES, WIDE, 4>(weight, panel + p, pitch, taps, channels, out + p, flat);
-        break;
-      case 2:
-        multiply_block<C, LANES, WIDE, 2>(weight, panel + p, pitch, taps, channels, out + p, flat);
-        break;
-      default:
-        multiply_block<C, LANES, WIDE, 1>(weight, panel + p, pitch, taps, channels, out + p, flat);
-    }
+                                   const ClassTaps& taps, int64_t channels, C* out,
+                                   int64_t out_pitch, int64_t positions) {
+  switch (rows) {
+    case 8:
+      return multiply_rows<C, LANES, WIDE, 8>(weight, panel, pitch, taps, channels, out, out_pitch,
+                                              positions);
+    case 4:
+      return multiply_rows<C, LANES, WIDE, 4>(weight, panel, pitch, taps, channels, out, out_pitch,
+                                              positions);
+    case 2:
+      return multiply_rows<C, LANES, WIDE, 2>(weight, panel, pitch, taps, channels, out, out_pitch,
+                                              positions);
+    default:
+      return multiply_rows<C, LANES, WIDE, 1>(weight, panel, pitch, taps, channels, out, out_pitch,
+                                              positions);
   }
 }
 
@@ -143,7 +161,7 @@ CONVT3D_INLINE void pack_phase(const TileJob& job, const T* source, const Extent
                                const Extent3& phase, C* panel) {
   const FlatConvolution& f = job.flat;
   const auto& stride = job.source.stride;
-  const int64_t channels = f.source_channels;
+  const int64_t channels = f.panel_channels();
   int64_t first[3], step[3];
   Inside in[3];
   for (int a = 0; a < 3; ++a) {
@@ -272,7 +290,12 @@ CONVT3D_INLINE void run_tile(const TileJob& job, int64_t item, C* panel) {
     q[a] = item % f.num_tiles[a] * f.tile[a];
     item /= f.num_tiles[a];
   }
-  const int64_t group = item % f.groups, n = item / f.groups;
+  const int64_t bundles = f.groups / f.bundle;
+  const int64_t group = item % bundles * f.bundle, n = item / bundles;
+  // The last tile of an axis may be shorter.
+  Extent3 tile;
+  for (int a = 0; a < 3; ++a) tile[a] = std::min(f.tile[a], f.axis[a].grid - q[a]);
+  const int64_t positions = FlatConvolution::positions(tile, f.box);
   const T* source = static_cast<const T*>(job.source.data) + n * job.source.stride[0] +
                     group * f.source_channels * job.source.stride[1];
   T* destination = static_cast<T*>(job.destination.data) + n * job.destination.stride[0] +
@@ -282,7 +305,7 @@ CONVT3D_INLINE void run_tile(const TileJob& job, int64_t item, C* panel) {
   for (int64_t d = 0; d < f.axis[0].phases; ++d) {
     for (int64_t h = 0; h < f.axis[1].phases; ++h) {
       for (int64_t w = 0; w < f.axis[2].phases; ++w, ++plane) {
-        pack_phase(job, source, q, {d, h, w}, panel + plane * f.source_channels * f.pitch);
+        pack_phase(job, source, q, {d, h, w}, panel + plane * f.panel_channels() * f.pitch);
       }
     }
   }
@@ -291,8 +314,12 @@ CONVT3D_INLINE void run_tile(const TileJob& job, int64_t item, C* panel) {
   const int64_t w_classes = static_cast<int64_t>(f.axis[2].classes.size());
   const C* block = static_cast<const C*>(job.packed_weight) +
                    group * f.destination_channels * job.num_taps * f.source_channels;
-  for (int64_t row = 0, rows; row < f.destination_channels; row += rows) {
-    rows = block_rows(row, f.destination_channels);
+  const int64_t channels = f.bundle * f.destination_channels;
+  for (int64_t row = 0, rows; row < channels; row += rows) {
+    // Of one group: 8, 4, 2 or 1 rows. Of a bundle: all its rows, each group's from its own part
+    // of the panel.
+    rows = f.bundle > 1 ? channels : block_rows(row, channels);
+    const int64_t group_rows = rows / f.bundle;
     C bias[kChannelBlock] = {};
     for (int64_t r = 0; job.bias && r < rows; ++r) {
       const int64_t channel = group * f.destination_channels + row + r;
@@ -303,10 +330,13 @@ CONVT3D_INLINE void run_tile(const TileJob& job, int64_t item, C* panel) {
       for (const AxisClass& h_class : f.axis[1].classes) {
         if (d_class.count > q[0] && h_class.count > q[1]) {
           for (int64_t w = 0; w < w_classes; ++w) {
-            const C* weight = block + taps[w].weight * f.source_channels * rows;
-            multiply_strip<C, BYTES / sizeof(C), WIDE>(rows, weight, panel, f.pitch, taps[w],
-                                                       f.source_channels, strip + w * rows * f.flat,
-                                                       f.flat);
+            for (int64_t b = 0; b < f.bundle; ++b) {
+              const int64_t first_tap = b * job.num_taps + taps[w].weight;
+              multiply_strip<C, BYTES / sizeof(C), WIDE>(
+                  group_rows, block + first_tap * f.source_channels * group_rows,
+                  panel + b * f.source_channels * f.pitch, f.pitch, taps[w], f.source_channels,
+                  strip + (w * rows + b * group_rows) * f.flat, f.flat, positions);
+            }
           }
           store_strip(job, d_class, h_class, q, rows, bias, strip,
                       destination + row * job.destination.stride[1]);
