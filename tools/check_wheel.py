@@ -20,7 +20,7 @@ NEEDED_SYSTEM = re.compile(
 )
 # Mangled names of c10::, at::, torch:: are not in the stable ABI.
 UNSTABLE_SYMBOL = re.compile(r"_ZN?K?(3c10|2at|5torch)")
-# CPython's names outside the limited API begin with an underscore, but so do some inside: singletons
+# CPython's names outside the limited API begin with an underscore, but so do some inside: objects
 # and what the headers make of PyArg_ParseTuple and Py_BuildValue.
 PRIVATE_PYTHON = re.compile(r"\b_Py(?!_NoneStruct|_TrueStruct|_FalseStruct|_Dealloc|\w+_SizeT)\w+")
 
