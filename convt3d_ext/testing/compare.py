@@ -7,7 +7,7 @@ The error rule compares relative L2 errors against float64 (docs/numerics.md has
     ---------   ---------------------------------------------------------------------------------
     fp64        sqrt(K) roundings of float64, K products per result
     fp32        2x torch's own IEEE error on the same data; never below one rounding
-    tf32        torch's own TF32 error, or that of inputs rounded to nearest TF32 and fp32-grade sums
+    tf32        torch's own TF32 error, or that of inputs rounded to nearest TF32, summed in fp32
     fp16, bf16  torch's own error, or that of one rounding of an fp32-grade sum
 
 "fp32-grade" is 2**-20, twice what torch's IEEE path was measured to reach (1e-7 to 4e-7); as

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -173,9 +174,13 @@ def call_torch(case: Case, operands: Operands) -> Tensor:
         )
     wants_input = case.direction == "grad_input"
     # convolution_backward wants the tensor whose gradient it computes, for its sizes and layout.
-    other = operands.first.new_empty(result_shape(case))
-    if layout_of(operands.second) == "ndhwc" or layout_of(operands.first) == "ndhwc":
-        other = other.contiguous(memory_format=torch.channels_last_3d)
+    channels_last = "ndhwc" in (layout_of(operands.first), layout_of(operands.second))
+    other = torch.empty(
+        result_shape(case),
+        dtype=operands.first.dtype,
+        device=operands.first.device,
+        memory_format=torch.channels_last_3d if channels_last else torch.contiguous_format,
+    )
     activation, weight = (other, operands.second) if wants_input else (operands.second, other)
     gradients = torch.ops.aten.convolution_backward(
         operands.first,
@@ -197,7 +202,8 @@ def call_torch(case: Case, operands: Operands) -> Tensor:
 @contextmanager
 def float32_precision(precision: str) -> Iterator[None]:
     """Pin what torch may do with float32 products: TF32 for tf32, IEEE for everything else."""
-    settings = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    cudnn: Any = torch.backends.cudnn  # its stubs do not know conv
+    settings = (cudnn.conv, torch.backends.cuda.matmul)
     before = [setting.fp32_precision for setting in settings]
     for setting in settings:
         setting.fp32_precision = "tf32" if precision == "tf32" else "ieee"

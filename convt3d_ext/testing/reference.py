@@ -67,11 +67,9 @@ def reference(case: Case, operands: Operands) -> Tensor:
             return call_torch(case, operands)
     if case.direction == "forward":
         return _forward(case, operands)
-    return (
-        _grad_input(case, operands)
-        if case.direction == "grad_input"
-        else _grad_weight(case, operands)
-    )
+    if case.direction == "grad_input":
+        return _grad_input(case, operands)
+    return _grad_weight(case, operands)
 
 
 Slices = tuple[slice, slice, slice]
@@ -79,8 +77,10 @@ Slices = tuple[slice, slice, slice]
 
 def _taps(case: Case) -> Iterator[tuple[Ints3, Slices, Slices]]:
     """Every tap that lands anywhere: its index, the input it reads, the output it meets."""
-    for tap in itertools.product(*map(range, case.kernel_size)):
-        inputs, outputs = [], []
+    depth, height, width = map(range, case.kernel_size)
+    for tap in itertools.product(depth, height, width):
+        inputs: list[slice] = []
+        outputs: list[slice] = []
         for a in range(3):
             stride = case.stride[a]
             shift = case.dilation[a] * tap[a] - case.padding[a]

@@ -40,8 +40,8 @@ class Trial:
         self.device = device
         self.seed = seed
         self._made: dict[tuple[str, bool], tuple[Operands, Tensor]] = {}
-        self._torch_errors: dict[str, float | None] = {}
-        self._bounds: dict[str, float] = {}
+        # Per precision and layout: the bound is what the torch call in its place would give.
+        self._bounds: dict[tuple[str, str], tuple[float | None, float]] = {}
 
     def exact(self, precision: str, layout: str, family: str | None = None) -> Check:
         """The result on integers equals the reference."""
@@ -53,15 +53,12 @@ class Trial:
         """The error on normal data keeps the rule of ``compare``."""
         operands, expected = self._data("normals", precision)
         case, got, ran = self._run(operands, precision, layout, family)
-        if precision not in self._bounds:
-            self._torch_errors[precision] = self._torch_error(operands, expected, case)
-            self._bounds[precision] = error_bound(
-                case,
-                expected,
-                self._torch_errors[precision],
-                self._tf32_error(operands, expected) if case.precision == "tf32" else 0.0,
-            )
-        torch_error, bound = self._torch_errors[precision], self._bounds[precision]
+        if (precision, layout) not in self._bounds:
+            torch_error = self._torch_error(operands, expected, precision, layout)
+            tf32_error = self._tf32_error(operands, expected) if case.precision == "tf32" else 0.0
+            bound = error_bound(case, expected, torch_error, tf32_error)
+            self._bounds[precision, layout] = torch_error, bound
+        torch_error, bound = self._bounds[precision, layout]
         return check_error(case, ran, got, expected, torch_error, bound, self.seed)
 
     def families(self, precision: str, layout: str) -> list[str]:
@@ -90,13 +87,14 @@ class Trial:
             family = str(_C.plan(str(case), *plan_device(self.device))["family"])
         return case, got, family
 
-    def _torch_error(self, operands: Operands, expected: Tensor, case: Case) -> float | None:
-        if self.device.type == "cpu" and case.precision == "tf32":
-            case = replace(case, precision="fp32")
+    def _torch_error(
+        self, operands: Operands, expected: Tensor, precision: str, layout: str
+    ) -> float | None:
+        case = replace(self.case, precision=precision, layout=layout)
         try:
             with float32_precision(case.precision):
-                result = call_torch(case, operands.to(case.precision))
-        except (torch.OutOfMemoryError, RuntimeError):
+                result = call_torch(case, operands.to(precision, operand_layouts(case)))
+        except RuntimeError:  # OutOfMemoryError is one
             return None  # torch cannot do it: the rule's own part of the bound stands alone
         return relative_l2(result, expected)
 
@@ -109,13 +107,12 @@ class Trial:
 
 def _actual_layout(case: Case, operands: Operands, result: Tensor) -> str:
     first, second, third = map(layout_of, (operands.first, operands.second, result))
-    if case.direction == "forward":
-        return f"{first}+{second}+{third}"
-    return (
-        f"{third}+{second}+{first}"
-        if case.direction == "grad_input"
-        else (f"{second}+{third}+{first}")
-    )
+    words = {
+        "forward": (first, second, third),
+        "grad_input": (third, second, first),
+        "grad_weight": (second, third, first),
+    }
+    return "+".join(words[case.direction])
 
 
 def verify(

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How long do calls take, and what could this machine do at best?
+
+Contenders are timed interleaved, one repetition of each in turn, so that a clock that drifts or a
+neighbour that wakes up hits all of them; before each repetition L2 is flushed on CUDA; the median
+is the time. Nothing here profiles: events around the call, or a clock on the CPU.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from convt3d_ext.testing.cases import Case
+from convt3d_ext.testing.operands import DTYPES, float32_precision
+
+Call = Callable[[], object]
+
+_FLUSH_BYTES = 256 * 2**20  # several times any L2
+_MIN_REPETITIONS, _MAX_REPETITIONS = 3, 25
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median time in milliseconds, half the spread of the middle half, and the repetitions."""
+
+    ms: float
+    spread_ms: float
+    repetitions: int
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What this machine reached: TFLOP/s of a matrix product per precision, TB/s of a copy."""
+
+    tflops: dict[str, float]
+    copy_tb_per_s: float
+
+    def floor_ms(self, case: Case) -> float:
+        """The least time for a case: its useful FLOPs or its bytes, whichever takes longer."""
+        compute = case.useful_flops / (self.tflops[case.precision] * 1e9)
+        memory = case.bytes / (self.copy_tb_per_s * 1e9)
+        return max(compute, memory)
+
+
+class Stopwatch:
+    """Times calls on one device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._flushed = None
+        if device.type == "cuda":
+            self._flushed = torch.empty(_FLUSH_BYTES, dtype=torch.uint8, device=device)
+
+    def once(self, call: Call) -> float:
+        """Milliseconds of one call from a cold L2."""
+        if self._flushed is None:
+            start = time.perf_counter()
+            call()
+            return (time.perf_counter() - start) * 1e3
+        self._flushed.zero_()
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        begin.record()
+        call()
+        end.record()
+        end.synchronize()
+        return float(begin.elapsed_time(end))
+
+    def interleaved(self, calls: dict[str, Call], budget_ms: float = 60.0) -> dict[str, Timing]:
+        """Time contenders side by side.
+
+        Args:
+            calls: contenders by name.
+            budget_ms: roughly how long to measure each; at least 3 repetitions, at most 25.
+        """
+        samples: dict[str, list[float]] = {name: [] for name in calls}
+        wanted = {}
+        for name, call in calls.items():
+            call()  # loads kernels; torch's benchmark mode chooses its algorithm
+            estimate = max(self.once(call), 1e-3)
+            wanted[name] = min(_MAX_REPETITIONS, max(_MIN_REPETITIONS, int(budget_ms / estimate)))
+        for repetition in range(max(wanted.values())):
+            for name, call in calls.items():
+                if repetition < wanted[name]:
+                    samples[name].append(self.once(call))
+        return {name: _summary(values) for name, values in samples.items()}
+
+
+def _summary(values: list[float]) -> Timing:
+    quarters = statistics.quantiles(values, n=4)
+    return Timing(statistics.median(values), (quarters[2] - quarters[0]) / 2, len(values))
+
+
+def measure_ceilings(device: torch.device, precisions: tuple[str, ...]) -> Ceilings:
+    """Square matrix products and a copy through torch, on random data, best of ten."""
+    on_gpu = device.type == "cuda"
+    watch = Stopwatch(device)
+    tflops = {}
+    for precision in precisions:
+        size = (4096 if precision in ("fp64", "fp32") else 8192) if on_gpu else 1024
+        a = torch.randn(size, size, device=device).to(DTYPES[precision])
+        b = torch.randn(size, size, device=device).to(DTYPES[precision])
+        with float32_precision(precision):
+            a @ b
+            best = min(watch.once(lambda a=a, b=b: a @ b) for _ in range(10))  # type: ignore[misc]
+        tflops[precision] = 2.0 * size**3 / best / 1e9
+    elements = 2**29 if on_gpu else 2**25
+    source = torch.randn(elements, device=device)
+    target = torch.empty_like(source)
+    target.copy_(source)
+    best = min(watch.once(lambda: target.copy_(source)) for _ in range(10))
+    return Ceilings(tflops, 2.0 * 4 * elements / best / 1e9)
