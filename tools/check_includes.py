@@ -96,7 +96,8 @@ def size_breaches() -> Iterator[str]:
         if len(lines) > MAX_LINES:
             yield f"{name}: {len(lines)} lines, at most {MAX_LINES}"
         for number, line in enumerate(lines, 1):
-            if len(line) > MAX_COLUMNS:
+            # ruff judges Python, and lets a line end in a pragma.
+            if len(line) > MAX_COLUMNS and name.suffix not in (".py", ".pyi"):
                 yield f"{name}:{number}: {len(line)} columns, at most {MAX_COLUMNS}"
         if lines and not any("SPDX-License-Identifier: BSD-3-Clause" in x for x in lines[:3]):
             yield f"{name}: no SPDX line at its head"
