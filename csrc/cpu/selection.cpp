@@ -20,6 +20,7 @@ constexpr int64_t kFewDouble = 512;
 constexpr int64_t kManyChannels = 128;
 constexpr int64_t kManyShuffled = 512;
 constexpr int64_t kManyForTinyOutput = 256;
+constexpr int64_t kManyChannelsLast = 64;
 constexpr int64_t kManyForBFloat16 = 64;
 constexpr int64_t kManyForBFloat16TinyOutput = 32;
 constexpr int64_t kTinyOutput = 8;
@@ -105,9 +106,11 @@ Verdict select_channels_last(const Problem& p, const Traits& t, Precision precis
   if (!as_fp32.ok) return as_fp32;
   if (small_groups(p, t)) return Verdict::accept();
   if (p.groups > 1) return refuse("channels_last: torch's own layout");
-  if (t.odd) return Verdict::accept();
-  if (t.destination <= kTinyOutput && !t.one_tap) {
-    if (precision != Precision::bf16 || t.destination <= 2) return Verdict::accept();
+  const bool bf16 = precision == Precision::bf16;
+  if (t.odd && t.source <= kManyChannelsLast) return Verdict::accept();
+  if (t.destination <= (bf16 ? 2 : kTinyOutput) && !t.one_tap &&
+      (!bf16 || t.source <= kManyForBFloat16TinyOutput)) {
+    return Verdict::accept();
   }
   return refuse("channels_last: torch's own layout");
 }
@@ -119,6 +122,7 @@ Verdict select_grad_input(const Problem& p, const Traits& t, Precision precision
     }
     return select_fp64(p, t);
   }
+  if (precision == Precision::bf16) return refuse("bfloat16: torch's dot products win");
   if (t.stride_one || !t.one_tap) return refuse("a strided convolution: torch is as fast");
   if (t.positions < kFewPositions) return refuse("too few positions");
   if (std::max(t.source, t.destination) > kManyShuffled) return refuse("too many channels");
@@ -126,12 +130,21 @@ Verdict select_grad_input(const Problem& p, const Traits& t, Precision precision
   return Verdict::accept();
 }
 
+// One channel is dense in either layout, and is described as NCDHW.
+bool is_layout(Layout layout, const Description& d) {
+  const bool input =
+      d.input == layout || (d.input != Layout::strided && d.problem.in_channels == 1);
+  const bool output =
+      d.output == layout || (d.output != Layout::strided && d.problem.out_channels == 1);
+  return input && output && (d.input == layout || d.output == layout);
+}
+
 Verdict select(const Description& d) {
   const Problem& p = d.problem;
   const Traits t = traits_of(d);
   if (d.direction == Direction::grad_weight) return refuse("no kernel for grad_weight");
-  const bool channels_last = d.input == Layout::ndhwc && d.output == Layout::ndhwc;
-  if (!channels_last && (d.input != Layout::ncdhw || d.output != Layout::ncdhw)) {
+  const bool channels_last = is_layout(Layout::ndhwc, d);
+  if (!channels_last && !is_layout(Layout::ncdhw, d)) {
     return refuse("input and output differ in layout, or are not dense");
   }
   if (d.direction == Direction::grad_input) {
