@@ -55,7 +55,7 @@ def sources(suite: str) -> dict[str, str]:
     return {str(row["name"]): f"{row['project']}, {row['source']}" for row in _read()[suite]}
 
 
-def shrink(case: Case, max_flops: float = 4e6, max_elements: int = 150_000) -> Case:
+def shrink(case: Case, max_flops: float = 1e7, max_elements: int = 300_000) -> Case:
     """The same kind of problem, small enough for `verify` on two CPU cores.
 
     Batch goes to at most 2, then the largest extent of the input is lowered, keeping its parity

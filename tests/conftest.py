@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Devices, markers, seeds and threads of every test."""
+
+import os
+
+# Idle OpenMP threads sleep instead of spinning: tests make thousands of tiny calls, and beside any
+# other load spinning costs a hundred times the work. libgomp reads it when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pytest
+import torch
+
+REQUIRE_GPU = os.environ.get("CONVT3D_REQUIRE_GPU") == "1"
+
+
+def _why_no_gpu() -> str | None:
+    if not torch.cuda.is_available():
+        return "needs a CUDA device"
+    from convt3d_ext import _C
+
+    return None if _C.build_info()["cuda"] else "convt3d_ext was built without CUDA"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a GPU, skip what needs one, unless skipping is what CONVT3D_REQUIRE_GPU forbids."""
+    why = _why_no_gpu()
+    if why is None or REQUIRE_GPU:
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    """On a machine that must have a GPU, a skipped GPU test is a failed one."""
+    report = yield
+    if REQUIRE_GPU and report.skipped and item.get_closest_marker("gpu"):
+        if hasattr(report, "wasxfail"):
+            return report
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but CONVT3D_REQUIRE_GPU=1: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _seed_and_threads():
+    torch.manual_seed(0)
+    torch.set_num_threads(2)  # more than one, so that work is really divided
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Every device of a kind that has kernels of ours."""
+    return torch.device(request.param)
