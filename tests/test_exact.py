@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""On integers there is one right answer: every family, precision, layout, direction and device.
+
+Each family is forced on every case that it accepts; the planned call comes last, and what ran must
+be what the plan names.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import convt3d_ext
+from convt3d_ext import _C
+from convt3d_ext.testing.cases import DIRECTIONS, PRECISIONS, Case, edges
+from convt3d_ext.testing.operands import arrange, call, integers, operand_layouts, plan_device
+from convt3d_ext.testing.verification import Trial
+
+# Each tensor its own order: no operand may be read in another one's.
+LAYOUTS = ("ncdhw", "ndhwc", "strided", "ndhwc+ncdhw+ndhwc", "ncdhw+ndhwc+strided")
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("case", edges("ci"), ids=lambda case: case.problem)
+def test_every_family(case: Case, direction: str, device: torch.device) -> None:
+    for bias in {False, case.bias and direction == "forward"}:
+        trial = Trial(replace(case, direction=direction, bias=bias), device)
+        for precision in PRECISIONS:
+            for layout in LAYOUTS:
+                for family in (*trial.families(precision, layout), None):
+                    before = _C.launch_counts()
+                    check = trial.exact(precision, layout, family)
+                    assert check.ok, check.message
+                    # check.family is the plan's for the tensors as they were.
+                    assert ran_since(before) == {f"{device.type}.{check.family}.{direction}": 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(
+    "case", [c for c in edges("full") if c not in edges("ci")], ids=lambda case: case.problem
+)
+def test_every_family_on_larger_cases(
+    case: Case, direction: str, device: torch.device
+) -> None:
+    test_every_family(case, direction, device)
+
+
+def ran_since(before: dict[str, int]) -> dict[str, int]:
+    return {
+        name: count - before.get(name, 0)
+        for name, count in _C.launch_counts().items()
+        if count != before.get(name, 0)
+    }
+
+
+@pytest.mark.parametrize("case", edges("smoke"), ids=lambda case: case.problem)
+def test_explain_names_what_runs(case: Case, device: torch.device) -> None:
+    operands = integers(case, True, device, seed=0).to("fp32")
+    arguments = (
+        operands.first,
+        operands.second,
+        operands.bias,
+        case.stride,
+        case.padding,
+        case.output_padding,
+        case.groups,
+        case.dilation,
+    )
+    explanation = convt3d_ext.explain(*arguments)
+    before = _C.launch_counts()
+    convt3d_ext.conv_transpose3d(*arguments)
+    assert ran_since(before) == {f"{device.type}.{explanation.family}.forward": 1}
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_family_that_refuses_says_why(direction: str, device: torch.device) -> None:
+    refused = 0
+    for case in edges("ci"):
+        case = replace(case, direction=direction, bias=False)
+        plan = _C.plan(str(case), *plan_device(device))
+        for family, ok, reason, _ in plan["candidates"]:
+            if ok:
+                continue
+            refused += 1
+            operands = integers(case, True, device, seed=0)
+            layouts = operand_layouts(case)
+            operands.first = arrange(operands.first, layouts[0])
+            operands.second = arrange(operands.second, layouts[1])
+            with pytest.raises((RuntimeError, ValueError)) as raised:
+                call(case, operands, family)
+            assert reason in str(raised.value)
+    # On CUDA the one family accepts everything; on the CPU most refuse.
+    assert refused or device.type == "cuda"
