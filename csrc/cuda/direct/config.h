@@ -20,5 +20,7 @@ struct Config {
 
 Config choose(const Description& description, const Device& device);
 std::string to_string(const Config& config);
+// Bytes of the packed weight, rounded up so that 64-bit numbers may follow.
+int64_t packed_bytes(const Description& description, const Config& config);
 
 }  // namespace convt3d::cuda::direct

@@ -30,11 +30,13 @@ int64_t weight_elements(const Problem& p) {
   return p.in_channels * p.out_channels_per_group() * volume(p.kernel);
 }
 
+// Enough splits to fill the device and to keep each one's sum to `max_positions`.
 int64_t choose_splits(const Description& description, const Device& device, int64_t blocks,
-                      int64_t blocks_per_sm) {
+                      int64_t max_positions) {
   const Problem& p = description.problem;
   const int64_t positions = p.batch * volume(p.input);
-  const int64_t wanted = ceil_div(blocks_per_sm * device.num_sms, blocks);
+  const int64_t wanted = std::max(ceil_div(kSplitBlocksPerSm * device.num_sms, blocks),
+                                  ceil_div(positions, max_positions));
   const int64_t useful = ceil_div(positions, kMinSplitPositions);
   const int64_t affordable =
       kMaxPartialBytes / (weight_elements(p) * accumulator_bytes(description));
@@ -54,16 +56,23 @@ Config choose(const Description& description, const Device& device) {
     if (gather) {
       const int tile_n = in == 1 && !wide ? 1 : 8;
       const int64_t taps = tile_n == 1 ? kGatherTaps1 : kGatherTaps8;
+      // launch() puts neighbouring groups on so many threads where channels are innermost.
+      int64_t lanes = 1;
+      while (description.output != Layout::ncdhw && lanes < kMaxGroupLanes &&
+             2 * lanes <= p.groups) {
+        lanes *= 2;
+      }
       const int64_t blocks =
-          p.groups * out * ceil_div(in, tile_n) * ceil_div(volume(p.kernel), taps);
+          ceil_div(p.groups, lanes) * out * ceil_div(in, tile_n) * ceil_div(volume(p.kernel), taps);
+      const int64_t max_positions = kMaxThreadPositions * (kGatherThreads / lanes);
       return {Scheme::gather, tile_n, wide, 0,
-              choose_splits(description, device, blocks, kGatherBlocksPerSm)};
+              choose_splits(description, device, blocks, max_positions)};
     }
     const int tile_n = in <= 32 ? 32 : 64;
     const int64_t blocks =
         p.groups * ceil_div(out * volume(p.kernel), kTileM) * ceil_div(in, tile_n);
     return {Scheme::tiled, tile_n, false, 0,
-            choose_splits(description, device, blocks, kTiledBlocksPerSm)};
+            choose_splits(description, device, blocks, kMaxTiledPositions)};
   }
   const int64_t columns = description.direction == Direction::forward ? out : in;
   if (!wide && columns > kGatherChannels) {
@@ -85,17 +94,27 @@ std::string config(const Description& description, const Device& device) {
   return to_string(choose(description, device));
 }
 
+int64_t packed_bytes(const Description& description, const Config& config) {
+  const Problem& p = description.problem;
+  const int64_t depth = description.direction == Direction::forward ? p.in_channels_per_group()
+                                                                    : p.out_channels_per_group();
+  const int64_t bytes =
+      volume(p.kernel) * depth * p.groups * config.packed_n * accumulator_bytes(description);
+  return ceil_div(bytes, 16) * 16;
+}
+
 // forward and grad_input: the weight in the accumulator's type, its columns padded to at most 8
-// where there are few. grad_weight: `splits` partial results, see kMaxPartialBytes.
+// where there are few; behind it forward's residues, 40 bytes each. grad_weight: `splits` partial
+// results, see kMaxPartialBytes.
 int64_t workspace_bytes(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   const Config config = choose(description, device);
   if (description.direction == Direction::grad_weight) {
     return config.splits * weight_elements(p) * accumulator_bytes(description);
   }
-  const int64_t depth = description.direction == Direction::forward ? p.in_channels_per_group()
-                                                                    : p.out_channels_per_group();
-  return volume(p.kernel) * depth * p.groups * config.packed_n * accumulator_bytes(description);
+  constexpr int64_t kResidueBytes = 40;
+  const int64_t residues = p.stride[0] + p.stride[1] + p.stride[2];
+  return packed_bytes(description, config) + residues * kResidueBytes;
 }
 
 }  // namespace convt3d::cuda::direct

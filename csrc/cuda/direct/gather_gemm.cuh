@@ -24,7 +24,12 @@ struct Side {
   int64_t scale[3], base[3];    // source coordinate: base + scale * digit
   int64_t other_source_stride;  // of the digit that is no axis
   int64_t far_stride[4];        // rows: elements of C; pairs: elements of B
-  int64_t far_origin;
+  int64_t far_origin[3];        // the share of each axis
+};
+
+// One residue of one axis, as AxisResidue of geometry/residue.h; written by prepare_kernel.
+struct Residue {
+  int64_t first_output, num_outputs, first_tap, num_taps, first_input;
 };
 
 struct GatherGemm {
@@ -43,14 +48,14 @@ struct GatherGemm {
 
   // forward: one GEMM for each residue; `rows` and `pairs` hold what all of them share.
   bool has_residues;
-  int64_t residues[3];
-  int64_t stride[3], padding[3], dilation[3], kernel[3], output[3];
+  int64_t residues[3];              // per axis; 1 in the gradient directions
+  const Residue* residue_table[3];  // [residues[axis]]
+  int64_t output_step[3], tap_step[3], input_step[3];
 
   // The work list; see decode_work().
   int64_t row_tiles, column_tiles, group_tiles, splits, work;
-  int group_lanes;             // gather: neighbouring threads that take neighbouring groups
-  bool source_lanes_on_pairs;  // tiled: neighbouring threads load neighbouring pairs, else rows
-  bool b_lanes_on_pairs;       // likewise, else columns
+  int group_lanes;        // gather: neighbouring threads that take neighbouring groups
+  bool b_lanes_on_pairs;  // tiled: neighbouring threads load neighbouring pairs, else columns
 };
 
 __device__ __forceinline__ int64_t divide(int64_t* value, int64_t by) {
@@ -83,49 +88,62 @@ __device__ __forceinline__ Work decode_work(const GatherGemm& p, int64_t index) 
   return work;
 }
 
-// Narrows rows and pairs to one residue of an axis; the formulas are those of geometry/residue.cpp.
-__device__ inline void enter_residue(const GatherGemm& p, int axis, int64_t residue, Side* rows,
-                                     Side* pairs) {
-  const int64_t stride = p.stride[axis], padding = p.padding[axis], dilation = p.dilation[axis];
-  const int64_t first_output = ((residue - padding) % stride + stride) % stride;
-  const int64_t extent = p.output[axis];
-  int64_t common = stride;
-  for (int64_t rest = dilation; rest != 0;) {
-    const int64_t next = common % rest;
-    common = rest;
-    rest = next;
-  }
-  const int64_t tap_step = stride / common;
-  int64_t first_tap = 0, num_taps = 0, first_input = 0;
-  for (int64_t tap = 0; tap < p.kernel[axis] && tap < tap_step; ++tap) {
-    if ((dilation * tap - residue) % stride != 0) continue;
-    first_tap = tap;
-    num_taps = (p.kernel[axis] - 1 - tap) / tap_step + 1;
-    first_input = (first_output + padding - dilation * tap) / stride;
-    break;
-  }
+// Narrows rows and pairs to one residue of an axis. Each axis may be entered by another thread.
+__device__ __forceinline__ void enter_residue(const GatherGemm& p, int axis, int64_t residue,
+                                              Side* rows, Side* pairs) {
+  const Residue entry = p.residue_table[axis][residue];
   const int64_t output_stride = rows->far_stride[1 + axis];
-  rows->radix[1 + axis] = first_output < extent ? (extent - 1 - first_output) / stride + 1 : 0;
+  rows->radix[1 + axis] = entry.num_outputs;
   rows->scale[axis] = 1;
-  rows->base[axis] = first_input;
-  rows->far_stride[1 + axis] = output_stride * stride;
-  rows->far_origin += output_stride * first_output;
+  rows->base[axis] = entry.first_input;
+  rows->far_stride[1 + axis] = output_stride * p.output_step[axis];
+  rows->far_origin[axis] = output_stride * entry.first_output;
   const int64_t tap_stride = pairs->far_stride[axis];
-  pairs->radix[axis] = num_taps;
-  pairs->scale[axis] = -(dilation / common);
-  pairs->base[axis] = 0;
-  pairs->far_stride[axis] = tap_stride * tap_step;
-  pairs->far_origin += tap_stride * first_tap;
+  pairs->radix[axis] = entry.num_taps;
+  pairs->scale[axis] = -p.input_step[axis];
+  pairs->far_stride[axis] = tap_stride * p.tap_step[axis];
+  pairs->far_origin[axis] = tap_stride * entry.first_tap;
+}
+
+// The sides of one work item, into shared memory. Ends with all threads seeing them.
+__device__ __forceinline__ void enter(const GatherGemm& p, const Work& work, Side* rows,
+                                      Side* pairs) {
+  __syncthreads();  // the previous item's sides are read no more
+  if (threadIdx.x == 0) *rows = p.rows;
+  if (threadIdx.x == 32) *pairs = p.pairs;
+  __syncthreads();  // what all residues share is there
+#pragma unroll
+  for (int axis = 0; axis < 3; ++axis) {
+    if (p.has_residues && threadIdx.x == 32 * axis) {
+      enter_residue(p, axis, work.residue[axis], rows, pairs);
+    }
+  }
+  __syncthreads();  // the residue is entered on all axes
 }
 
 __device__ __forceinline__ int64_t count(const Side& side) {
   return side.radix[0] * side.radix[1] * side.radix[2] * side.radix[3];
 }
 
-__device__ __forceinline__ void decode_digits(const Side& side, int64_t index, int64_t digit[4]) {
+template <typename Digit>
+__device__ __forceinline__ void decode_digits(const Side& side, int64_t index, Digit digit[4]) {
 #pragma unroll
-  for (int i = 3; i > 0; --i) digit[i] = divide(&index, side.radix[i]);
-  digit[0] = index;
+  for (int i = 3; i > 0; --i) digit[i] = static_cast<Digit>(divide(&index, side.radix[i]));
+  digit[0] = static_cast<Digit>(index);
+}
+
+// Adds two numbers in digits, without dividing; `step` is below the side's count.
+template <typename Digit>
+__device__ __forceinline__ void add_digits(const Side& side, const Digit step[4], Digit digit[4]) {
+  Digit carry = 0;
+#pragma unroll
+  for (int i = 3; i > 0; --i) {
+    const Digit radix = static_cast<Digit>(side.radix[i]);
+    digit[i] += step[i] + carry;
+    carry = digit[i] >= radix ? 1 : 0;
+    if (carry != 0) digit[i] -= radix;
+  }
+  digit[0] += step[0] + carry;
 }
 
 // A point of one side in the source: its coordinates and their element offset. Coordinates are int
@@ -136,9 +154,9 @@ struct alignas(16) Place {
   Coordinate coordinate[3];
 };
 
-template <typename Coordinate>
+template <typename Coordinate, typename Digit>
 __device__ __forceinline__ Place<Coordinate> place(const GatherGemm& p, const Side& side,
-                                                   const int64_t digit[4]) {
+                                                   const Digit digit[4]) {
   Place<Coordinate> result;
   result.offset = (side.first_axis == 0 ? digit[3] : digit[0]) * side.other_source_stride;
 #pragma unroll
@@ -175,8 +193,13 @@ __device__ __forceinline__ Place<Coordinate> nowhere(int axis) {
   return result;
 }
 
-__device__ __forceinline__ int64_t far_offset(const Side& side, const int64_t digit[4]) {
-  int64_t offset = side.far_origin;
+__device__ __forceinline__ int64_t far_origin(const Side& side) {
+  return side.far_origin[0] + side.far_origin[1] + side.far_origin[2];
+}
+
+template <typename Digit>
+__device__ __forceinline__ int64_t far_offset(const Side& side, const Digit digit[4]) {
+  int64_t offset = far_origin(side);
 #pragma unroll
   for (int i = 0; i < 4; ++i) offset += digit[i] * side.far_stride[i];
   return offset;

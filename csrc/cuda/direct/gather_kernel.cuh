@@ -10,6 +10,7 @@
 // memory, `group_lanes` of them take neighbouring groups of the same row.
 #pragma once
 #include <cstdint>
+#include <type_traits>
 
 #include "cuda/common/element.cuh"
 #include "cuda/direct/gather_gemm.cuh"
@@ -22,13 +23,44 @@ struct alignas(kCount * sizeof(Number) < 16 ? kCount * sizeof(Number) : 16) Row 
   Number value[kCount];
 };
 
+// Tap digit `digit` of one axis: its part of the source offset, and which rows it hits there, of
+// those in `candidates`.
+template <typename Coordinate>
+__device__ __forceinline__ int64_t tap_on_axis(const GatherGemm& p, const Side& pairs, int axis,
+                                               int64_t digit, const Place<Coordinate>* own,
+                                               const bool* candidates, bool* hits) {
+  using Unsigned = std::make_unsigned_t<Coordinate>;
+  const int64_t coordinate = pairs.base[axis] + pairs.scale[axis] * digit;
+#pragma unroll
+  for (int r = 0; r < kGatherRows; ++r) {
+    hits[r] = candidates[r] &&
+              static_cast<Unsigned>(own[r].coordinate[axis]) + static_cast<Unsigned>(coordinate) <
+                  static_cast<Unsigned>(p.source_extent[axis]);
+  }
+  return coordinate * p.source_stride[axis];
+}
+
+__device__ __forceinline__ bool any(const bool* hits) {
+  bool result = false;
+#pragma unroll
+  for (int r = 0; r < kGatherRows; ++r) result = result || hits[r];
+  return result;
+}
+
+// Blocks of an SM that the registers of one thread's sums and rows leave room for.
+template <typename T, typename Coordinate>
+constexpr int gather_blocks_per_sm(int columns) {
+  if (sizeof(Coordinate) == 8) return 1;
+  if (sizeof(Accumulator<T>) == 8) return 2;
+  return columns == 1 ? 4 : 3;
+}
+
 // C of forward (with bias) and of grad_input; B is the packed weight, whose columns are padded to a
 // multiple of kColumns.
 template <typename T, int kColumns, typename Coordinate>
-__global__ __launch_bounds__(kGatherThreads,
-                             sizeof(Accumulator<T>) == 4
-                                 ? 3
-                                 : 2) void gather_kernel(const __grid_constant__ GatherGemm p) {
+__global__ __launch_bounds__(
+    kGatherThreads, gather_blocks_per_sm<T, Coordinate>(
+                        kColumns)) void gather_kernel(const __grid_constant__ GatherGemm p) {
   using Sum = Accumulator<T>;
   __shared__ Side rows, pairs;
   const int lane = threadIdx.x % p.group_lanes, lane_row = threadIdx.x / p.group_lanes;
@@ -36,17 +68,7 @@ __global__ __launch_bounds__(kGatherThreads,
 
   for (int64_t index = blockIdx.x; index < p.work; index += gridDim.x) {
     const Work work = decode_work(p, index);
-    __syncthreads();  // the previous residue's sides are read no more
-    if (threadIdx.x == 0) {
-      rows = p.rows;
-      pairs = p.pairs;
-#pragma unroll
-      for (int axis = 0; axis < 3; ++axis) {
-        if (!p.has_residues) break;
-        enter_residue(p, axis, work.residue[axis], &rows, &pairs);
-      }
-    }
-    __syncthreads();  // rows and pairs are there for all
+    enter(p, work, &rows, &pairs);
     const int64_t num_rows = count(rows);
     const int64_t first_row = work.row_tile * (kGatherRows * rows_per_pass) + lane_row;
     const int64_t group = work.group_tile * p.group_lanes + lane;
@@ -65,25 +87,28 @@ __global__ __launch_bounds__(kGatherThreads,
     }
     const T* source = static_cast<const T*>(p.source) + group * p.source_group_stride;
     const Sum* b =
-        static_cast<const Sum*>(p.b) + pairs.far_origin + group * p.b_group_stride + first_column;
+        static_cast<const Sum*>(p.b) + far_origin(pairs) + group * p.b_group_stride + first_column;
 
-    Sum sum[kGatherRows][kColumns] = {};
+    Sum sum[kGatherRows][kColumns] = {}, total[kGatherRows][kColumns] = {};
+    int64_t run = 0;  // pairs in sum
     for (int64_t d = 0; d < pairs.radix[0]; ++d) {
+      bool hits_d[kGatherRows];
+      const int64_t offset_d = tap_on_axis(p, pairs, 0, d, own, there, hits_d);
+      if (!any(hits_d)) continue;
+#pragma unroll 1
       for (int64_t h = 0; h < pairs.radix[1]; ++h) {
+        bool hits_h[kGatherRows];
+        const int64_t offset_h = offset_d + tap_on_axis(p, pairs, 1, h, own, hits_d, hits_h);
+        if (!any(hits_h)) continue;
+        const Sum* factors_h = b + d * pairs.far_stride[0] + h * pairs.far_stride[1];
+#pragma unroll 1
         for (int64_t w = 0; w < pairs.radix[2]; ++w) {
-          const int64_t digit[4] = {d, h, w, 0};
-          const Place<Coordinate> tap = place<Coordinate>(p, pairs, digit);
           bool hits[kGatherRows];
-          bool any = false;
-#pragma unroll
-          for (int r = 0; r < kGatherRows; ++r) {
-            hits[r] = there[r] && inside(p, own[r], tap);
-            any = any || hits[r];
-          }
-          if (!any) continue;
-          const Sum* factors =
-              b + d * pairs.far_stride[0] + h * pairs.far_stride[1] + w * pairs.far_stride[2];
-          const T* element = source + tap.offset;
+          const int64_t offset = offset_h + tap_on_axis(p, pairs, 2, w, own, hits_h, hits);
+          if (!any(hits)) continue;
+          const Sum* factors = factors_h + w * pairs.far_stride[2];
+          const T* element = source + offset;
+#pragma unroll(kColumns == 1 || sizeof(Coordinate) == 8 ? 1 : 2)
           for (int64_t k = 0; k < pairs.radix[3]; ++k) {
             Sum value[kGatherRows];
 #pragma unroll
@@ -98,6 +123,17 @@ __global__ __launch_bounds__(kGatherThreads,
             }
             element += pairs.other_source_stride;
             factors += pairs.far_stride[3];
+          }
+          run += pairs.radix[3];
+        }
+        if (run < kRunK) continue;
+        run = 0;
+#pragma unroll
+        for (int r = 0; r < kGatherRows; ++r) {
+#pragma unroll
+          for (int j = 0; j < kColumns; ++j) {
+            total[r][j] += sum[r][j];
+            sum[r][j] = 0;
           }
         }
       }
@@ -118,7 +154,7 @@ __global__ __launch_bounds__(kGatherThreads,
         if (p.bias != nullptr) {
           bias = widen(static_cast<const T*>(p.bias)[(group * p.columns + column) * p.bias_stride]);
         }
-        row[column * p.c_column_stride] = narrow<T>(sum[r][j] + bias);
+        row[column * p.c_column_stride] = narrow<T>((total[r][j] + sum[r][j]) + bias);
       }
     }
   }

@@ -2,6 +2,7 @@
 // From a call to its launches; instances/ has one explicit instantiation per element type.
 #pragma once
 #include <algorithm>
+#include <numeric>
 
 #include "cuda/common/cuda_check.h"
 #include "cuda/direct/call.h"
@@ -38,6 +39,26 @@ inline void set_source(const TensorView& source, const Extent3& extent, int64_t 
   for (int axis = 0; axis < 3; ++axis) gemm->source_stride[axis] = source.stride[2 + axis];
   copy3(extent, gemm->source_extent);
   gemm->source_group_stride = group_channels * source.stride[1];
+}
+
+// forward's tables lie behind the packed weight; grad_input has none.
+inline ResidueTables residue_tables(const Call& call) {
+  const Problem& p = call.description.problem;
+  ResidueTables tables{};
+  copy3(p.stride, tables.stride);
+  copy3(p.padding, tables.padding);
+  copy3(p.dilation, tables.dilation);
+  copy3(p.kernel, tables.kernel);
+  copy3(p.output(), tables.output);
+  auto* next = reinterpret_cast<Residue*>(static_cast<char*>(call.workspace) +
+                                          packed_bytes(call.description, call.config));
+  for (int axis = 0; axis < 3; ++axis) {
+    tables.tap_step[axis] = p.stride[axis] / std::gcd(p.stride[axis], p.dilation[axis]);
+    if (call.description.direction != Direction::forward) continue;
+    tables.table[axis] = next;
+    next += p.stride[axis];
+  }
+  return tables;
 }
 
 // forward and grad_input: rows are positions of the result, pairs are taps x channels.
@@ -85,11 +106,13 @@ inline GatherGemm activation_gemm(const Call& call) {
   }
   gemm.has_residues = forward;
   copy3(forward ? p.stride : Extent3{1, 1, 1}, gemm.residues);
-  copy3(p.stride, gemm.stride);
-  copy3(p.padding, gemm.padding);
-  copy3(p.dilation, gemm.dilation);
-  copy3(p.kernel, gemm.kernel);
-  copy3(p.output(), gemm.output);
+  copy3(p.stride, gemm.output_step);
+  const ResidueTables tables = residue_tables(call);
+  for (int axis = 0; axis < 3; ++axis) {
+    gemm.residue_table[axis] = tables.table[axis];
+    gemm.tap_step[axis] = tables.tap_step[axis];
+    gemm.input_step[axis] = p.dilation[axis] * tables.tap_step[axis] / p.stride[axis];
+  }
   gemm.splits = 1;
   return gemm;
 }
@@ -139,11 +162,14 @@ inline GatherGemm weight_gemm(const Call& call) {
 }
 
 // Rows of the largest residue.
-inline int64_t most_rows(const GatherGemm& gemm) {
+inline int64_t most_rows(const Call& call, const GatherGemm& gemm) {
+  Extent3 most_outputs = call.description.problem.output();
+  for (int axis = 0; axis < 3; ++axis) {
+    most_outputs[axis] = ceil_div(most_outputs[axis], call.description.problem.stride[axis]);
+  }
   int64_t rows = gemm.rows.radix[0] * gemm.rows.radix[3];
   for (int axis = 0; axis < 3; ++axis) {
-    rows *= gemm.has_residues ? ceil_div(gemm.output[axis], gemm.stride[axis])
-                              : gemm.rows.radix[gemm.rows.first_axis + axis];
+    rows *= gemm.has_residues ? most_outputs[axis] : gemm.rows.radix[gemm.rows.first_axis + axis];
   }
   if (gemm.rows.first_axis == 1) rows /= gemm.rows.radix[3];
   return rows;
@@ -160,7 +186,7 @@ inline void set_work(int64_t row_tiles, int64_t tile_n, GatherGemm* gemm) {
 // Neighbouring threads on neighbouring groups, where that is how they lie in memory.
 inline int group_lanes(const GatherGemm& gemm, bool channels_innermost) {
   int lanes = 1;
-  while (channels_innermost && lanes < 32 && 2 * lanes <= gemm.groups) lanes *= 2;
+  while (channels_innermost && lanes < kMaxGroupLanes && 2 * lanes <= gemm.groups) lanes *= 2;
   return lanes;
 }
 
@@ -169,15 +195,17 @@ struct Launcher {
   using Sum = Accumulator<T>;
   static constexpr int kWeightThreads = 256;
 
-  static void pack(const Call& call) {
+  static void prepare(const Call& call) {
     const WeightView view = weight_view(call);
     const bool forward = call.description.direction == Direction::forward;
     const int64_t depth = forward ? view.in_channels : view.out_channels;
     const int64_t total =
         volume(call.description.problem.kernel) * depth * view.groups * call.config.packed_n;
-    pack_kernel<T><<<grid_size(ceil_div(total, kWeightThreads)), kWeightThreads, 0, call.stream>>>(
-        view, static_cast<Sum*>(call.workspace), forward, call.config.packed_n);
-    check(cudaGetLastError(), "direct pack_kernel");
+    prepare_kernel<T>
+        <<<grid_size(ceil_div(total, kWeightThreads)), kWeightThreads, 0, call.stream>>>(
+            view, static_cast<Sum*>(call.workspace), forward, call.config.packed_n,
+            residue_tables(call));
+    check(cudaGetLastError(), "direct prepare_kernel");
   }
 
   static void reduce(const Call& call) {
@@ -190,21 +218,29 @@ struct Launcher {
     check(cudaGetLastError(), "direct reduce_kernel");
   }
 
+  template <typename B, typename C>
+  static void tiled(const Call& call, const GatherGemm& gemm, bool source_on_pairs) {
+    const auto kernel =
+        call.config.tile_n == 32
+            ? (source_on_pairs ? tiled_kernel<T, B, C, 32, true> : tiled_kernel<T, B, C, 32, false>)
+            : (source_on_pairs ? tiled_kernel<T, B, C, 64, true>
+                               : tiled_kernel<T, B, C, 64, false>);
+    kernel<<<grid_size(gemm.work), kTiledThreads, 0, call.stream>>>(gemm);
+  }
+
   static void activation(const Call& call) {
-    pack(call);
+    prepare(call);
     GatherGemm gemm = activation_gemm(call);
     const bool channels_innermost = gemm.pairs.other_source_stride < gemm.source_stride[2];
     const unsigned tile_n = static_cast<unsigned>(call.config.tile_n);
     if (call.config.scheme == Scheme::tiled) {
       gemm.group_lanes = 1;
-      gemm.source_lanes_on_pairs = channels_innermost;
-      set_work(ceil_div(most_rows(gemm), kTileM), tile_n, &gemm);
-      const auto kernel = tile_n == 32 ? tiled_kernel<T, Sum, T, 32> : tiled_kernel<T, Sum, T, 64>;
-      kernel<<<grid_size(gemm.work), kTiledThreads, 0, call.stream>>>(gemm);
+      set_work(ceil_div(most_rows(call, gemm), kTileM), tile_n, &gemm);
+      tiled<Sum, T>(call, gemm, channels_innermost);
     } else {
       gemm.group_lanes = group_lanes(gemm, channels_innermost);
-      set_work(ceil_div(most_rows(gemm), kGatherRows * kGatherThreads / gemm.group_lanes), tile_n,
-               &gemm);
+      set_work(ceil_div(most_rows(call, gemm), kGatherRows * kGatherThreads / gemm.group_lanes),
+               tile_n, &gemm);
       const auto kernel = call.config.wide ? gather_kernel<T, 8, int64_t>
                           : tile_n == 1    ? gather_kernel<T, 1, int>
                           : tile_n == 4    ? gather_kernel<T, 4, int>
@@ -220,11 +256,9 @@ struct Launcher {
     const int tile_n = call.config.tile_n;
     if (call.config.scheme == Scheme::tiled) {
       gemm.group_lanes = 1;
-      gemm.source_lanes_on_pairs = !channels_innermost;
       gemm.b_lanes_on_pairs = gemm.pairs.far_stride[3] < gemm.b_column_stride;
-      set_work(ceil_div(most_rows(gemm), kTileM), tile_n, &gemm);
-      const auto kernel = tile_n == 32 ? tiled_kernel<T, T, Sum, 32> : tiled_kernel<T, T, Sum, 64>;
-      kernel<<<grid_size(gemm.work), kTiledThreads, 0, call.stream>>>(gemm);
+      set_work(ceil_div(most_rows(call, gemm), kTileM), tile_n, &gemm);
+      tiled<T, Sum>(call, gemm, !channels_innermost);
     } else {
       gemm.group_lanes = group_lanes(gemm, channels_innermost);
       const int taps = tile_n == 1 ? kGatherTaps1 : kGatherTaps8;

@@ -5,6 +5,9 @@
 //   pairs of the next chunk      threads 0..15 move a digit counter each, one chunk ahead
 //   source, B of the next chunk  global -> registers, in flight during the sums
 //   sums of this chunk           a[16][128], b[16][kTileN] in shared memory, 8 x kTileN/16 a thread
+//   totals                       take the sums over every kRunK pairs: two short chains of
+//   roundings
+//                                instead of one long one
 //
 // Coordinates are 32-bit here; choose() bounds them by kMaxCoordinate.
 #pragma once
@@ -51,6 +54,7 @@ struct TileMemory {
   Side rows, pairs;
   PairCounter counter[kTileK];
   int64_t num_rows, first_pair, last_pair;
+  Work work;  // here and not in registers, which the sums need
 };
 
 template <typename T>
@@ -60,7 +64,8 @@ __device__ __forceinline__ Accumulator<T> gather(const GatherGemm& p, const T* s
 }
 
 // B is the packed weight (accumulators' type) or the input (T); C is the result or a partial sum.
-template <typename T, typename B, typename C, int kTileN>
+// kSourceOnPairs: neighbouring threads load neighbouring pairs of the source, else rows.
+template <typename T, typename B, typename C, int kTileN, bool kSourceOnPairs>
 __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1) void tiled_kernel(
     const __grid_constant__ GatherGemm p) {
   using Sum = Accumulator<T>;
@@ -72,28 +77,23 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
   const int thread_m = thread % 16, thread_n = thread / 16;
 
   for (int64_t index = blockIdx.x; index < p.work; index += gridDim.x) {
-    const Work work = decode_work(p, index);
-    __syncthreads();  // the previous tile is read no more
+    enter(p, decode_work(p, index), &memory.rows, &memory.pairs);
     if (thread == 0) {
-      memory.rows = p.rows;
-      memory.pairs = p.pairs;
-#pragma unroll
-      for (int axis = 0; axis < 3; ++axis) {
-        if (!p.has_residues) break;
-        enter_residue(p, axis, work.residue[axis], &memory.rows, &memory.pairs);
-      }
+      const Work work = decode_work(p, index);
+      memory.work = work;
       memory.num_rows = count(memory.rows);
       const int64_t num_pairs = count(memory.pairs);
       const int64_t share = (num_pairs + p.splits - 1) / p.splits;
       memory.first_pair = min(num_pairs, work.split * share);
       memory.last_pair = min(num_pairs, (work.split + 1) * share);
     }
-    __syncthreads();  // rows and pairs are there for all
-    const int64_t first_row = work.row_tile * kTileM;
+    __syncthreads();  // the extent of the work is there for all
+    const int64_t first_row = memory.work.row_tile * kTileM;
     if (first_row >= memory.num_rows) continue;  // a residue with fewer tiles than the largest
-    const T* source = static_cast<const T*>(p.source) + work.group_tile * p.source_group_stride;
-    const int64_t first_column = work.column_tile * kTileN;
-    const B* b = static_cast<const B*>(p.b) + work.group_tile * p.b_group_stride +
+    const T* source =
+        static_cast<const T*>(p.source) + memory.work.group_tile * p.source_group_stride;
+    const int64_t first_column = memory.work.column_tile * kTileN;
+    const B* b = static_cast<const B*>(p.b) + memory.work.group_tile * p.b_group_stride +
                  first_column * p.b_column_stride;
 
     if (thread < kTileM) {
@@ -126,7 +126,7 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
     Sum next_a[kLoadsA], next_b[kLoadsB];
     const auto load = [&](int64_t chunk) {
       const Place<int>* pair = memory.pair[chunk % 2];
-      if (p.source_lanes_on_pairs) {
+      if (kSourceOnPairs) {
         const Place<int> own = pair[thread % kTileK];
 #pragma unroll
         for (int i = 0; i < kLoadsA; ++i) {
@@ -154,10 +154,8 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
       Sum* tile_b = &memory.b[0][0].value[0];
 #pragma unroll
       for (int i = 0; i < kLoadsA; ++i) {
-        const int k =
-            p.source_lanes_on_pairs ? thread % kTileK : thread / kTileM + i * kTileK / kLoadsA;
-        const int m =
-            p.source_lanes_on_pairs ? thread / kTileK + i * kTileM / kLoadsA : thread % kTileM;
+        const int k = kSourceOnPairs ? thread % kTileK : thread / kTileM + i * kTileK / kLoadsA;
+        const int m = kSourceOnPairs ? thread / kTileK + i * kTileM / kLoadsA : thread % kTileM;
         a[k * (kTileM + 4) + m] = next_a[i];
       }
 #pragma unroll
@@ -169,7 +167,7 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
       }
     };
 
-    Sum sum[8][kColumns] = {};
+    Sum sum[8][kColumns] = {}, total[8][kColumns] = {};
     write_pair(0);
     __syncthreads();  // rows and the first pairs are written
     if (num_chunks > 0) load(0);
@@ -193,16 +191,27 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
           }
         }
       }
+      if (chunk % (kRunK / kTileK) == kRunK / kTileK - 1) {
+#pragma unroll
+        for (int i = 0; i < 8; ++i) {
+#pragma unroll
+          for (int j = 0; j < kColumns; ++j) {
+            total[i][j] += sum[i][j];
+            sum[i][j] = 0;
+          }
+        }
+      }
       __syncthreads();  // all have read this chunk
       if (chunk + 1 < num_chunks) store();
       __syncthreads();  // the next chunk is there, and the pairs after it
     }
 
+    const Work work = memory.work;
     C* c =
         static_cast<C*>(p.c) + work.group_tile * p.c_group_stride + work.split * p.c_split_stride;
 #pragma unroll
     for (int j = 0; j < kColumns; ++j) {
-      const int64_t column = first_column + thread_n * kColumns + j;
+      const int64_t column = work.column_tile * kTileN + thread_n * kColumns + j;
       if (column >= p.columns) continue;
       Sum bias = 0;
       if (p.bias != nullptr) {
@@ -212,7 +221,8 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
         const int64_t offset = memory.row_c[thread_m * 4 + i % 4 + 64 * (i / 4)];
-        if (offset >= 0) c[offset + column * p.c_column_stride] = narrow<C>(sum[i][j] + bias);
+        if (offset >= 0)
+          c[offset + column * p.c_column_stride] = narrow<C>((total[i][j] + sum[i][j]) + bias);
       }
     }
   }
