@@ -27,7 +27,7 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 
 _C = torch._C
-_AFTER_AUTOGRAD = _C._after_autograd_keyset
+_BELOW = _C._after_ADInplaceOrView_keyset
 
 Parameters = tuple[Any, ...]  # stride, padding, output_padding, groups, dilation
 
@@ -224,7 +224,7 @@ class _Differentiable:
         return call(first, second, third, *parameters, allow_tf32=allow_tf32)
 
     def _below(self, *args: Any, **kwargs: Any) -> Tensor:
-        with _C._AutoDispatchBelowAutograd():
+        with _C._AutoDispatchBelowADInplaceOrView():
             result: Tensor = self.op(*args, **kwargs)
         return result
 
@@ -243,7 +243,7 @@ class _Differentiable:
         allow_tf32: bool = True,
     ) -> Tensor:
         """The op's kernel for the Autograd key."""
-        keyset = keyset & _AFTER_AUTOGRAD
+        keyset = keyset & _BELOW
         transformed = _C._are_functorch_transforms_active()
         gradients, tangents = _C.is_grad_enabled(), forward_ad._current_level >= 0
 
@@ -252,7 +252,7 @@ class _Differentiable:
                 if transformed:  # the levels below this one record, too: apply() turned it off
                     stack.enter_context(torch.set_grad_enabled(gradients))
                     stack.enter_context(forward_ad._set_fwd_grad_enabled(True))
-                stack.enter_context(_C._AutoDispatchBelowAutograd())
+                stack.enter_context(_C._AutoDispatchBelowADInplaceOrView())
                 result: Tensor = self.op.redispatch(keyset, *args, **kwargs)
             return result
 
