@@ -13,37 +13,55 @@ namespace convt3d::cpu {
 
 // ---- multiply -----------------------------------------------------------------------------------
 
+// Products added one by one; longer sums are added up in pieces of this length, as error grows with
+// it (measured at 2048: 1.9 times torch's error in one piece).
+constexpr int64_t kLongestSum = 256;
+
 // out[r, x] = sum over taps, channels of weight[tap, channel, r] * panel[channel, shift(tap) + x]
-// for r in [0, ROWS), x in [0, LANES * VECTORS). Accumulators stay in registers throughout.
+// for r in [0, ROWS), x in [0, LANES * VECTORS). Accumulators stay in registers for one piece.
 template <class C, int LANES, int ROWS, int VECTORS>
 CONVT3D_INLINE void multiply(const C* weight, int64_t weight_step, const C* panel, int64_t pitch,
                              const ClassTaps& taps, int64_t channels, C* out, int64_t out_pitch) {
   typedef C Vector __attribute__((vector_size(LANES * sizeof(C)), aligned(alignof(C)), may_alias));
-  Vector sum[ROWS][VECTORS] = {};
-  for (const int64_t shift : taps.shifts) {
-    const C* from = panel + shift;
-    for (int64_t channel = 0; channel < channels; ++channel) {
-      Vector value[VECTORS];
+  const int64_t num_taps = static_cast<int64_t>(taps.shifts.size());
+  int64_t tap = 0, channel = 0;
+  bool first_piece = true;
+  do {
+    Vector sum[ROWS][VECTORS] = {};
+    for (int64_t left = kLongestSum; left > 0 && tap < num_taps;) {
+      const C* from = panel + taps.shifts[tap] + channel * pitch;
+      const int64_t run = std::min(left, channels - channel);
+      for (int64_t i = 0; i < run; ++i) {
+        Vector value[VECTORS];
+#pragma GCC unroll 16
+        for (int v = 0; v < VECTORS; ++v) {
+          value[v] = *reinterpret_cast<const Vector*>(from + v * LANES);
+        }
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; ++r) {
+#pragma GCC unroll 16
+          for (int v = 0; v < VECTORS; ++v) sum[r][v] += value[v] * weight[r];
+        }
+        weight += weight_step;
+        from += pitch;
+      }
+      left -= run;
+      channel += run;
+      if (channel == channels) {
+        channel = 0;
+        ++tap;
+      }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; ++r) {
 #pragma GCC unroll 16
       for (int v = 0; v < VECTORS; ++v) {
-        value[v] = *reinterpret_cast<const Vector*>(from + v * LANES);
+        Vector* to = reinterpret_cast<Vector*>(out + r * out_pitch + v * LANES);
+        *to = first_piece ? sum[r][v] : *to + sum[r][v];
       }
-#pragma GCC unroll 16
-      for (int r = 0; r < ROWS; ++r) {
-#pragma GCC unroll 16
-        for (int v = 0; v < VECTORS; ++v) sum[r][v] += value[v] * weight[r];
-      }
-      weight += weight_step;
-      from += pitch;
     }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < ROWS; ++r) {
-#pragma GCC unroll 16
-    for (int v = 0; v < VECTORS; ++v) {
-      *reinterpret_cast<Vector*>(out + r * out_pitch + v * LANES) = sum[r][v];
-    }
-  }
+    first_piece = false;
+  } while (tap < num_taps);
 }
 
 // WIDTH positions. WIDE: 32 vector registers instead of 16.
