@@ -143,7 +143,7 @@ def test_groups_of_grad_weight() -> None:
 
 
 def test_bad_family_is_named() -> None:
-    with pytest.raises(RuntimeError, match="there is no family 'magic'"):
+    with pytest.raises(ValueError, match="there is no family 'magic'"):
         torch.ops.convt3d._forward_as(
             torch.randn(1, 4, 5, 5, 5), torch.randn(4, 8, 3, 3, 3), family="magic"
         )
