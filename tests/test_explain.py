@@ -48,7 +48,7 @@ def test_description(name, device):
     assert plan.output_size == tuple(output.shape[-3:])
     assert plan.bytes == 4 * (input.numel() + weight.numel() + output.numel())
     assert plan.useful_flops > 0
-    assert plan == explain_problem(plan.description, str(device))
+    assert plan == explain_problem(plan.description, str(input.device))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
