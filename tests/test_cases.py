@@ -15,9 +15,7 @@ from convt3d_ext.testing.reference import naive, reference, round_to_tf32
 from convt3d_ext.testing.workloads import SUITES, fit_memory, shrink, sources, workloads
 
 CPU = torch.device("cpu")
-EXTENT = st.one_of(
-    st.integers(1, 4).map(lambda v: (v, v, v)), st.tuples(*[st.integers(1, 5)] * 3)
-)
+EXTENT = st.one_of(st.integers(1, 4).map(lambda v: (v, v, v)), st.tuples(*[st.integers(1, 5)] * 3))
 MARGIN = st.one_of(st.just((0, 0, 0)), st.tuples(*[st.integers(0, 3)] * 3))
 
 

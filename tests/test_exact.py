@@ -40,9 +40,7 @@ def test_every_family(case: Case, direction: str, device: torch.device) -> None:
 @pytest.mark.parametrize(
     "case", [c for c in edges("full") if c not in edges("ci")], ids=lambda case: case.problem
 )
-def test_every_family_on_larger_cases(
-    case: Case, direction: str, device: torch.device
-) -> None:
+def test_every_family_on_larger_cases(case: Case, direction: str, device: torch.device) -> None:
     test_every_family(case, direction, device)
 
 

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Random data: the error against float64 compared with torch's own, TF32 pinned."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from convt3d_ext.testing.cases import DIRECTIONS, PRECISIONS, Case, edges
+from convt3d_ext.testing.compare import check_error, check_exact, error_bound, relative_l2
+from convt3d_ext.testing.operands import call, integers, normals
+from convt3d_ext.testing.reference import reference
+from convt3d_ext.testing.verification import Trial
+
+
+def rule_holds(case: Case, direction: str, device: torch.device, layouts: tuple[str, ...]) -> None:
+    bias = case.bias and direction == "forward"
+    trial = Trial(replace(case, direction=direction, bias=bias), device, seed=3)
+    for precision in PRECISIONS:
+        for layout in layouts:
+            for family in trial.families(precision, layout):
+                check = trial.error_rule(precision, layout, family)
+                assert check.ok, check.message
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("case", edges("ci"), ids=lambda case: case.problem)
+def test_every_family(case: Case, direction: str, device: torch.device) -> None:
+    # A result of a few elements has no statistics: one element that rounds the other way decides.
+    if case.useful_flops < 50_000:
+        case = replace(case, batch=case.batch * 4, input_size=tuple(2 * e for e in case.input_size))
+    rule_holds(case, direction, device, ("ncdhw", "ndhwc"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(
+    "case", [c for c in edges("full") if c not in edges("ci")], ids=lambda case: case.problem
+)
+def test_every_family_on_larger_cases(case: Case, direction: str, device: torch.device) -> None:
+    rule_holds(case, direction, device, ("ncdhw", "ndhwc"))
+
+
+CASE = Case.parse("mb2_ic16oc8_id4ih4iw4_k3s2p1op1")
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_rule_can_fail(precision: str) -> None:
+    """Results that are wrong by little: 12 roundings in every element, or one element of 8192."""
+    case = replace(CASE, precision=precision)
+    operands = normals(case, True, CPU, seed=0)
+    expected = reference(case, operands)
+    unit = {"fp64": 2.0**-50, "fp32": 2.0**-21, "tf32": 2.0**-8, "fp16": 2.0**-8, "bf16": 2.0**-5}
+    bound = error_bound(case, expected, None if precision == "fp64" else unit[precision] / 64)
+    coin = torch.where(torch.rand(expected.shape) < 0.5, -1.0, 1.0).double()
+    everywhere = expected * (1 + 12 * unit[precision] * coin)
+    once = expected.clone()
+    once[1, 7, 3, 3, 3] += 1
+    for got in (everywhere, once, expected * torch.nan):
+        check = check_error(case, "none", got, expected, None, bound, seed=0)
+        assert not check.ok
+        assert str(case) in check.message
+    assert check_error(case, "none", expected.clone(), expected, None, bound, seed=0).ok
+
+
+def test_a_broken_torch_is_no_licence() -> None:
+    for precision in PRECISIONS:
+        case = replace(CASE, precision=precision)
+        expected = reference(case, normals(case, True, CPU, seed=0))
+        for torch_error in (0.9, torch.nan, torch.inf, 1e35):
+            assert error_bound(case, expected, torch_error) < 0.01
+
+
+def test_exactness_can_fail() -> None:
+    operands = integers(CASE, True, CPU, seed=0)
+    expected = reference(CASE, operands)
+    got = expected.float()
+    assert check_exact(CASE, "none", got, expected, seed=7).ok
+    got[1, 2, 3, 4, 5] += 1
+    check = check_exact(CASE, "none", got, expected, seed=7)
+    assert not check.ok
+    assert str(CASE) in check.message
+    assert "worst at (1, 2, 3, 4, 5)" in check.message
+    assert "seed 7" in check.message
+    got[0, 0, 0, 0, 0] = torch.nan
+    assert "worst at (0, 0, 0, 0, 0)" in check_exact(CASE, "none", got, expected, seed=7).message
+
+
+def test_relative_l2() -> None:
+    a = torch.tensor([[3.0, 4.0]])
+    assert relative_l2(a, a) == 0
+    assert relative_l2(a, 2 * a) == 0.5
+    assert not relative_l2(a * torch.nan, a) <= 1
+    assert relative_l2(a, 0 * a) == torch.inf
+
+
+@pytest.mark.gpu
+def test_tf32_is_used_only_where_allowed() -> None:
+    """IEEE float32 keeps 24 bits: a TF32 product of these operands is off by 2**-11 or more."""
+    case = replace(CASE, precision="fp32")
+    operands = normals(case, False, torch.device("cuda"), seed=0)
+    expected = reference(case, operands)
+    assert relative_l2(call(case, operands), expected) < 2**-20
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16", "fp64"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_nan_and_inf_propagate(
+    value: float, direction: str, precision: str, device: torch.device
+) -> None:
+    """A NaN or Inf of the first operand reaches what it contributes to, and nothing else."""
+    case = replace(CASE, direction=direction, precision=precision)
+    operands = normals(case, True, device, seed=0).to(precision)
+    clean = call(case, operands)
+    operands.first[0, 1, 2, 2, 2] = value
+    marked = operands.first.new_zeros(operands.first.shape)
+    marked[0, 1, 2, 2, 2] = 1
+    ones = torch.ones_like(operands.second)
+    reached = call(case, type(operands)(marked, ones)) != 0
+    got = call(case, operands)
+    assert not got[reached].isfinite().any()
+    assert torch.equal(got[~reached], clean[~reached])
+    assert reached.any()
