@@ -23,6 +23,8 @@ constexpr int64_t kManyForTinyOutput = 256;
 constexpr int64_t kManyChannelsLast = 64;
 constexpr int64_t kManyForBFloat16 = 64;
 constexpr int64_t kManyForBFloat16TinyOutput = 32;
+// Taps for every output: k3 s2 has 3.4, k4 s2 has 8.
+constexpr int64_t kManyTaps = 4;
 constexpr int64_t kTinyOutput = 8;
 constexpr int64_t kTinyOutputDirect = 4;
 constexpr int64_t kSmallGroup = 16;
@@ -83,6 +85,10 @@ Verdict select_fp32(const Problem& p, const Traits& t) {
     return Verdict::accept();
   }
   if (t.positions < kFewPositions) return refuse("too few positions");
+  if (!t.odd && !t.dilated && t.destination > kTinyOutput &&
+      volume(p.kernel) > kManyTaps * volume(p.stride)) {
+    return refuse("many taps and an even output: torch's own path is as fast");
+  }
   const int64_t most = t.destination <= kTinyOutputDirect ? kManyForTinyOutput : kManyChannels;
   return t.source > most ? refuse("too many channels") : Verdict::accept();
 }
