@@ -32,6 +32,11 @@ _BELOW = _C._after_ADInplaceOrView_keyset
 Parameters = tuple[Any, ...]  # stride, padding, output_padding, groups, dilation
 
 
+def _may_have_tangents() -> bool:
+    """Whether forward mode may be on. A compiled graph enters torch.func.jvp past forward_ad."""
+    return forward_ad._current_level >= 0 or bool(_C._are_functorch_transforms_active())
+
+
 class _Bilinear(torch.autograd.Function):
     """What the three ops share: `first`, `second` and a `third` argument that only forward derives.
 
@@ -53,7 +58,7 @@ class _Bilinear(torch.autograd.Function):
         ctx.third = None if isinstance(third, Tensor) else third
         ctx.first_extents, ctx.second_extents = first.shape[-3:], second.shape[-3:]
         _, needs_first, needs_second, *_ = ctx.needs_input_grad
-        if forward_ad._current_level >= 0:
+        if _may_have_tangents():
             # ctx.saved_tensors is then this, in jvp and in backward alike.
             ctx.save_for_forward(first, second)
             ctx.save_for_backward(first, second)
@@ -173,8 +178,8 @@ def _is_plain() -> bool:
     """Whether nothing lies between the caller and the kernels but one level of autograd."""
     return not (
         torch.compiler.is_compiling()
-        or _C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
+        or _may_have_tangents()
+        or _C._is_tracing()
         or torch.is_autocast_enabled("cpu")
         or torch.is_autocast_enabled("cuda")
     )
@@ -245,7 +250,7 @@ class _Differentiable:
         """The op's kernel for the Autograd key."""
         keyset = keyset & _BELOW
         transformed = _C._are_functorch_transforms_active()
-        gradients, tangents = _C.is_grad_enabled(), forward_ad._current_level >= 0
+        gradients = _C.is_grad_enabled()
 
         def call(*args: Any, **kwargs: Any) -> Tensor:
             with contextlib.ExitStack() as stack:
@@ -256,7 +261,7 @@ class _Differentiable:
                 result: Tensor = self.op.redispatch(keyset, *args, **kwargs)
             return result
 
-        recorded = tangents or self._is_recorded(first, second, third)
+        recorded = _may_have_tangents() or self._is_recorded(first, second, third)
         run = self.apply if recorded else self._unrecorded
         parameters = (stride, padding, output_padding, groups, dilation)
         with enable_single_level_autograd_function() if transformed else contextlib.nullcontext():
