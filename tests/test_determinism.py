@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The same call gives the same bits: again, beside other work, and on any number of threads."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from convt3d_ext.testing.cases import DIRECTIONS, Case, edges
+from convt3d_ext.testing.operands import NARROW, Operands, call, normals, operand_layouts
+from convt3d_ext.testing.verification import Trial
+
+CASES = [
+    *edges("smoke"),
+    Case.parse("mb2_ic24oc40_id6ih7iw9_k3s2p1op1"),
+    Case.parse("mb2_ic33oc17_id6ih6iw6_k3p1"),
+    Case.parse("mb2_ic32oc32_id6ih6iw6_k3x5x7s2p1x2x3op1g4"),
+]
+
+
+def arranged(case: Case, device: torch.device) -> Operands:
+    operands = normals(case, case.precision in NARROW, device, seed=0)
+    return operands.to(case.precision, operand_layouts(case))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.problem)
+def test_repeated(case: Case, direction: str, device: torch.device) -> None:
+    bias = case.bias and direction == "forward"
+    for precision in ("fp32", "tf32", "fp16", "bf16", "fp64"):
+        for layout in ("ncdhw", "ndhwc"):
+            variant = replace(
+                case, direction=direction, precision=precision, layout=layout, bias=bias
+            )
+            operands = arranged(variant, device)
+            for family in Trial(variant, device).families(precision, layout):
+                first = call(variant, operands, family)
+                for _ in range(5):
+                    again = call(variant, operands, family)
+                    assert torch.equal(first, again), f"{variant} [{family}]"
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.problem)
+def test_own_cpu_families_ignore_the_number_of_threads(case: Case, direction: str) -> None:
+    """Our own CPU kernels divide results, never sums. `aten` is torch's and promises less."""
+    variant = replace(case, direction=direction, bias=False)
+    device = torch.device("cpu")
+    operands = arranged(variant, device)
+    families = [f for f in Trial(variant, device).families("fp32", "ncdhw") if f != "aten"]
+    for family in families:
+        results = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(call(variant, operands, family))
+        assert torch.equal(results[0], results[1]), f"{variant} [{family}]"
+        assert torch.equal(results[0], results[2]), f"{variant} [{family}]"
+
+
+@pytest.mark.gpu
+def test_beside_other_work() -> None:
+    """Two streams at once: blocks of one call are scheduled in whatever order."""
+    case = Case.parse("mb4_ic32oc32_id12ih12iw12_k3s2p1op1")
+    device = torch.device("cuda")
+    noise = torch.randn(2048, 2048, device=device)
+    other = torch.cuda.Stream()
+    for direction in DIRECTIONS:
+        variant = replace(case, direction=direction)
+        operands = arranged(variant, device)
+        first = call(variant, operands)
+        torch.cuda.synchronize()
+        for _ in range(20):
+            with torch.cuda.stream(other):
+                noise @ noise
+            assert torch.equal(first, call(variant, operands)), variant
