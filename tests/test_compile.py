@@ -3,6 +3,8 @@
 
 import pytest
 import torch
+import torch._dynamo.compiled_autograd
+import torch._dynamo.testing
 from torch import nn
 
 import convt3d_ext
@@ -80,7 +82,8 @@ def test_dynamic_sizes_compile_once(backend, device):
     model = network(device)
     frames = torch._dynamo.testing.CompileCounterWithBackend(backend)
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=frames)
-    for size in [(2, 3, 4, 5), (3, 4, 2, 6), (5, 2, 7, 3), (4, 5, 5, 5)]:
+    # No size of the first is in_channels: Dynamo takes equal sizes for the same symbol.
+    for size in [(2, 3, 5, 6), (3, 4, 2, 6), (5, 2, 7, 3), (4, 5, 5, 5)]:
         input = torch.randn(size[0], 4, *size[1:], device=device)
         assert_same(step(compiled, model, input), step(model, model, input))
     assert frames.frame_count == 1
@@ -150,6 +153,7 @@ def test_autocast(device):
     torch.testing.assert_close(got, expected)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 def test_compiled_autograd(device):
     model = network(device)
     input = torch.randn(2, 4, 3, 3, 3, device=device)
