@@ -16,6 +16,8 @@ constexpr int64_t kFewPositions = 2048;
 // The same where every output has one tap at most, counted over the batch.
 constexpr int64_t kFewShuffled = 512;
 constexpr int64_t kFewDouble = 512;
+// Multiply-adds below which the plan itself, some 10 us, is felt.
+constexpr double kFewProducts = 1 << 20;
 // Source channels: above these oneDNN's cache blocking over channels wins.
 constexpr int64_t kManyChannels = 128;
 constexpr int64_t kManyShuffled = 512;
@@ -25,6 +27,9 @@ constexpr int64_t kManyForBFloat16 = 64;
 constexpr int64_t kManyForBFloat16TinyOutput = 32;
 // Taps for every output: k3 s2 has 3.4, k4 s2 has 8.
 constexpr int64_t kManyTaps = 4;
+// torch's own border (batch * channels * depth * height) below which it uses a matrix product and
+// a column buffer, which is good at tiny outputs.
+constexpr int64_t kColumnBuffer = 20480;
 constexpr int64_t kTinyOutput = 8;
 constexpr int64_t kTinyOutputDirect = 4;
 constexpr int64_t kSmallGroup = 16;
@@ -89,6 +94,10 @@ Verdict select_fp32(const Problem& p, const Traits& t) {
       volume(p.kernel) > kManyTaps * volume(p.stride)) {
     return refuse("many taps and an even output: torch's own path is as fast");
   }
+  if (p.groups == 1 && p.batch == 1 && t.destination <= kTinyOutputDirect &&
+      p.in_channels * p.input[0] * p.input[1] <= kColumnBuffer) {
+    return refuse("tiny output of a small input: torch's matrix product is as fast");
+  }
   const int64_t most = t.destination <= kTinyOutputDirect ? kManyForTinyOutput : kManyChannels;
   return t.source > most ? refuse("too many channels") : Verdict::accept();
 }
@@ -149,6 +158,7 @@ Verdict select(const Description& d) {
   const Problem& p = d.problem;
   const Traits t = traits_of(d);
   if (d.direction == Direction::grad_weight) return refuse("no kernel for grad_weight");
+  if (useful_flops(p) < 2 * kFewProducts) return refuse("too little work");
   const bool channels_last = is_layout(Layout::ndhwc, d);
   if (!channels_last && !is_layout(Layout::ncdhw, d)) {
     return refuse("input and output differ in layout, or are not dense");
