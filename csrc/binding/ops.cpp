@@ -208,13 +208,7 @@ void implement(torch::stable::detail::StableLibrary& m) {
 }  // namespace
 }  // namespace convt3d
 
-STABLE_TORCH_LIBRARY_IMPL(convt3d, CPU, m)
-{
-  convt3d::implement(m);
-}
+STABLE_TORCH_LIBRARY_IMPL(convt3d, CPU, m) { convt3d::implement(m); }
 #ifdef CONVT3D_WITH_CUDA
-STABLE_TORCH_LIBRARY_IMPL(convt3d, CUDA, m)
-{
-  convt3d::implement(m);
-}
+STABLE_TORCH_LIBRARY_IMPL(convt3d, CUDA, m) { convt3d::implement(m); }
 #endif

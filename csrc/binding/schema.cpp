@@ -19,8 +19,7 @@ void define(torch::stable::detail::StableLibrary& m, const std::string& name,
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY(convt3d, m)
-{
+STABLE_TORCH_LIBRARY(convt3d, m) {
   define(m, "forward", "Tensor input, Tensor weight, Tensor? bias=None");
   define(m, "grad_input", "Tensor grad_output, Tensor weight, SymInt[3] input_size");
   define(m, "grad_weight", "Tensor grad_output, Tensor input, SymInt[3] kernel_size");
