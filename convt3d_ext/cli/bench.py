@@ -87,15 +87,16 @@ def bench(arguments: argparse.Namespace) -> int:
             # After every case, so that a run that is cut short leaves what it has measured.
             _write_json(arguments.json, facts, run, rows, skipped)
             gc.collect()
-    _print_summary(console, rows)
-    if skipped:
-        console.print(f"not measured, out of time: {', '.join(skipped)}")
     _write_json(arguments.json, facts, run, rows, skipped)
-    if arguments.plot:
+    if rows:
+        _print_summary(console, rows)
+    if rows and arguments.plot:
         from convt3d_ext.cli.plot import plot
 
         plot(arguments.plot, rows, facts)
-    return 0
+    if skipped:
+        console.print(f"not measured, out of time: {', '.join(skipped)}")
+    return 1 if skipped else 0
 
 
 def _time_case(

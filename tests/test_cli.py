@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command line, in this process, on tiny selections."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from convt3d_ext.cli import main
+from convt3d_ext.testing import verification
+from convt3d_ext.testing.cases import edges
+
+pytest.importorskip("rich")
+FEW = ["--device", "cpu", "--match", "k = s"]
+
+
+def test_info(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    text = capsys.readouterr().out
+    for word in ("convt3d_ext", "torch", "cuda_archs", "torch_target", "cpu"):
+        assert word in text
+
+
+def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "mb2_ic64oc32_id16ih16iw16_k2s2:bf16:ndhwc", "--device", "cpu"]) == 0
+    text = capsys.readouterr().out
+    assert "mb2_ic64oc32_id16ih16iw16_k2s2:bf16:ndhwc:forward" in text
+    assert "aten" in text
+
+
+def test_explain_for_a_gpu_that_is_not_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "mb2_ic64oc32_id16ih16iw16_k2s2", "--device", "cuda"]) == 0
+    assert "direct" in capsys.readouterr().out
+
+
+def test_explain_refuses_nonsense(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "mb2_oc4"]) == 2
+    assert "problem" in capsys.readouterr().out
+
+
+def test_verify(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "verify.json"
+    assert main(["verify", "--suite", "edges", *FEW, "--json", str(path)]) == 0
+    text = capsys.readouterr().out
+    cases = [case for case in edges("full") if "k = s" in case.name]
+    # directions, precisions, layouts, checks
+    assert f"{len(cases) * 3 * 4 * 2 * 2} checks, all passed" in text
+    document = json.loads(path.read_text())
+    assert document["failed"] == 0
+    assert document["failures"] == []
+    assert len(document["cases"]) == len(cases)
+    assert document["environment"]["torch"]
+
+
+def test_verify_reports_failures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = verification.call
+    monkeypatch.setattr(verification, "call", lambda *arguments: right(*arguments) + 1)
+    arguments = ["verify", "--suite", "edges", *FEW, "--dtype", "fp32", "--direction", "forward"]
+    assert main([*arguments, "--layout", "ncdhw"]) == 1
+    text = capsys.readouterr().out
+    assert "not exact on integers" in text
+    assert "error rule broken" in text
+    assert "FAILED" in text
+
+
+def test_verify_of_nothing_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--suite", "edges", "--device", "cpu", "--match", "no such case"]) == 1
+    assert "nothing matched" in capsys.readouterr().out
+
+
+def test_bench(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    from convt3d_ext.cli import bench
+
+    cases = [replace(case, name=f"edge {i}") for i, case in enumerate(edges("smoke")[:2])]
+    monkeypatch.setattr(bench, "workloads", lambda suite: cases)
+    files = {name: tmp_path / name for name in ("bench.json", "bench.png", "torch.json")}
+    arguments = ["bench", "--device", "cpu", "--precision", "fp32", "--commit", "abc"]
+    arguments += ["--json", str(files["bench.json"]), "--plot", str(files["bench.png"])]
+    arguments += ["--torch-cache", str(files["torch.json"])]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    assert "measured in this run" in text
+    assert "slowest against the floor" in text
+
+    document = json.loads(files["bench.json"].read_text())
+    for key in ("date", "command", "commit", "torch", "device", "driver", "cudnn"):
+        assert key in document["environment"]
+    assert document["environment"]["commit"] == "abc"
+    rows = document["rows"]
+    assert len(rows) == 2 * 3 * 2  # cases, directions, layouts
+    for row in rows:
+        assert row["ms"] > 0
+        assert row["torch_ms"] >= row["torch_best_ms"] > 0
+        assert row["roofline_fraction"] > 0
+        assert row["speedup_best"] == pytest.approx(row["torch_best_ms"] / row["ms"])
+    assert files["bench.png"].read_bytes().startswith(b"\x89PNG")
+
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"12 from .*measured 20\d\d-", " ".join(text.split()))
+    again = json.loads(files["bench.json"].read_text())
+    before = {row["case"]: row["torch_ms"] for row in rows}
+    assert {row["case"]: row["torch_ms"] for row in again["rows"]} == before
+
+
+def test_bench_stops_in_time(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from convt3d_ext.cli import bench
+
+    monkeypatch.setattr(bench, "workloads", lambda suite: edges("smoke")[:2])
+    path = tmp_path / "bench.json"
+    arguments = ["bench", "--device", "cpu", "--precision", "fp32", "--direction", "forward"]
+    assert main([*arguments, "--time-limit", "1e-9", "--json", str(path)]) == 1
+    assert len(json.loads(path.read_text())["not_measured"]) == 2
+    assert "out of time" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--dtype=int8", "--layout=strided", "--suite=mine"])
+def test_bad_options(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["verify", option])
+    assert stop.value.code == 2
+    assert "usage" in capsys.readouterr().err
