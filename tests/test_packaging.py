@@ -2,6 +2,7 @@
 """What the distributions hold, and the rules of the tree that they come from."""
 
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -123,6 +124,16 @@ def test_layering_rule_can_fail():
     ]
     assert [pair for pair in refused if include_breach(*pair) is None] == []
     assert [pair for pair in allowed if include_breach(*pair) is not None] == []
+
+
+def test_readme():
+    text = (ROOT / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(example, {})
+    for command in ("./tools/test.sh", "./tools/verify.sh"):
+        assert re.search(rf"^{re.escape(command)}\b", text, re.MULTILINE)
+        assert os.access(ROOT / command, os.X_OK)
+    assert "./tools/test.sh" in (ROOT / ".ci" / "run").read_text()
 
 
 def test_no_machine_paths(tracked):
