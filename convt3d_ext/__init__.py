@@ -6,7 +6,9 @@ model; explain() says which kernel runs and why. The ops are torch.ops.convt3d.f
 and grad_weight.
 """
 
-# torch first: the native module links to libraries that only it finds.
+import importlib
+
+# Before the native module, which links to libraries that only torch finds.
 import torch
 
 from convt3d_ext._version import __version__
@@ -19,7 +21,7 @@ if tuple(int(part) for part in torch.__version__.split(".")[:2]) < _OLDEST_TORCH
     )
 
 try:
-    from convt3d_ext import _C  # noqa: F401 (registers the ops)
+    importlib.import_module("convt3d_ext._C")  # registers the ops
 except ModuleNotFoundError as error:
     if error.name != "convt3d_ext._C":
         raise

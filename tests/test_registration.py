@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The ops as torch.library sees them: schemas, and torch's own checks of every registration."""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+
+import convt3d_ext
 
 ARGUMENTS = (
     "int[3] stride=1, int[3] padding=0, int[3] output_padding=0, int groups=1, "
@@ -109,3 +113,34 @@ def test_import_leaves_torch_alone():
         "assert slow <= known, slow"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def failed_import(program, path="."):
+    """The last line that Python prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=path
+    )
+    assert done.returncode == 1
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_old_torch_is_refused():
+    package = Path(convt3d_ext.__file__).parents[1]
+    message = failed_import(
+        "import torch; torch.__version__ = '2.9.1+cu128'\n"
+        f"import sys; sys.path.insert(0, {str(package)!r}); import convt3d_ext"
+    )
+    assert message == (
+        f"ImportError: convt3d_ext {convt3d_ext.__version__} needs torch >= 2.10, but torch "
+        "2.9.1+cu128 is installed"
+    )
+
+
+def test_checkout_without_the_native_module_says_what_to_do(tmp_path):
+    package = Path(convt3d_ext.__file__).parent
+    shutil.copytree(
+        package, tmp_path / "convt3d_ext", ignore=shutil.ignore_patterns("*.so", "*.pyd")
+    )
+    message = failed_import("import convt3d_ext", tmp_path)
+    assert "no native module" in message
+    assert "pip install -e . --no-build-isolation" in message
