@@ -31,12 +31,12 @@ int64_t weight_elements(const Problem& p) {
 }
 
 // Enough splits to fill the device and to keep each one's sum to `max_positions`.
-int64_t choose_splits(const Description& description, const Device& device, int64_t blocks,
+int64_t choose_splits(const Description& description, int64_t blocks, int64_t wanted_blocks,
                       int64_t max_positions) {
   const Problem& p = description.problem;
   const int64_t positions = p.batch * volume(p.input);
-  const int64_t wanted = std::max(ceil_div(kSplitBlocksPerSm * device.num_sms, blocks),
-                                  ceil_div(positions, max_positions));
+  const int64_t wanted =
+      std::max(ceil_div(wanted_blocks, blocks), ceil_div(positions, max_positions));
   const int64_t useful = ceil_div(positions, kMinSplitPositions);
   const int64_t affordable =
       kMaxPartialBytes / (weight_elements(p) * accumulator_bytes(description));
@@ -65,14 +65,16 @@ Config choose(const Description& description, const Device& device) {
       const int64_t blocks =
           ceil_div(p.groups, lanes) * out * ceil_div(in, tile_n) * ceil_div(volume(p.kernel), taps);
       const int64_t max_positions = kMaxThreadPositions * (kGatherThreads / lanes);
-      return {Scheme::gather, tile_n, wide, 0,
-              choose_splits(description, device, blocks, max_positions)};
+      return {
+          Scheme::gather, tile_n, wide, 0,
+          choose_splits(description, blocks, kGatherBlocksPerSm * device.num_sms, max_positions)};
     }
     const int tile_n = in <= 32 ? 32 : 64;
     const int64_t blocks =
         p.groups * ceil_div(out * volume(p.kernel), kTileM) * ceil_div(in, tile_n);
-    return {Scheme::tiled, tile_n, false, 0,
-            choose_splits(description, device, blocks, kMaxTiledPositions)};
+    return {
+        Scheme::tiled, tile_n, false, 0,
+        choose_splits(description, blocks, kTiledBlocksPerSm * device.num_sms, kMaxTiledPositions)};
   }
   const int64_t columns = description.direction == Direction::forward ? out : in;
   if (!wide && columns > kGatherChannels) {

@@ -54,8 +54,7 @@ struct GatherGemm {
 
   // The work list; see decode_work().
   int64_t row_tiles, column_tiles, group_tiles, splits, work;
-  int group_lanes;        // gather: neighbouring threads that take neighbouring groups
-  bool b_lanes_on_pairs;  // tiled: neighbouring threads load neighbouring pairs, else columns
+  int group_lanes;  // gather: neighbouring threads that take neighbouring groups
 };
 
 __device__ __forceinline__ int64_t divide(int64_t* value, int64_t by) {
@@ -105,17 +104,18 @@ __device__ __forceinline__ void enter_residue(const GatherGemm& p, int axis, int
   pairs->far_origin[axis] = tap_stride * entry.first_tap;
 }
 
-// The sides of one work item, into shared memory. Ends with all threads seeing them.
-__device__ __forceinline__ void enter(const GatherGemm& p, const Work& work, Side* rows,
+// One work item and its sides, into shared memory. Ends with all threads seeing them.
+__device__ __forceinline__ void enter(const GatherGemm& p, int64_t index, Work* work, Side* rows,
                                       Side* pairs) {
-  __syncthreads();  // the previous item's sides are read no more
+  __syncthreads();  // the previous item is read no more
   if (threadIdx.x == 0) *rows = p.rows;
   if (threadIdx.x == 32) *pairs = p.pairs;
+  if (threadIdx.x == 64) *work = decode_work(p, index);
   __syncthreads();  // what all residues share is there
 #pragma unroll
   for (int axis = 0; axis < 3; ++axis) {
     if (p.has_residues && threadIdx.x == 32 * axis) {
-      enter_residue(p, axis, work.residue[axis], rows, pairs);
+      enter_residue(p, axis, work->residue[axis], rows, pairs);
     }
   }
   __syncthreads();  // the residue is entered on all axes

@@ -27,10 +27,11 @@ struct alignas(kCount * sizeof(Number) < 16 ? kCount * sizeof(Number) : 16) Row 
 // those in `candidates`.
 template <typename Coordinate>
 __device__ __forceinline__ int64_t tap_on_axis(const GatherGemm& p, const Side& pairs, int axis,
-                                               int64_t digit, const Place<Coordinate>* own,
+                                               Coordinate digit, const Place<Coordinate>* own,
                                                const bool* candidates, bool* hits) {
   using Unsigned = std::make_unsigned_t<Coordinate>;
-  const int64_t coordinate = pairs.base[axis] + pairs.scale[axis] * digit;
+  const Coordinate coordinate = static_cast<Coordinate>(pairs.base[axis]) +
+                                static_cast<Coordinate>(pairs.scale[axis]) * digit;
 #pragma unroll
   for (int r = 0; r < kGatherRows; ++r) {
     hits[r] = candidates[r] &&
@@ -63,12 +64,12 @@ __global__ __launch_bounds__(
                         kColumns)) void gather_kernel(const __grid_constant__ GatherGemm p) {
   using Sum = Accumulator<T>;
   __shared__ Side rows, pairs;
+  __shared__ Work work;
   const int lane = threadIdx.x % p.group_lanes, lane_row = threadIdx.x / p.group_lanes;
   const int rows_per_pass = kGatherThreads / p.group_lanes;
 
   for (int64_t index = blockIdx.x; index < p.work; index += gridDim.x) {
-    const Work work = decode_work(p, index);
-    enter(p, work, &rows, &pairs);
+    enter(p, index, &work, &rows, &pairs);
     const int64_t num_rows = count(rows);
     const int64_t first_row = work.row_tile * (kGatherRows * rows_per_pass) + lane_row;
     const int64_t group = work.group_tile * p.group_lanes + lane;
@@ -76,56 +77,80 @@ __global__ __launch_bounds__(
     const int64_t first_column = work.column_tile * kColumns;
 
     Place<Coordinate> own[kGatherRows];
-    bool there[kGatherRows];
+    // Element offset in C. Beside sums of 8 channels there is no register left: decoded again
+    // there.
+    constexpr bool kKeepOffsets = kColumns < 8;
+    int64_t row_c[kGatherRows];
 #pragma unroll
     for (int r = 0; r < kGatherRows; ++r) {
       const int64_t row = first_row + r * rows_per_pass;
-      there[r] = row < num_rows;
+      own[r] = nowhere<Coordinate>(0);
+      if (row >= num_rows) continue;
       int64_t digit[4];
-      decode_digits(rows, there[r] ? row : first_row, digit);
+      decode_digits(rows, row, digit);
       own[r] = place<Coordinate>(p, rows, digit);
+      if (kKeepOffsets) row_c[r] = far_offset(rows, digit);
     }
     const T* source = static_cast<const T*>(p.source) + group * p.source_group_stride;
     const Sum* b =
         static_cast<const Sum*>(p.b) + far_origin(pairs) + group * p.b_group_stride + first_column;
 
     Sum sum[kGatherRows][kColumns] = {}, total[kGatherRows][kColumns] = {};
-    int64_t run = 0;  // pairs in sum
-    for (int64_t d = 0; d < pairs.radix[0]; ++d) {
+    const auto add = [&](const bool* hits, const T* element, const Sum* factors) {
+      Sum value[kGatherRows];
+#pragma unroll
+      for (int r = 0; r < kGatherRows; ++r) {
+        value[r] = hits[r] ? widen(element[own[r].offset]) : Sum(0);
+      }
+      const Row<Sum, kColumns> factor = *reinterpret_cast<const Row<Sum, kColumns>*>(factors);
+#pragma unroll
+      for (int r = 0; r < kGatherRows; ++r) {
+#pragma unroll
+        for (int j = 0; j < kColumns; ++j) sum[r][j] += value[r] * factor.value[j];
+      }
+    };
+    const int64_t depth = pairs.radix[3];
+    const Coordinate taps_d = static_cast<Coordinate>(pairs.radix[0]);
+    const Coordinate taps_h = static_cast<Coordinate>(pairs.radix[1]);
+    const Coordinate taps_w = static_cast<Coordinate>(pairs.radix[2]);
+    const bool all[kGatherRows] = {true, true, true, true};
+    uint32_t run = 0;  // pairs in sum
+#pragma unroll 1
+    for (Coordinate d = 0; d < taps_d; ++d) {
       bool hits_d[kGatherRows];
-      const int64_t offset_d = tap_on_axis(p, pairs, 0, d, own, there, hits_d);
+      const int64_t offset_d = tap_on_axis(p, pairs, 0, d, own, all, hits_d);
       if (!any(hits_d)) continue;
 #pragma unroll 1
-      for (int64_t h = 0; h < pairs.radix[1]; ++h) {
+      for (Coordinate h = 0; h < taps_h; ++h) {
         bool hits_h[kGatherRows];
         const int64_t offset_h = offset_d + tap_on_axis(p, pairs, 1, h, own, hits_d, hits_h);
         if (!any(hits_h)) continue;
         const Sum* factors_h = b + d * pairs.far_stride[0] + h * pairs.far_stride[1];
-#pragma unroll 1
-        for (int64_t w = 0; w < pairs.radix[2]; ++w) {
-          bool hits[kGatherRows];
-          const int64_t offset = offset_h + tap_on_axis(p, pairs, 2, w, own, hits_h, hits);
-          if (!any(hits)) continue;
-          const Sum* factors = factors_h + w * pairs.far_stride[2];
-          const T* element = source + offset;
-#pragma unroll(kColumns == 1 || sizeof(Coordinate) == 8 ? 1 : 2)
-          for (int64_t k = 0; k < pairs.radix[3]; ++k) {
-            Sum value[kGatherRows];
-#pragma unroll
-            for (int r = 0; r < kGatherRows; ++r) {
-              value[r] = hits[r] ? widen(element[own[r].offset]) : Sum(0);
-            }
-            const Row<Sum, kColumns> factor = *reinterpret_cast<const Row<Sum, kColumns>*>(factors);
-#pragma unroll
-            for (int r = 0; r < kGatherRows; ++r) {
-#pragma unroll
-              for (int j = 0; j < kColumns; ++j) sum[r][j] += value[r] * factor.value[j];
-            }
-            element += pairs.other_source_stride;
-            factors += pairs.far_stride[3];
+        if (kColumns == 1 && depth == 1) {
+          // Depthwise: the loads of several taps are in flight at once.
+#pragma unroll 3
+          for (Coordinate w = 0; w < taps_w; ++w) {
+            bool hits[kGatherRows];
+            const int64_t offset = offset_h + tap_on_axis(p, pairs, 2, w, own, hits_h, hits);
+            add(hits, source + offset, factors_h + w * pairs.far_stride[2]);
           }
-          run += pairs.radix[3];
+        } else {
+#pragma unroll 1
+          for (Coordinate w = 0; w < taps_w; ++w) {
+            bool hits[kGatherRows];
+            const int64_t offset = offset_h + tap_on_axis(p, pairs, 2, w, own, hits_h, hits);
+            if (!any(hits)) continue;
+            const Sum* factors = factors_h + w * pairs.far_stride[2];
+            const T* element = source + offset;
+#pragma unroll(kColumns == 8 ? 1 : 2)
+            for (int64_t k = 0; k < depth; ++k) {
+              add(hits, element, factors);
+              element += pairs.other_source_stride;
+              factors += pairs.far_stride[3];
+            }
+          }
         }
+        run += static_cast<uint32_t>(taps_w * depth);
         if (run < kRunK) continue;
         run = 0;
 #pragma unroll
@@ -142,10 +167,14 @@ __global__ __launch_bounds__(
     T* c = static_cast<T*>(p.c) + group * p.c_group_stride;
 #pragma unroll
     for (int r = 0; r < kGatherRows; ++r) {
-      if (!there[r]) continue;
-      int64_t digit[4];  // again, rather than four offsets kept in registers all along
-      decode_digits(rows, first_row + r * rows_per_pass, digit);
-      T* row = c + far_offset(rows, digit);
+      const int64_t index_r = first_row + r * rows_per_pass;
+      if (index_r >= num_rows) continue;
+      if (!kKeepOffsets) {
+        int64_t digit[4];
+        decode_digits(rows, index_r, digit);
+        row_c[r] = far_offset(rows, digit);
+      }
+      T* row = c + row_c[r];
 #pragma unroll
       for (int j = 0; j < kColumns; ++j) {
         const int64_t column = first_column + j;
@@ -167,7 +196,8 @@ __global__ __launch_bounds__(kGatherThreads) void gather_weight_kernel(
     const __grid_constant__ GatherGemm p) {
   using Sum = Accumulator<T>;
   __shared__ Place<Coordinate> taps[kTaps];
-  __shared__ Sum shares[kGatherThreads];
+  constexpr int kWarps = kGatherThreads / 32;
+  __shared__ Sum shares[kWarps][kColumns][kMaxGroupLanes];
   const int lane = threadIdx.x % p.group_lanes, lane_pair = threadIdx.x / p.group_lanes;
   const int step = kGatherThreads / p.group_lanes;
   const int64_t num_taps = p.rows.radix[0] * p.rows.radix[1] * p.rows.radix[2];
@@ -181,7 +211,7 @@ __global__ __launch_bounds__(kGatherThreads) void gather_weight_kernel(
     const int64_t first_tap = work.row_tile / out_channels * kTaps;
     const int64_t first_column = work.column_tile * kColumns;
     const int64_t group = work.group_tile * p.group_lanes + lane;
-    __syncthreads();  // the previous tile's taps and shares are read no more
+    __syncthreads();  // the previous tile's taps are read no more
     if (threadIdx.x < kTaps) {
       Place<Coordinate> tap = nowhere<Coordinate>(0);  // past the last tap
       if (first_tap + threadIdx.x < num_taps) {
@@ -226,24 +256,34 @@ __global__ __launch_bounds__(kGatherThreads) void gather_weight_kernel(
       }
     }
 
-    Sum* c = static_cast<Sum*>(p.c) + group * p.c_group_stride + work.split * p.c_split_stride;
+    Sum* c = static_cast<Sum*>(p.c) + work.group_tile * p.group_lanes * p.c_group_stride +
+             work.split * p.c_split_stride;
+    const int own_warp = threadIdx.x / 32, own_lane = threadIdx.x % 32;
 #pragma unroll
     for (int t = 0; t < kTaps; ++t) {
+      // Always in the same order: a tree over the positions of a warp, then one warp after another.
 #pragma unroll
       for (int j = 0; j < kColumns; ++j) {
-        __syncthreads();  // the previous sum is read no more
-        shares[threadIdx.x] = sum[t][j];
-        // A tree over the lanes' positions: always the same order.
-        for (int half = kGatherThreads / 2; half >= p.group_lanes; half /= 2) {
-          __syncthreads();  // this level's shares are written
-          if (threadIdx.x < half) shares[threadIdx.x] += shares[threadIdx.x + half];
+        Sum value = sum[t][j];
+        for (int half = 16; half >= p.group_lanes; half /= 2) {
+          value += __shfl_down_sync(0xffffffffu, value, half);
         }
-        const bool wanted = first_tap + t < num_taps && first_column + j < p.columns;
-        if (threadIdx.x < p.group_lanes && group < p.groups && wanted) {
-          c[((first_tap + t) * out_channels + out_channel) * p.columns + first_column + j] =
-              shares[threadIdx.x];
+        if (own_lane < p.group_lanes) shares[own_warp][j][own_lane] = value;
+      }
+      __syncthreads();  // the warps' shares of this tap are written
+      for (int i = threadIdx.x; i < kColumns * p.group_lanes; i += kGatherThreads) {
+        const int j = i / p.group_lanes, other_lane = i % p.group_lanes;
+        Sum value = shares[0][j][other_lane];
+#pragma unroll
+        for (int warp = 1; warp < kWarps; ++warp) value += shares[warp][j][other_lane];
+        const int64_t column = first_column + j;
+        if (work.group_tile * p.group_lanes + other_lane < p.groups && column < p.columns &&
+            first_tap + t < num_taps) {
+          c[other_lane * p.c_group_stride +
+            ((first_tap + t) * out_channels + out_channel) * p.columns + column] = value;
         }
       }
+      __syncthreads();  // the shares are read
     }
   }
 }

@@ -218,13 +218,13 @@ struct Launcher {
     check(cudaGetLastError(), "direct reduce_kernel");
   }
 
-  template <typename B, typename C>
+  template <typename B, typename C, bool kBOnPairs>
   static void tiled(const Call& call, const GatherGemm& gemm, bool source_on_pairs) {
-    const auto kernel =
-        call.config.tile_n == 32
-            ? (source_on_pairs ? tiled_kernel<T, B, C, 32, true> : tiled_kernel<T, B, C, 32, false>)
-            : (source_on_pairs ? tiled_kernel<T, B, C, 64, true>
-                               : tiled_kernel<T, B, C, 64, false>);
+    const auto kernel = call.config.tile_n == 32
+                            ? (source_on_pairs ? tiled_kernel<T, B, C, 32, true, kBOnPairs>
+                                               : tiled_kernel<T, B, C, 32, false, kBOnPairs>)
+                            : (source_on_pairs ? tiled_kernel<T, B, C, 64, true, kBOnPairs>
+                                               : tiled_kernel<T, B, C, 64, false, kBOnPairs>);
     kernel<<<grid_size(gemm.work), kTiledThreads, 0, call.stream>>>(gemm);
   }
 
@@ -236,7 +236,7 @@ struct Launcher {
     if (call.config.scheme == Scheme::tiled) {
       gemm.group_lanes = 1;
       set_work(ceil_div(most_rows(call, gemm), kTileM), tile_n, &gemm);
-      tiled<Sum, T>(call, gemm, channels_innermost);
+      tiled<Sum, T, false>(call, gemm, channels_innermost);
     } else {
       gemm.group_lanes = group_lanes(gemm, channels_innermost);
       set_work(ceil_div(most_rows(call, gemm), kGatherRows * kGatherThreads / gemm.group_lanes),
@@ -256,9 +256,13 @@ struct Launcher {
     const int tile_n = call.config.tile_n;
     if (call.config.scheme == Scheme::tiled) {
       gemm.group_lanes = 1;
-      gemm.b_lanes_on_pairs = gemm.pairs.far_stride[3] < gemm.b_column_stride;
+      const bool positions_innermost = gemm.pairs.far_stride[3] < gemm.b_column_stride;
       set_work(ceil_div(most_rows(call, gemm), kTileM), tile_n, &gemm);
-      tiled<T, Sum>(call, gemm, !channels_innermost);
+      if (positions_innermost) {
+        tiled<T, Sum, true>(call, gemm, !channels_innermost);
+      } else {
+        tiled<T, Sum, false>(call, gemm, !channels_innermost);
+      }
     } else {
       gemm.group_lanes = group_lanes(gemm, channels_innermost);
       const int taps = tile_n == 1 ? kGatherTaps1 : kGatherTaps8;

@@ -54,7 +54,8 @@ struct TileMemory {
   Side rows, pairs;
   PairCounter counter[kTileK];
   int64_t num_rows, first_pair, last_pair;
-  Work work;  // here and not in registers, which the sums need
+  int num_chunks;  // of 16 pairs, far below 2^31 in any call that ends
+  Work work;       // here and not in registers, which the sums need
 };
 
 template <typename T>
@@ -64,8 +65,9 @@ __device__ __forceinline__ Accumulator<T> gather(const GatherGemm& p, const T* s
 }
 
 // B is the packed weight (accumulators' type) or the input (T); C is the result or a partial sum.
-// kSourceOnPairs: neighbouring threads load neighbouring pairs of the source, else rows.
-template <typename T, typename B, typename C, int kTileN, bool kSourceOnPairs>
+// kSourceOnPairs: neighbouring threads load neighbouring pairs of the source, else rows. kBOnPairs:
+// likewise of B, else columns.
+template <typename T, typename B, typename C, int kTileN, bool kSourceOnPairs, bool kBOnPairs>
 __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1) void tiled_kernel(
     const __grid_constant__ GatherGemm p) {
   using Sum = Accumulator<T>;
@@ -77,15 +79,16 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
   const int thread_m = thread % 16, thread_n = thread / 16;
 
   for (int64_t index = blockIdx.x; index < p.work; index += gridDim.x) {
-    enter(p, decode_work(p, index), &memory.rows, &memory.pairs);
+    enter(p, index, &memory.work, &memory.rows, &memory.pairs);
     if (thread == 0) {
-      const Work work = decode_work(p, index);
-      memory.work = work;
+      const Work& work = memory.work;
       memory.num_rows = count(memory.rows);
       const int64_t num_pairs = count(memory.pairs);
       const int64_t share = (num_pairs + p.splits - 1) / p.splits;
       memory.first_pair = min(num_pairs, work.split * share);
       memory.last_pair = min(num_pairs, (work.split + 1) * share);
+      memory.num_chunks =
+          static_cast<int>((memory.last_pair - memory.first_pair + kTileK - 1) / kTileK);
     }
     __syncthreads();  // the extent of the work is there for all
     const int64_t first_row = memory.work.row_tile * kTileM;
@@ -95,6 +98,7 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
     const int64_t first_column = memory.work.column_tile * kTileN;
     const B* b = static_cast<const B*>(p.b) + memory.work.group_tile * p.b_group_stride +
                  first_column * p.b_column_stride;
+    const int columns = static_cast<int>(min(p.columns - first_column, int64_t{kTileN}));
 
     if (thread < kTileM) {
       Place<int> row = nowhere<int>(0);
@@ -107,9 +111,8 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
       }
       memory.row[thread] = row;
     }
-    const int64_t num_chunks = (memory.last_pair - memory.first_pair + kTileK - 1) / kTileK;
-    const auto write_pair = [&](int64_t chunk) {
-      if (thread >= kTileK || chunk >= num_chunks) return;
+    const auto write_pair = [&](int chunk) {
+      if (thread >= kTileK || chunk >= memory.num_chunks) return;
       PairCounter& counter = memory.counter[thread];
       if (chunk == 0) {
         counter.index = memory.first_pair + thread;
@@ -124,7 +127,7 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
     };
 
     Sum next_a[kLoadsA], next_b[kLoadsB];
-    const auto load = [&](int64_t chunk) {
+    const auto load = [&](int chunk) {
       const Place<int>* pair = memory.pair[chunk % 2];
       if (kSourceOnPairs) {
         const Place<int> own = pair[thread % kTileK];
@@ -141,11 +144,10 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
       }
 #pragma unroll
       for (int i = 0; i < kLoadsB; ++i) {
-        const int k =
-            p.b_lanes_on_pairs ? thread % kTileK : thread / kTileN + i * (kTiledThreads / kTileN);
-        const int n = p.b_lanes_on_pairs ? thread / kTileK + i * 16 : thread % kTileN;
+        const int k = kBOnPairs ? thread % kTileK : thread / kTileN + i * (kTiledThreads / kTileN);
+        const int n = kBOnPairs ? thread / kTileK + i * 16 : thread % kTileN;
         const int64_t offset = memory.pair_b[chunk % 2][k];
-        const bool there = offset >= 0 && first_column + n < p.columns;
+        const bool there = offset >= 0 && n < columns;
         next_b[i] = there ? widen(b[offset + n * p.b_column_stride]) : Sum(0);
       }
     };
@@ -160,9 +162,8 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
       }
 #pragma unroll
       for (int i = 0; i < kLoadsB; ++i) {
-        const int k =
-            p.b_lanes_on_pairs ? thread % kTileK : thread / kTileN + i * (kTiledThreads / kTileN);
-        const int n = p.b_lanes_on_pairs ? thread / kTileK + i * 16 : thread % kTileN;
+        const int k = kBOnPairs ? thread % kTileK : thread / kTileN + i * (kTiledThreads / kTileN);
+        const int n = kBOnPairs ? thread / kTileK + i * 16 : thread % kTileN;
         tile_b[k * (kTileN + 4) + n] = next_b[i];
       }
     };
@@ -170,12 +171,12 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
     Sum sum[8][kColumns] = {}, total[8][kColumns] = {};
     write_pair(0);
     __syncthreads();  // rows and the first pairs are written
-    if (num_chunks > 0) load(0);
+    if (memory.num_chunks > 0) load(0);
     write_pair(1);
     store();
     __syncthreads();  // the first chunk is in shared memory, and the pairs of the second
-    for (int64_t chunk = 0; chunk < num_chunks; ++chunk) {
-      if (chunk + 1 < num_chunks) load(chunk + 1);
+    for (int chunk = 0; chunk < memory.num_chunks; ++chunk) {
+      if (chunk + 1 < memory.num_chunks) load(chunk + 1);
       write_pair(chunk + 2);  // over the pairs of `chunk`, whose loads are done
 #pragma unroll
       for (int k = 0; k < kTileK; ++k) {
@@ -202,11 +203,11 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
         }
       }
       __syncthreads();  // all have read this chunk
-      if (chunk + 1 < num_chunks) store();
+      if (chunk + 1 < memory.num_chunks) store();
       __syncthreads();  // the next chunk is there, and the pairs after it
     }
 
-    const Work work = memory.work;
+    const Work& work = memory.work;
     C* c =
         static_cast<C*>(p.c) + work.group_tile * p.c_group_stride + work.split * p.c_split_stride;
 #pragma unroll

@@ -29,10 +29,11 @@ inline constexpr int kGatherTaps8 = 7;
 inline constexpr int kMaxGroupLanes = 32;
 
 // Blocks per SM that a split sum aims for.
-inline constexpr int64_t kSplitBlocksPerSm = 8;
+inline constexpr int64_t kTiledBlocksPerSm = 8;
+inline constexpr int64_t kGatherBlocksPerSm = 32;
 // Positions that one sum of grad_weight takes while the workspace allows. The gathered one has no
 // second chain.
-inline constexpr int64_t kMaxThreadPositions = 256;
+inline constexpr int64_t kMaxThreadPositions = 128;
 inline constexpr int64_t kMaxTiledPositions = 256 * kRunK;
 // A split has at least this many positions, so that the final sum stays small.
 inline constexpr int64_t kMinSplitPositions = 512;
