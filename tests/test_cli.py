@@ -123,6 +123,15 @@ def test_bench_stops_in_time(
     assert "out of time" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["verify", "bench"])
+@pytest.mark.parametrize("device", ["cuda:99", "meta", "abacus"])
+def test_a_device_that_is_not_there(
+    command: str, device: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--device", device]) == 2
+    assert device.partition(":")[0] in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("option", ["--dtype=int8", "--layout=strided", "--suite=mine"])
 def test_bad_options(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:

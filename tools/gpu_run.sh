@@ -82,7 +82,7 @@ part() {
 
 part info 60 "$python" -m convt3d_ext info
 part tests "${TESTS_LIMIT:-420}" \
-  "$python" -m pytest -q -p no:cacheprovider --maxfail=40 --tb=short -m 'gpu and not slow' \
+  "$python" -m pytest -q -p no:cacheprovider --maxfail=200 --tb=short -m 'gpu and not slow' \
   --durations=10 "${modules[@]}"
 part large "${LARGE_LIMIT:-420}" \
   "$python" -m pytest -q -p no:cacheprovider --maxfail=10 --tb=short -m 'gpu and slow' \

@@ -89,6 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ImportError:
         print("The command line needs rich: pip install 'convt3d_ext[cli]'")
         return 2
+    if arguments.command != "info" and (problem := _why_no_device(arguments.device)):
+        print(problem)
+        return 2
     if arguments.command == "info":
         from convt3d_ext.cli.info import info
 
@@ -100,6 +103,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     from convt3d_ext.cli.bench import bench
 
     return bench(arguments)
+
+
+def _why_no_device(name: str | None) -> str:
+    import torch
+
+    from convt3d_ext import _C
+    from convt3d_ext.testing.operands import resolve_device
+
+    try:
+        device = resolve_device(name)
+    except RuntimeError:
+        return f"there is no device '{name}'"
+    if device.type == "cpu":
+        return ""
+    if device.type != "cuda":
+        return f"verify and bench are for cpu and cuda, not {device.type}"
+    if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
+        return f"torch sees no device '{device}'"
+    return "" if _C.build_info()["cuda"] else "this convt3d_ext was built without CUDA"
 
 
 def _explain(problem: str, device: str | None) -> int:

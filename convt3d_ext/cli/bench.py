@@ -8,6 +8,7 @@ import gc
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,20 +74,20 @@ def bench(arguments: argparse.Namespace) -> int:
     rows: list[Row] = []
     skipped: list[str] = []
     start = time.perf_counter()
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-        for case in cases:
-            if arguments.time_limit and time.perf_counter() - start > arguments.time_limit:
-                skipped.append(case.name)
-                continue
-            table = Table("case", *_COLUMNS, title=f"{case.name}  {case.problem}")
+    for case in cases:
+        if arguments.time_limit and time.perf_counter() - start > arguments.time_limit:
+            skipped.append(case.name)
+            continue
+        table = Table("case", *_COLUMNS, title=f"{case.name}  {case.problem}")
+        with _cudnn_benchmark():
             for row in _time_case(run, case, precisions, arguments):
                 rows.append(row)
                 table.add_row(*_cells(row))
-            console.print(table)
-            run.cache.save()
-            # After every case, so that a run that is cut short leaves what it has measured.
-            _write_json(arguments.json, facts, run, rows, skipped)
-            gc.collect()
+        console.print(table)
+        run.cache.save()
+        # After every case, so that a run that is cut short leaves what it has measured.
+        _write_json(arguments.json, facts, run, rows, skipped)
+        gc.collect()
     _write_json(arguments.json, facts, run, rows, skipped)
     if rows:
         _print_summary(console, rows)
@@ -113,18 +114,18 @@ def _time_variant(run: _Bench, case: Case, layouts: tuple[str, ...]) -> Iterator
     calls: dict[str, Call] = {}
     problems: dict[str, str] = {}
     cached = {layout: run.cache.get(replace(case, layout=layout)) for layout in _ALL_LAYOUTS}
-    for layout in _ALL_LAYOUTS:
-        in_layout = replace(case, layout=layout)
-        arranged = operands.to(case.precision, operand_layouts(in_layout))
-        if layout in layouts:
-            calls[f"ours {layout}"] = _bind(call, in_layout, arranged)
-        if cached[layout] is None:
-            try:
-                call_torch(in_layout, arranged)
-                calls[f"torch {layout}"] = _bind(call_torch, in_layout, arranged)
-            except RuntimeError as error:  # out of memory, or a case that cuDNN refuses
-                problems[layout] = str(error).splitlines()[0]
     with float32_precision(case.precision):
+        for layout in _ALL_LAYOUTS:
+            in_layout = replace(case, layout=layout)
+            arranged = operands.to(case.precision, operand_layouts(in_layout))
+            if layout in layouts:
+                calls[f"ours {layout}"] = _bind(call, in_layout, arranged)
+            if cached[layout] is None:
+                try:
+                    call_torch(in_layout, arranged)
+                    calls[f"torch {layout}"] = _bind(call_torch, in_layout, arranged)
+                except RuntimeError as error:  # out of memory, or a case that cuDNN refuses
+                    problems[layout] = str(error).splitlines()[0]
         timings = run.watch.interleaved(calls)
     torchs: dict[str, Timing] = {}
     for layout in _ALL_LAYOUTS:
@@ -146,6 +147,17 @@ def _time_variant(run: _Bench, case: Case, layouts: tuple[str, ...]) -> Iterator
             floor_ms=run.ceilings.floor_ms(in_layout),
             torch_error=problems.get(layout),
         )
+
+
+@contextmanager
+def _cudnn_benchmark() -> Iterator[None]:
+    """Let cuDNN choose its algorithm by timing, as users who care set it."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def _bind(function: object, case: Case, arranged: object) -> Call:

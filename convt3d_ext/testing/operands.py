@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convt3d_ext import _C
 from convt3d_ext.testing.cases import Case
 
 DTYPES = {
@@ -215,9 +216,10 @@ def float32_precision(precision: str) -> Iterator[None]:
 
 
 def resolve_device(name: str | None) -> torch.device:
-    """The device called ``name``; without a name, CUDA where there is one, else the CPU."""
+    """The device called ``name``; without a name, CUDA where GPU and binary have it, else CPU."""
     if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        on_gpu = torch.cuda.is_available() and _C.build_info()["cuda"]
+        name = "cuda" if on_gpu else "cpu"
     return torch.device(name)
 
 
