@@ -132,6 +132,20 @@ __device__ __forceinline__ void decode_digits(const Side& side, int64_t index, D
   digit[0] = static_cast<Digit>(index);
 }
 
+// decode_digits() of a side with fewer than 2^32 members. Without a branch, so that the reciprocals
+// of the radices are computed once for several indices.
+__device__ __forceinline__ void decode_small_digits(const Side& side, uint32_t index,
+                                                    int64_t digit[4]) {
+#pragma unroll
+  for (int i = 3; i > 0; --i) {
+    const uint32_t radix = static_cast<uint32_t>(side.radix[i]);
+    const uint32_t quotient = index / radix;
+    digit[i] = index - quotient * radix;
+    index = quotient;
+  }
+  digit[0] = index;
+}
+
 // Adds two numbers in digits, without dividing; `step` is below the side's count.
 template <typename Digit>
 __device__ __forceinline__ void add_digits(const Side& side, const Digit step[4], Digit digit[4]) {
@@ -161,9 +175,11 @@ __device__ __forceinline__ Place<Coordinate> place(const GatherGemm& p, const Si
   result.offset = (side.first_axis == 0 ? digit[3] : digit[0]) * side.other_source_stride;
 #pragma unroll
   for (int axis = 0; axis < 3; ++axis) {
-    const int64_t axis_digit = side.first_axis == 0 ? digit[axis] : digit[axis + 1];
-    const int64_t coordinate = side.base[axis] + side.scale[axis] * axis_digit;
-    result.coordinate[axis] = static_cast<Coordinate>(coordinate);
+    const auto axis_digit =
+        static_cast<Coordinate>(side.first_axis == 0 ? digit[axis] : digit[axis + 1]);
+    const Coordinate coordinate = static_cast<Coordinate>(side.base[axis]) +
+                                  static_cast<Coordinate>(side.scale[axis]) * axis_digit;
+    result.coordinate[axis] = coordinate;
     result.offset += coordinate * p.source_stride[axis];
   }
   return result;

@@ -81,15 +81,23 @@ __global__ __launch_bounds__(
     // there.
     constexpr bool kKeepOffsets = kColumns < 8;
     int64_t row_c[kGatherRows];
+    const auto enter_rows = [&](const auto& decode) {
 #pragma unroll
-    for (int r = 0; r < kGatherRows; ++r) {
-      const int64_t row = first_row + r * rows_per_pass;
-      own[r] = nowhere<Coordinate>(0);
-      if (row >= num_rows) continue;
-      int64_t digit[4];
-      decode_digits(rows, row, digit);
-      own[r] = place<Coordinate>(p, rows, digit);
-      if (kKeepOffsets) row_c[r] = far_offset(rows, digit);
+      for (int r = 0; r < kGatherRows; ++r) {
+        const int64_t row = first_row + r * rows_per_pass;
+        int64_t digit[4];
+        decode(row, digit);
+        own[r] = place<Coordinate>(p, rows, digit);
+        if (row >= num_rows) own[r] = nowhere<Coordinate>(0);
+        if (kKeepOffsets) row_c[r] = far_offset(rows, digit);
+      }
+    };
+    if (num_rows <= INT32_MAX) {
+      enter_rows([&](int64_t row, int64_t* digit) {
+        decode_small_digits(rows, static_cast<uint32_t>(row), digit);
+      });
+    } else {
+      enter_rows([&](int64_t row, int64_t* digit) { decode_digits(rows, row, digit); });
     }
     const T* source = static_cast<const T*>(p.source) + group * p.source_group_stride;
     const Sum* b =
@@ -128,7 +136,7 @@ __global__ __launch_bounds__(
         const Sum* factors_h = b + d * pairs.far_stride[0] + h * pairs.far_stride[1];
         if (kColumns == 1 && depth == 1) {
           // Depthwise: the loads of several taps are in flight at once.
-#pragma unroll 3
+#pragma unroll 2
           for (Coordinate w = 0; w < taps_w; ++w) {
             bool hits[kGatherRows];
             const int64_t offset = offset_h + tap_on_axis(p, pairs, 2, w, own, hits_h, hits);
