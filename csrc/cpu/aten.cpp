@@ -17,9 +17,24 @@ bool upcasts(const Description& description) {
   // float16 without AVX512_FP16 is 2 to 50 times slower than float32 in torch, and accumulates in
   // float16; a CPU with it loses little here.
   if (description.precision == Precision::fp16) return true;
-  // Where oneDNN has no bfloat16 deconvolution, float32 and two casts are 2 to 26 times faster.
-  return description.precision == Precision::bf16 && description.direction == Direction::forward &&
-         bfloat16_falls_back(description.problem);
+  if (description.precision != Precision::bf16) return false;
+  const Problem& p = description.problem;
+  switch (description.direction) {
+    case Direction::forward:
+      // Where oneDNN has no bfloat16 deconvolution, float32 and two casts are 2 to 26 times faster.
+      return bfloat16_falls_back(p);
+    case Direction::grad_input:
+      return false;
+    case Direction::grad_weight:
+      break;
+  }
+  // torch 2.13 (oneDNN 3.12) rounds twice where the kernel is dilated, and reads memory that is not
+  // its own (garbage, infinities, crashes) where the padded kernel reaches past a short output.
+  for (int a = 0; a < 3; ++a) {
+    const int64_t span = p.dilation[a] * (p.kernel[a] - 1) + 1;
+    if (p.dilation[a] > 1 || (p.padding[a] > 0 && p.output()[a] < 2 * span)) return true;
+  }
+  return false;
 }
 
 }  // namespace convt3d::cpu::aten
