@@ -13,7 +13,7 @@ enum class Scheme { tiled, gather };
 struct Config {
   Scheme scheme;
   int tile_n;        // tiled: columns of a block; gather: channels that a thread keeps
-  bool wide;         // 64-bit coordinates, for axes beyond kMaxCoordinate; gather x8 only
+  bool wide;         // 64-bit coordinates, for axes beyond kMaxCoordinate; gather only
   int64_t packed_n;  // channels of a group in the packed weight, padded; forward and grad_input
   int64_t splits;    // grad_weight: parts of the sum over positions, added in order afterwards
 };

@@ -80,7 +80,7 @@ Config choose(const Description& description, const Device& device) {
   if (!wide && columns > kGatherChannels) {
     return {Scheme::tiled, columns <= 32 ? 32 : 64, false, columns, 1};
   }
-  const int tile_n = wide ? 8 : columns == 1 ? 1 : columns <= 4 ? 4 : 8;
+  const int tile_n = wide ? 4 : columns == 1 ? 1 : columns <= 4 ? 4 : 8;
   return {Scheme::gather, tile_n, wide, ceil_div(columns, tile_n) * tile_n, 1};
 }
 

@@ -241,7 +241,7 @@ struct Launcher {
       gemm.group_lanes = group_lanes(gemm, channels_innermost);
       set_work(ceil_div(most_rows(call, gemm), kGatherRows * kGatherThreads / gemm.group_lanes),
                tile_n, &gemm);
-      const auto kernel = call.config.wide ? gather_kernel<T, 8, int64_t>
+      const auto kernel = call.config.wide ? gather_kernel<T, 4, int64_t>
                           : tile_n == 1    ? gather_kernel<T, 1, int>
                           : tile_n == 4    ? gather_kernel<T, 4, int>
                                            : gather_kernel<T, 8, int>;
