@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 # Everything that needs a GPU, from a wheel: tests, verify, bench. Nothing is built or downloaded;
-# torch, pytest, hypothesis, rich and matplotlib have to be there.
+# torch, pytest, hypothesis, rich, matplotlib and monai have to be there.
 #
 #   tools/gpu_run.sh [--parts tests,large,verify,bench] [--commit SHA] WHEEL OUTPUT_FOLDER
 #
@@ -45,7 +45,7 @@ trap 'rm -rf "$work"' EXIT
   cat "$out/install.log"
   exit 70
 }
-export PYTHONPATH="$work/site" PYTHONUNBUFFERED=1 CONVT3D_REQUIRE_GPU=1
+export PYTHONPATH="$work/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 CONVT3D_REQUIRE_GPU=1
 
 # The tests beside a copy of their settings, and no package source that could be imported instead.
 mkdir "$work/run"

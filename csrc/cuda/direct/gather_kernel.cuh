@@ -23,20 +23,26 @@ struct alignas(kCount * sizeof(Number) < 16 ? kCount * sizeof(Number) : 16) Row 
   Number value[kCount];
 };
 
+// Whether a row's coordinate plus this one is in the source. Unsigned: below 0 is outside, too.
+template <typename Coordinate>
+__device__ __forceinline__ bool hits(const GatherGemm& p, const Place<Coordinate>& row, int axis,
+                                     Coordinate coordinate) {
+  using Unsigned = std::make_unsigned_t<Coordinate>;
+  return static_cast<Unsigned>(row.coordinate[axis]) + static_cast<Unsigned>(coordinate) <
+         static_cast<Unsigned>(p.source_extent[axis]);
+}
+
 // Tap digit `digit` of one axis: its part of the source offset, and which rows it hits there, of
 // those in `candidates`.
 template <typename Coordinate>
 __device__ __forceinline__ int64_t tap_on_axis(const GatherGemm& p, const Side& pairs, int axis,
                                                Coordinate digit, const Place<Coordinate>* own,
-                                               const bool* candidates, bool* hits) {
-  using Unsigned = std::make_unsigned_t<Coordinate>;
+                                               const bool* candidates, bool* on_rows) {
   const Coordinate coordinate = static_cast<Coordinate>(pairs.base[axis]) +
                                 static_cast<Coordinate>(pairs.scale[axis]) * digit;
 #pragma unroll
   for (int r = 0; r < kGatherRows; ++r) {
-    hits[r] = candidates[r] &&
-              static_cast<Unsigned>(own[r].coordinate[axis]) + static_cast<Unsigned>(coordinate) <
-                  static_cast<Unsigned>(p.source_extent[axis]);
+    on_rows[r] = candidates[r] && hits(p, own[r], axis, coordinate);
   }
   return coordinate * p.source_stride[axis];
 }
@@ -50,18 +56,20 @@ __device__ __forceinline__ bool any(const bool* hits) {
 
 // Blocks of an SM that the registers of one thread's sums and rows leave room for.
 template <typename T, typename Coordinate>
-constexpr int gather_blocks_per_sm(int columns) {
+constexpr int gather_blocks_per_sm(int columns, bool depthwise) {
   if (sizeof(Coordinate) == 8) return 1;
   if (sizeof(Accumulator<T>) == 8) return 2;
-  return columns == 1 ? 4 : 3;
+  return columns == 1 && !depthwise ? 4 : 3;
 }
 
 // C of forward (with bias) and of grad_input; B is the packed weight, whose columns are padded to a
 // multiple of kColumns.
-template <typename T, int kColumns, typename Coordinate>
+// kDepthwise: one source channel per group, and one column.
+template <typename T, int kColumns, bool kDepthwise, typename Coordinate>
 __global__ __launch_bounds__(
-    kGatherThreads, gather_blocks_per_sm<T, Coordinate>(
-                        kColumns)) void gather_kernel(const __grid_constant__ GatherGemm p) {
+    kGatherThreads,
+    gather_blocks_per_sm<T, Coordinate>(
+        kColumns, kDepthwise)) void gather_kernel(const __grid_constant__ GatherGemm p) {
   using Sum = Accumulator<T>;
   __shared__ Side rows, pairs;
   __shared__ Work work;
@@ -104,11 +112,11 @@ __global__ __launch_bounds__(
         static_cast<const Sum*>(p.b) + far_origin(pairs) + group * p.b_group_stride + first_column;
 
     Sum sum[kGatherRows][kColumns] = {}, total[kGatherRows][kColumns] = {};
-    const auto add = [&](const bool* hits, const T* element, const Sum* factors) {
+    const auto add = [&](const bool* hits_w, const T* element, const Sum* factors) {
       Sum value[kGatherRows];
 #pragma unroll
       for (int r = 0; r < kGatherRows; ++r) {
-        value[r] = hits[r] ? widen(element[own[r].offset]) : Sum(0);
+        value[r] = hits_w[r] ? widen(element[own[r].offset]) : Sum(0);
       }
       const Row<Sum, kColumns> factor = *reinterpret_cast<const Row<Sum, kColumns>*>(factors);
 #pragma unroll
@@ -121,6 +129,9 @@ __global__ __launch_bounds__(
     const Coordinate taps_d = static_cast<Coordinate>(pairs.radix[0]);
     const Coordinate taps_h = static_cast<Coordinate>(pairs.radix[1]);
     const Coordinate taps_w = static_cast<Coordinate>(pairs.radix[2]);
+    const Coordinate first_w = static_cast<Coordinate>(pairs.base[2]);
+    const Coordinate step_w = static_cast<Coordinate>(pairs.scale[2]);
+    const int64_t step_offset = step_w * p.source_stride[2];
     const bool all[kGatherRows] = {true, true, true, true};
     uint32_t run = 0;  // pairs in sum
 #pragma unroll 1
@@ -134,25 +145,48 @@ __global__ __launch_bounds__(
         const int64_t offset_h = offset_d + tap_on_axis(p, pairs, 1, h, own, hits_d, hits_h);
         if (!any(hits_h)) continue;
         const Sum* factors_h = b + d * pairs.far_stride[0] + h * pairs.far_stride[1];
-        if (kColumns == 1 && depth == 1) {
-          // Depthwise: the loads of several taps are in flight at once.
-#pragma unroll 2
-          for (Coordinate w = 0; w < taps_w; ++w) {
-            bool hits[kGatherRows];
-            const int64_t offset = offset_h + tap_on_axis(p, pairs, 2, w, own, hits_h, hits);
-            add(hits, source + offset, factors_h + w * pairs.far_stride[2]);
+        if constexpr (kDepthwise) {
+          const T* row[kGatherRows];
+#pragma unroll
+          for (int r = 0; r < kGatherRows; ++r) row[r] = source + (own[r].offset + offset_h);
+          const auto add_line = [&](auto count) {
+            // Steps instead of products, and the loads of several taps in flight at once.
+            constexpr int kTaps = decltype(count)::value;
+            Coordinate coordinate = first_w;
+            int64_t offset = first_w * p.source_stride[2];
+            const Sum* factor = factors_h;
+#pragma unroll(kTaps > 0 ? kTaps : 2)
+            for (Coordinate w = 0; w < (kTaps > 0 ? kTaps : taps_w); ++w) {
+#pragma unroll
+              for (int r = 0; r < kGatherRows; ++r) {
+                const bool hit = hits_h[r] && hits(p, own[r], 2, coordinate);
+                sum[r][0] += (hit ? widen(row[r][offset]) : Sum(0)) * *factor;
+              }
+              coordinate += step_w;
+              offset += step_offset;
+              factor += pairs.far_stride[2];
+            }
+          };
+          if (taps_w == 1) {
+            add_line(std::integral_constant<int, 1>());
+          } else if (taps_w == 2) {
+            add_line(std::integral_constant<int, 2>());
+          } else if (taps_w == 3) {
+            add_line(std::integral_constant<int, 3>());
+          } else {
+            add_line(std::integral_constant<int, 0>());
           }
         } else {
 #pragma unroll 1
           for (Coordinate w = 0; w < taps_w; ++w) {
-            bool hits[kGatherRows];
-            const int64_t offset = offset_h + tap_on_axis(p, pairs, 2, w, own, hits_h, hits);
-            if (!any(hits)) continue;
+            bool hits_w[kGatherRows];
+            const int64_t offset = offset_h + tap_on_axis(p, pairs, 2, w, own, hits_h, hits_w);
+            if (!any(hits_w)) continue;
             const Sum* factors = factors_h + w * pairs.far_stride[2];
             const T* element = source + offset;
 #pragma unroll(kColumns == 8 ? 1 : 2)
             for (int64_t k = 0; k < depth; ++k) {
-              add(hits, element, factors);
+              add(hits_w, element, factors);
               element += pairs.other_source_stride;
               factors += pairs.far_stride[3];
             }
@@ -205,7 +239,7 @@ __global__ __launch_bounds__(kGatherThreads) void gather_weight_kernel(
   using Sum = Accumulator<T>;
   __shared__ Place<Coordinate> taps[kTaps];
   constexpr int kWarps = kGatherThreads / 32;
-  __shared__ Sum shares[kWarps][kColumns][kMaxGroupLanes];
+  __shared__ double shares[kWarps][kColumns][kMaxGroupLanes];
   const int lane = threadIdx.x % p.group_lanes, lane_pair = threadIdx.x / p.group_lanes;
   const int step = kGatherThreads / p.group_lanes;
   const int64_t num_taps = p.rows.radix[0] * p.rows.radix[1] * p.rows.radix[2];
@@ -269,10 +303,11 @@ __global__ __launch_bounds__(kGatherThreads) void gather_weight_kernel(
     const int own_warp = threadIdx.x / 32, own_lane = threadIdx.x % 32;
 #pragma unroll
     for (int t = 0; t < kTaps; ++t) {
-      // Always in the same order: a tree over the positions of a warp, then one warp after another.
+      // Always in the same order: a tree over the positions of a warp, then one warp after another;
+      // in double, so that a sum over few positions is rounded hardly more than once.
 #pragma unroll
       for (int j = 0; j < kColumns; ++j) {
-        Sum value = sum[t][j];
+        double value = sum[t][j];
         for (int half = 16; half >= p.group_lanes; half /= 2) {
           value += __shfl_down_sync(0xffffffffu, value, half);
         }
@@ -281,7 +316,7 @@ __global__ __launch_bounds__(kGatherThreads) void gather_weight_kernel(
       __syncthreads();  // the warps' shares of this tap are written
       for (int i = threadIdx.x; i < kColumns * p.group_lanes; i += kGatherThreads) {
         const int j = i / p.group_lanes, other_lane = i % p.group_lanes;
-        Sum value = shares[0][j][other_lane];
+        double value = shares[0][j][other_lane];
 #pragma unroll
         for (int warp = 1; warp < kWarps; ++warp) value += shares[warp][j][other_lane];
         const int64_t column = first_column + j;

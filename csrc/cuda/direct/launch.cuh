@@ -241,10 +241,12 @@ struct Launcher {
       gemm.group_lanes = group_lanes(gemm, channels_innermost);
       set_work(ceil_div(most_rows(call, gemm), kGatherRows * kGatherThreads / gemm.group_lanes),
                tile_n, &gemm);
-      const auto kernel = call.config.wide ? gather_kernel<T, 4, int64_t>
-                          : tile_n == 1    ? gather_kernel<T, 1, int>
-                          : tile_n == 4    ? gather_kernel<T, 4, int>
-                                           : gather_kernel<T, 8, int>;
+      const bool depthwise = tile_n == 1 && gemm.pairs.radix[3] == 1;
+      const auto kernel = call.config.wide ? gather_kernel<T, 4, false, int64_t>
+                          : depthwise      ? gather_kernel<T, 1, true, int>
+                          : tile_n == 1    ? gather_kernel<T, 1, false, int>
+                          : tile_n == 4    ? gather_kernel<T, 4, false, int>
+                                           : gather_kernel<T, 8, false, int>;
       kernel<<<grid_size(gemm.work), kGatherThreads, 0, call.stream>>>(gemm);
     }
     check(cudaGetLastError(), "direct kernel");

@@ -5,7 +5,7 @@
 //   pairs of the next chunk      threads 0..15 move a digit counter each, one chunk ahead
 //   source, B of the next chunk  global -> registers, in flight during the sums
 //   sums of this chunk           a[16][128], b[16][kTileN] in shared memory, 8 x kTileN/16 a thread
-//   totals                       take the sums over every kRunK pairs: two short chains of
+//   totals                       take the sums over every `run` chunks: two short chains of
 //   roundings
 //                                instead of one long one
 //
@@ -55,7 +55,8 @@ struct TileMemory {
   PairCounter counter[kTileK];
   int64_t num_rows, first_pair, last_pair;
   int num_chunks;  // of 16 pairs, far below 2^31 in any call that ends
-  Work work;       // here and not in registers, which the sums need
+  int run;
+  Work work;  // here and not in registers, which the sums need
 };
 
 template <typename T>
@@ -89,6 +90,11 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
       memory.last_pair = min(num_pairs, (work.split + 1) * share);
       memory.num_chunks =
           static_cast<int>((memory.last_pair - memory.first_pair + kTileK - 1) / kTileK);
+      // Both chains near the square root of the whole.
+      memory.run = 1;
+      while (memory.run * kTileK < kRunK && memory.run * memory.run * kTileK < memory.num_chunks) {
+        memory.run *= 2;
+      }
     }
     __syncthreads();  // the extent of the work is there for all
     const int64_t first_row = memory.work.row_tile * kTileM;
@@ -192,7 +198,7 @@ __global__ __launch_bounds__(kTiledThreads, sizeof(Accumulator<T>) == 4 ? 2 : 1)
           }
         }
       }
-      if (chunk % (kRunK / kTileK) == kRunK / kTileK - 1) {
+      if (chunk % memory.run == memory.run - 1) {
 #pragma unroll
         for (int i = 0; i < 8; ++i) {
 #pragma unroll

@@ -10,8 +10,8 @@ inline constexpr int kTileM = 128;
 inline constexpr int kTileK = 16;
 inline constexpr int kTiledThreads = 256;
 
-// Pairs summed in one chain; their sums are added up in a second one. A chain of n roundings has a
-// relative error near 2.6e-8 sqrt(n / 2) in fp32: 2e-7 here.
+// Most pairs summed in one chain; their sums are added up in a second one. A chain of n roundings
+// has a relative error near 2.6e-8 sqrt(n / 2) in fp32: 2e-7 here.
 inline constexpr int kRunK = 128;
 
 // Threads of a gather block, and rows that each of them keeps.

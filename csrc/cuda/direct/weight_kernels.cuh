@@ -89,7 +89,7 @@ __global__ void reduce_kernel(const WeightView weight, const Accumulator<T>* par
                         weight.in_channels * weight.out_channels;
   for (int64_t i = blockIdx.x * int64_t(blockDim.x) + threadIdx.x; i < total;
        i += int64_t(gridDim.x) * blockDim.x) {
-    Accumulator<T> sum = 0;
+    double sum = 0;  // also in fp32, where this leaves one rounding
 #pragma unroll 8
     for (int64_t split = 0; split < splits; ++split) sum += partial[split * total + i];
     int64_t rest = i;
@@ -101,7 +101,7 @@ __global__ void reduce_kernel(const WeightView weight, const Accumulator<T>* par
     static_cast<T*>(
         weight.data)[(rest * weight.in_channels + in) * weight.stride[0] + out * weight.stride[1] +
                      d * weight.stride[2] + h * weight.stride[3] + w * weight.stride[4]] =
-        narrow<T>(sum);
+        narrow<T>(static_cast<Accumulator<T>>(sum));
   }
 }
 
