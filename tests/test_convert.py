@@ -55,8 +55,8 @@ def test_in_place_and_back():
 
 
 def test_the_model_may_be_the_layer(device):
-    layer = nn.ConvTranspose3d(4, 2, 3, stride=2).to(device)
-    input = torch.randn(1, 4, 3, 3, 3, device=device)
+    layer = nn.ConvTranspose3d(4, 2, 3, stride=2, dtype=torch.float64).to(device)
+    input = torch.randn(1, 4, 3, 3, 3, dtype=torch.float64, device=device)
     expected = layer(input)
     assert type(convt3d_ext.convert(layer)) is convt3d_ext.ConvTranspose3d
     torch.testing.assert_close(layer(input), expected, rtol=1e-4, atol=1e-4)

@@ -54,6 +54,7 @@ struct GatherGemm {
 
   // The work list; see decode_work().
   int64_t row_tiles, column_tiles, group_tiles, splits, work;
+  int run_axis;     // depthwise: the axis of a thread's rows, d or h
   int group_lanes;  // gather: neighbouring threads that take neighbouring groups
 };
 

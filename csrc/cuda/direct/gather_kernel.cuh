@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The gather scheme, for few channels per group (depthwise among them) and for axes beyond 32-bit
-// coordinates: no shared tiles, sums in registers, weights through the caches.
+// The gather scheme, for few channels per group and for axes beyond 32-bit coordinates: no shared
+// tiles, sums in registers, weights through the caches. Depthwise forward and grad_input have a
+// kernel of their own (depthwise_kernel.cuh).
 //
 //   forward, grad_input  a thread keeps 4 rows x kColumns channels of one group
 //   grad_weight          a thread keeps kTaps taps x kColumns input channels of one output channel,
@@ -56,20 +57,18 @@ __device__ __forceinline__ bool any(const bool* hits) {
 
 // Blocks of an SM that the registers of one thread's sums and rows leave room for.
 template <typename T, typename Coordinate>
-constexpr int gather_blocks_per_sm(int columns, bool depthwise) {
+constexpr int gather_blocks_per_sm(int columns) {
   if (sizeof(Coordinate) == 8) return 1;
   if (sizeof(Accumulator<T>) == 8) return 2;
-  return columns == 1 && !depthwise ? 4 : 3;
+  return columns == 1 ? 4 : 3;
 }
 
 // C of forward (with bias) and of grad_input; B is the packed weight, whose columns are padded to a
 // multiple of kColumns.
-// kDepthwise: one source channel per group, and one column.
-template <typename T, int kColumns, bool kDepthwise, typename Coordinate>
+template <typename T, int kColumns, typename Coordinate>
 __global__ __launch_bounds__(
-    kGatherThreads,
-    gather_blocks_per_sm<T, Coordinate>(
-        kColumns, kDepthwise)) void gather_kernel(const __grid_constant__ GatherGemm p) {
+    kGatherThreads, gather_blocks_per_sm<T, Coordinate>(
+                        kColumns)) void gather_kernel(const __grid_constant__ GatherGemm p) {
   using Sum = Accumulator<T>;
   __shared__ Side rows, pairs;
   __shared__ Work work;
@@ -129,9 +128,6 @@ __global__ __launch_bounds__(
     const Coordinate taps_d = static_cast<Coordinate>(pairs.radix[0]);
     const Coordinate taps_h = static_cast<Coordinate>(pairs.radix[1]);
     const Coordinate taps_w = static_cast<Coordinate>(pairs.radix[2]);
-    const Coordinate first_w = static_cast<Coordinate>(pairs.base[2]);
-    const Coordinate step_w = static_cast<Coordinate>(pairs.scale[2]);
-    const int64_t step_offset = step_w * p.source_stride[2];
     const bool all[kGatherRows] = {true, true, true, true};
     uint32_t run = 0;  // pairs in sum
 #pragma unroll 1
@@ -145,51 +141,18 @@ __global__ __launch_bounds__(
         const int64_t offset_h = offset_d + tap_on_axis(p, pairs, 1, h, own, hits_d, hits_h);
         if (!any(hits_h)) continue;
         const Sum* factors_h = b + d * pairs.far_stride[0] + h * pairs.far_stride[1];
-        if constexpr (kDepthwise) {
-          const T* row[kGatherRows];
-#pragma unroll
-          for (int r = 0; r < kGatherRows; ++r) row[r] = source + (own[r].offset + offset_h);
-          const auto add_line = [&](auto count) {
-            // Steps instead of products, and the loads of several taps in flight at once.
-            constexpr int kTaps = decltype(count)::value;
-            Coordinate coordinate = first_w;
-            int64_t offset = first_w * p.source_stride[2];
-            const Sum* factor = factors_h;
-#pragma unroll(kTaps > 0 ? kTaps : 2)
-            for (Coordinate w = 0; w < (kTaps > 0 ? kTaps : taps_w); ++w) {
-#pragma unroll
-              for (int r = 0; r < kGatherRows; ++r) {
-                const bool hit = hits_h[r] && hits(p, own[r], 2, coordinate);
-                sum[r][0] += (hit ? widen(row[r][offset]) : Sum(0)) * *factor;
-              }
-              coordinate += step_w;
-              offset += step_offset;
-              factor += pairs.far_stride[2];
-            }
-          };
-          if (taps_w == 1) {
-            add_line(std::integral_constant<int, 1>());
-          } else if (taps_w == 2) {
-            add_line(std::integral_constant<int, 2>());
-          } else if (taps_w == 3) {
-            add_line(std::integral_constant<int, 3>());
-          } else {
-            add_line(std::integral_constant<int, 0>());
-          }
-        } else {
 #pragma unroll 1
-          for (Coordinate w = 0; w < taps_w; ++w) {
-            bool hits_w[kGatherRows];
-            const int64_t offset = offset_h + tap_on_axis(p, pairs, 2, w, own, hits_h, hits_w);
-            if (!any(hits_w)) continue;
-            const Sum* factors = factors_h + w * pairs.far_stride[2];
-            const T* element = source + offset;
+        for (Coordinate w = 0; w < taps_w; ++w) {
+          bool hits_w[kGatherRows];
+          const int64_t offset = offset_h + tap_on_axis(p, pairs, 2, w, own, hits_h, hits_w);
+          if (!any(hits_w)) continue;
+          const Sum* factors = factors_h + w * pairs.far_stride[2];
+          const T* element = source + offset;
 #pragma unroll(kColumns == 8 ? 1 : 2)
-            for (int64_t k = 0; k < depth; ++k) {
-              add(hits_w, element, factors);
-              element += pairs.other_source_stride;
-              factors += pairs.far_stride[3];
-            }
+          for (int64_t k = 0; k < depth; ++k) {
+            add(hits_w, element, factors);
+            element += pairs.other_source_stride;
+            factors += pairs.far_stride[3];
           }
         }
         run += static_cast<uint32_t>(taps_w * depth);

@@ -6,6 +6,7 @@
 
 #include "cuda/common/cuda_check.h"
 #include "cuda/direct/call.h"
+#include "cuda/direct/depthwise_kernel.cuh"
 #include "cuda/direct/gather_kernel.cuh"
 #include "cuda/direct/tiled_kernel.cuh"
 #include "cuda/direct/weight_kernels.cuh"
@@ -161,18 +162,13 @@ inline GatherGemm weight_gemm(const Call& call) {
   return gemm;
 }
 
-// Rows of the largest residue.
-inline int64_t most_rows(const Call& call, const GatherGemm& gemm) {
-  Extent3 most_outputs = call.description.problem.output();
-  for (int axis = 0; axis < 3; ++axis) {
-    most_outputs[axis] = ceil_div(most_outputs[axis], call.description.problem.stride[axis]);
-  }
-  int64_t rows = gemm.rows.radix[0] * gemm.rows.radix[3];
-  for (int axis = 0; axis < 3; ++axis) {
-    rows *= gemm.has_residues ? most_outputs[axis] : gemm.rows.radix[gemm.rows.first_axis + axis];
-  }
-  if (gemm.rows.first_axis == 1) rows /= gemm.rows.radix[3];
-  return rows;
+// Per axis, rows of the largest residue of forward, or of grad_input.
+inline Extent3 row_extents(const Call& call) {
+  const Problem& p = call.description.problem;
+  if (call.description.direction == Direction::grad_input) return p.input;
+  Extent3 extents = p.output();
+  for (int axis = 0; axis < 3; ++axis) extents[axis] = ceil_div(extents[axis], p.stride[axis]);
+  return extents;
 }
 
 inline void set_work(int64_t row_tiles, int64_t tile_n, GatherGemm* gemm) {
@@ -232,21 +228,34 @@ struct Launcher {
     prepare(call);
     GatherGemm gemm = activation_gemm(call);
     const bool channels_innermost = gemm.pairs.other_source_stride < gemm.source_stride[2];
-    const unsigned tile_n = static_cast<unsigned>(call.config.tile_n);
+    const int tile_n = call.config.tile_n;
+    const Extent3 extents = row_extents(call);
+    const int64_t rows = call.description.problem.batch * volume(extents);
     if (call.config.scheme == Scheme::tiled) {
       gemm.group_lanes = 1;
-      set_work(ceil_div(most_rows(call, gemm), kTileM), tile_n, &gemm);
+      set_work(ceil_div(rows, kTileM), tile_n, &gemm);
       tiled<Sum, T, false>(call, gemm, channels_innermost);
     } else {
       gemm.group_lanes = group_lanes(gemm, channels_innermost);
-      set_work(ceil_div(most_rows(call, gemm), kGatherRows * kGatherThreads / gemm.group_lanes),
-               tile_n, &gemm);
+      const int64_t positions = kGatherThreads / gemm.group_lanes;
       const bool depthwise = tile_n == 1 && gemm.pairs.radix[3] == 1;
-      const auto kernel = call.config.wide ? gather_kernel<T, 4, false, int64_t>
-                          : depthwise      ? gather_kernel<T, 1, true, int>
-                          : tile_n == 1    ? gather_kernel<T, 1, false, int>
-                          : tile_n == 4    ? gather_kernel<T, 4, false, int>
-                                           : gather_kernel<T, 8, false, int>;
+      if (depthwise) {
+        // The run lies on the axis that it fills best.
+        const auto padded = [&](int axis) {
+          return static_cast<double>(ceil_div(extents[axis], kRun) * kRun) /
+                 static_cast<double>(extents[axis]);
+        };
+        gemm.run_axis = padded(1) < padded(0) ? 1 : 0;
+        const int64_t runs = rows / extents[gemm.run_axis] * ceil_div(extents[gemm.run_axis], kRun);
+        set_work(ceil_div(runs, positions), tile_n, &gemm);
+      } else {
+        set_work(ceil_div(rows, kGatherRows * positions), tile_n, &gemm);
+      }
+      const auto kernel = call.config.wide ? gather_kernel<T, 4, int64_t>
+                          : depthwise      ? depthwise_kernel<T>
+                          : tile_n == 1    ? gather_kernel<T, 1, int>
+                          : tile_n == 4    ? gather_kernel<T, 4, int>
+                                           : gather_kernel<T, 8, int>;
       kernel<<<grid_size(gemm.work), kGatherThreads, 0, call.stream>>>(gemm);
     }
     check(cudaGetLastError(), "direct kernel");
@@ -259,7 +268,8 @@ struct Launcher {
     if (call.config.scheme == Scheme::tiled) {
       gemm.group_lanes = 1;
       const bool positions_innermost = gemm.pairs.far_stride[3] < gemm.b_column_stride;
-      set_work(ceil_div(most_rows(call, gemm), kTileM), tile_n, &gemm);
+      set_work(ceil_div(volume(call.description.problem.kernel) * gemm.rows.radix[3], kTileM),
+               tile_n, &gemm);
       if (positions_innermost) {
         tiled<T, Sum, true>(call, gemm, !channels_innermost);
       } else {

@@ -17,6 +17,8 @@ inline constexpr int kRunK = 128;
 // Threads of a gather block, and rows that each of them keeps.
 inline constexpr int kGatherThreads = 128;
 inline constexpr int kGatherRows = 4;
+// Rows on one axis that a thread of the depthwise scheme keeps.
+inline constexpr int kRun = 4;
 // At most this many result channels per group are gathered; a tile of 32 would be mostly idle.
 inline constexpr int64_t kGatherChannels = 8;
 
