@@ -2,6 +2,7 @@
 """Devices, markers, seeds and threads of every test."""
 
 import os
+from collections.abc import Iterator
 
 # Idle OpenMP threads sleep instead of spinning: tests make thousands of tiny calls, and beside any
 # other load spinning costs a hundred times the work. libgomp reads it when torch is loaded.
@@ -53,3 +54,13 @@ def _seed_and_threads():
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Every device of a kind that has kernels of ours."""
     return torch.device(request.param)
+
+
+@pytest.fixture
+def ieee() -> Iterator[None]:
+    """Full float32 on both sides, where a test compares with torch's float32."""
+    flags = torch.backends.cudnn.conv
+    before = flags.fp32_precision
+    flags.fp32_precision = "ieee"
+    yield
+    flags.fp32_precision = before

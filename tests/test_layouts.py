@@ -76,6 +76,7 @@ def check(op, tensors, *arguments):
     return eager
 
 
+@pytest.mark.usefixtures("ieee")
 @pytest.mark.parametrize("name", SIZES)
 def test_forward(name, device):
     input_size, weight_size, groups = SIZES[name]

@@ -40,6 +40,7 @@ def pair(make: Callable[[], nn.Module], device: torch.device) -> tuple[nn.Module
     return theirs, ours
 
 
+@pytest.mark.usefixtures("ieee")
 @pytest.mark.parametrize("make", NETWORKS)
 def test_training_step(make: Callable[[], nn.Module], device: torch.device) -> None:
     theirs, ours = pair(make, device)

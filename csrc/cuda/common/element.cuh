@@ -25,6 +25,21 @@ __device__ __forceinline__ float widen(float value) { return value; }
 __device__ __forceinline__ float widen(__half value) { return __half2float(value); }
 __device__ __forceinline__ float widen(__nv_bfloat16 value) { return __bfloat162float(value); }
 
+// The element where `there`, else 0. As bits, so that 16-bit loads are predicated like all others.
+template <typename T>
+__device__ __forceinline__ Accumulator<T> load_or_zero(const T* element, bool there) {
+  if constexpr (sizeof(T) == 2) {
+    const unsigned short bits = there ? *reinterpret_cast<const unsigned short*>(element) : 0;
+    if constexpr (std::is_same_v<T, __half>) {
+      return widen(__ushort_as_half(bits));
+    } else {
+      return widen(__ushort_as_bfloat16(bits));
+    }
+  } else {
+    return there ? *element : T(0);
+  }
+}
+
 // The one rounding of 16-bit results: to nearest even.
 template <typename T>
 __device__ __forceinline__ T narrow(Accumulator<T> value) {

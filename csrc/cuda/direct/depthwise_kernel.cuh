@@ -90,8 +90,7 @@ __global__ __launch_bounds__(kGatherThreads) void depthwise_kernel(
             const bool hit_w = within(coordinate, p.source_extent[2]);
 #pragma unroll
             for (int r = 0; r < kRun; ++r) {
-              const Sum value = hits[r] && hit_w ? widen(*element[r]) : Sum(0);
-              sum[r] += value * *factor;
+              sum[r] += load_or_zero(element[r], hits[r] && hit_w) * *factor;
               element[r] += source_step_w;
             }
             coordinate += step_w;
