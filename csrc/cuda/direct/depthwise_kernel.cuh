@@ -20,8 +20,10 @@ __device__ __forceinline__ bool within(int coordinate, int64_t extent) {
 }
 
 template <typename T>
-__global__ __launch_bounds__(kGatherThreads) void depthwise_kernel(
-    const __grid_constant__ GatherGemm p) {
+__global__ __launch_bounds__(kGatherThreads,
+                             sizeof(Accumulator<T>) == 4
+                                 ? 4
+                                 : 2) void depthwise_kernel(const __grid_constant__ GatherGemm p) {
   using Sum = Accumulator<T>;
   __shared__ Side rows, pairs;
   __shared__ Work work;

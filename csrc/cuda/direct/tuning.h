@@ -18,7 +18,7 @@ inline constexpr int kRunK = 128;
 inline constexpr int kGatherThreads = 128;
 inline constexpr int kGatherRows = 4;
 // Rows on one axis that a thread of the depthwise scheme keeps.
-inline constexpr int kRun = 4;
+inline constexpr int kRun = 8;
 // At most this many result channels per group are gathered; a tile of 32 would be mostly idle.
 inline constexpr int64_t kGatherChannels = 8;
 
