@@ -141,6 +141,12 @@ def test_checkout_without_the_native_module_says_what_to_do(tmp_path):
     shutil.copytree(
         package, tmp_path / "convt3d_ext", ignore=shutil.ignore_patterns("*.so", "*.pyd")
     )
-    message = failed_import("import convt3d_ext", tmp_path)
+    # An editable install would still find the module that this copy has not.
+    message = failed_import(
+        "import sys\n"
+        "sys.meta_path[:] = [f for f in sys.meta_path if 'Editable' not in repr(f)]\n"
+        "import convt3d_ext",
+        tmp_path,
+    )
     assert "no native module" in message
     assert "pip install -e . --no-build-isolation" in message
