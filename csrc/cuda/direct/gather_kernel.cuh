@@ -57,18 +57,16 @@ __device__ __forceinline__ bool any(const bool* hits) {
 
 // Blocks of an SM that the registers of one thread's sums and rows leave room for.
 template <typename T, typename Coordinate>
-constexpr int gather_blocks_per_sm(int columns) {
-  if (sizeof(Coordinate) == 8) return 1;
-  if (sizeof(Accumulator<T>) == 8) return 2;
-  return columns == 1 ? 4 : 3;
-}
+constexpr int kGatherBlocksPerSmLimit = sizeof(Coordinate) == 8       ? 1
+                                        : sizeof(Accumulator<T>) == 8 ? 2
+                                                                      : 3;
 
 // C of forward (with bias) and of grad_input; B is the packed weight, whose columns are padded to a
 // multiple of kColumns.
 template <typename T, int kColumns, typename Coordinate>
-__global__ __launch_bounds__(
-    kGatherThreads, gather_blocks_per_sm<T, Coordinate>(
-                        kColumns)) void gather_kernel(const __grid_constant__ GatherGemm p) {
+__global__
+__launch_bounds__(kGatherThreads, kGatherBlocksPerSmLimit<T, Coordinate>) void gather_kernel(
+    const __grid_constant__ GatherGemm p) {
   using Sum = Accumulator<T>;
   __shared__ Side rows, pairs;
   __shared__ Work work;
