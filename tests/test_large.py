@@ -59,7 +59,7 @@ def forward_at(case: Case, x: Tensor, weight: Tensor, position: tuple[int, ...])
                 i.append(steps // case.stride[a])
         if len(i) == 3:
             column = weight[:, m, tap[0], tap[1], tap[2]].double()
-            total += float(x[n, :, i[0], i[1], i[2]].double() @ column)
+            total += float((x[n, :, i[0], i[1], i[2]].double() * column).sum())
     return total
 
 
@@ -70,7 +70,7 @@ def grad_input_at(case: Case, grad: Tensor, weight: Tensor, position: tuple[int,
         o = [case.stride[a] * i[a] + case.dilation[a] * tap[a] - case.padding[a] for a in range(3)]
         if all(0 <= o[a] < case.output_size[a] for a in range(3)):
             row = weight[c, :, tap[0], tap[1], tap[2]].double()
-            total += float(grad[n, :, o[0], o[1], o[2]].double() @ row)
+            total += float((grad[n, :, o[0], o[1], o[2]].double() * row).sum())
     return total
 
 
