@@ -16,7 +16,7 @@ MAX_COLUMNS = 100
 SOURCE_SUFFIXES = {".py", ".pyi", ".sh", ".cpp", ".h", ".cu", ".cuh"}
 
 # What a layer may include of csrc/, besides itself. cuda/ and cpu/ see the planner's PODs, and only
-# the planner's table sees the families.
+# TABLES see the families.
 CONTRACTS = ("plan/description.h", "plan/family.h", "plan/operands.h")
 LAYERS = {
     "geometry": (),
@@ -25,7 +25,8 @@ LAYERS = {
     "cpu": ("geometry/", *CONTRACTS),
     "binding": ("geometry/", "plan/", "cuda/", "cpu/"),
 }
-PLANNER = "plan/planner.cpp"
+# The two lists of families: who may be chosen, and who is launched.
+TABLES = ("plan/planner.cpp", "cuda/cuda.cu")
 # Folders of csrc/cuda that every family may use.
 CUDA_SHARED = ("cuda/common/", "cuda/sm90/")
 
@@ -64,12 +65,12 @@ def include_breach(path: str, include: str) -> str | None:
         if CUDA_RUNTIME.match(include) and layer not in ("cuda", "binding"):
             return "only csrc/cuda and csrc/binding know CUDA"
         return None
+    if path in TABLES and target in ("cuda", "cpu"):
+        return None
     if target == layer:
         mine, theirs = family_of(path), family_of(include)
         if mine != theirs and not include.startswith(CUDA_SHARED):
             return "a family does not include another"
-        return None
-    if path == PLANNER and target in ("cuda", "cpu"):
         return None
     return None if include.startswith(LAYERS[layer]) else f"{layer}/ is not above {include}"
 

@@ -13,7 +13,7 @@
 #include "cpu/cpu.h"
 #include "plan/family.h"
 #ifdef CONVT3D_WITH_CUDA
-#include "cuda/direct/direct.h"
+#include "cuda/cuda.h"
 #endif
 
 namespace convt3d {
@@ -60,12 +60,13 @@ void run_on_cpu(Family family, const Description& description, const Operands& o
               });
 }
 
-void run_on_cuda(const Description& description, const Device& device, const Operands& operands,
-                 void* workspace, int device_index) {
+void run_on_cuda(Family family, const Description& description, const Device& device,
+                 const Operands& operands, void* workspace, int device_index) {
 #ifdef CONVT3D_WITH_CUDA
-  cuda::direct::launch(description, device, operands, workspace, current_stream(device_index));
+  cuda::launch(family, description, device, operands, workspace, current_stream(device_index));
 #else
-  (void)description, (void)device, (void)operands, (void)workspace, (void)device_index;
+  (void)family, (void)description, (void)device, (void)operands, (void)workspace;
+  (void)device_index;
   throw std::runtime_error("this convt3d_ext was built without CUDA");
 #endif
 }
@@ -150,7 +151,7 @@ Tensor run(Direction direction, const Tensor& first, const Tensor& second,
   if (device.kind == DeviceKind::cpu) {
     run_on_cpu(candidate.family, description, operands, scratch);
   } else {
-    run_on_cuda(description, device, operands, scratch, first.get_device_index());
+    run_on_cuda(candidate.family, description, device, operands, scratch, first.get_device_index());
   }
   return result;
 }
