@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda/cuda.h"
+
+#include <stdexcept>
+
+#include "cuda/direct/direct.h"
+
+namespace convt3d::cuda {
+
+void launch(Family family, const Description& description, const Device& device,
+            const Operands& operands, void* workspace, void* stream) {
+  switch (family) {
+    case Family::direct:
+      return direct::launch(description, device, operands, workspace, stream);
+    default:
+      throw std::logic_error(std::string(to_string(family)) + " is no CUDA kernel family");
+  }
+}
+
+}  // namespace convt3d::cuda
