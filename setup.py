@@ -114,6 +114,8 @@ def make_extension() -> cpp_extension.CppExtension:
         print(f"convt3d_ext: CUDA {version} for {archs}", file=sys.stderr)
         os.environ["TORCH_CUDA_ARCH_LIST"] = archs
         cpp_extension.CUDA_HOME = str(cuda_home)
+        # None with a CPU build of torch, and then a changed header would rebuild no .cu file.
+        torch.version.cuda = version
         defines = [
             "-DCONVT3D_WITH_CUDA",
             "-DUSE_CUDA",  # shows the CUDA functions of torch's C shim

@@ -4,12 +4,15 @@
 #include <stdexcept>
 
 #include "cuda/direct/direct.h"
+#include "cuda/implicit_gemm/implicit_gemm.h"
 
 namespace convt3d::cuda {
 
 void launch(Family family, const Description& description, const Device& device,
             const Operands& operands, void* workspace, void* stream) {
   switch (family) {
+    case Family::implicit_gemm:
+      return implicit_gemm::launch(description, device, operands, workspace, stream);
     case Family::direct:
       return direct::launch(description, device, operands, workspace, stream);
     default:

@@ -5,6 +5,7 @@
 #include "cpu/aten.h"
 #include "cpu/residue_gemm.h"
 #include "cuda/direct/direct.h"
+#include "cuda/implicit_gemm/implicit_gemm.h"
 #include "plan/family.h"
 
 namespace convt3d {
@@ -17,7 +18,8 @@ namespace {
   }
 
 const std::vector<Candidate>& cuda_candidates() {
-  static const std::vector<Candidate> table{CONVT3D_CANDIDATE(cuda, direct)};
+  static const std::vector<Candidate> table{CONVT3D_CANDIDATE(cuda, implicit_gemm),
+                                            CONVT3D_CANDIDATE(cuda, direct)};
   return table;
 }
 
@@ -33,6 +35,8 @@ const std::vector<Candidate>& cpu_candidates() {
 
 const char* to_string(Family family) {
   switch (family) {
+    case Family::implicit_gemm:
+      return "implicit_gemm";
     case Family::direct:
       return "direct";
     case Family::residue_gemm:

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda/implicit_gemm/implicit_gemm.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "cuda/implicit_gemm/config.h"
+#include "cuda/implicit_gemm/tuning.h"
+#include "geometry/residue.h"
+
+namespace convt3d::cuda::implicit_gemm {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int parts(Precision precision) { return precision == Precision::fp32 ? 2 : 1; }
+int tile_rows(Precision precision) { return kTileRows / parts(precision); }
+
+// Of one axis, over its residues.
+struct AxisSummary {
+  int64_t outputs = 0;  // of the residue with most
+  int64_t span = 0;     // input positions between the first and the last that an output reads
+  double taps = 0;      // mean
+  int64_t largest_taps = 0;
+};
+
+AxisSummary summarize(const Problem& problem, int axis) {
+  AxisSummary summary;
+  int64_t first = INT64_MAX, last = INT64_MIN;
+  for (int64_t r = 0; r < problem.stride[axis]; ++r) {
+    const AxisResidue residue = axis_residue(problem, axis, r);
+    summary.outputs = std::max(summary.outputs, residue.num_outputs);
+    summary.taps +=
+        static_cast<double>(residue.num_taps) / static_cast<double>(problem.stride[axis]);
+    summary.largest_taps = std::max(summary.largest_taps, residue.num_taps);
+    if (residue.num_taps == 0) continue;
+    first = std::min(first, residue.first_input - (residue.num_taps - 1) * residue.input_step);
+    last = std::max(last, residue.first_input);
+  }
+  summary.span = last - first;
+  return summary;
+}
+
+struct Shape {
+  std::array<AxisSummary, 3> axis;
+  int64_t batch, residues, out_channels, all_taps;
+  double taps;           // mean of a residue
+  int64_t largest_taps;  // of a residue
+  int rows, parts;
+  int64_t bytes;   // of an element
+  bool gathered;   // input elements are loaded one by one
+  bool scattered;  // and output elements stored so
+};
+
+Shape make_shape(const Description& description) {
+  const Problem& p = description.problem;
+  const int64_t bytes = element_bytes(description.precision);
+  Shape shape{{summarize(p, 0), summarize(p, 1), summarize(p, 2)},
+              p.batch,
+              volume(p.stride),
+              p.out_channels,
+              volume(p.kernel),
+              1,
+              1,
+              tile_rows(description.precision),
+              parts(description.precision),
+              bytes,
+              description.input != Layout::ndhwc || p.in_channels * bytes % 16 != 0,
+              description.output != Layout::ndhwc || p.out_channels * bytes % 16 != 0};
+  for (const AxisSummary& axis : shape.axis) {
+    shape.taps *= axis.taps;
+    shape.largest_taps *= axis.largest_taps;
+  }
+  return shape;
+}
+
+int64_t halo_rows(const Shape& shape, const Box& box) {
+  int64_t rows = box[0];
+  for (int a = 0; a < 3; ++a) rows *= box[1 + a] + shape.axis[a].span;
+  return rows;
+}
+
+// Divides shared memory into stages; false if it does not do.
+bool choose_stages(const Shape& shape, Config* config) {
+  for (int a = 0; a < 3; ++a) {
+    if (config->box[1 + a] + shape.axis[a].span > kMaxHalo) return false;
+  }
+  const int64_t halo = halo_rows(shape, config->box);
+  const int64_t input = halo * (32 * config->steps + 16);
+  const int64_t block = int64_t{32} * config->steps * config->columns * shape.parts;
+  const int64_t room = kSharedBytes - table_bytes(halo, shape.rows, shape.all_taps,
+                                                  kMaxInputStages + kMaxWeightStages);
+  // A stage of weights of the wanted size, or what is left beside two stages of input.
+  const int64_t affordable = (room - 2 * input) / kMinWeightStages / block;
+  if (affordable < 2) return false;
+  // Even, so that a consumer's two sets of operand registers take turns; a group ends with a chunk.
+  const int64_t wanted = std::min(std::max<int64_t>(2, kWeightStageBytes / block), affordable);
+  config->weight_group =
+      static_cast<int>(std::min(wanted / 2 * 2, (shape.largest_taps + 1) / 2 * 2));
+  const int64_t weight = block * config->weight_group;
+  config->input_stages = static_cast<int>(std::min<int64_t>(
+      {kMaxInputStages, 2 * config->chunks, (room - kMinWeightStages * weight) / input}));
+  config->all_residues = shape.residues > 1 && config->input_stages > config->chunks;
+  config->weight_stages = static_cast<int>(
+      std::min<int64_t>(kMaxWeightStages, (room - config->input_stages * input) / weight));
+  return true;
+}
+
+// Clocks that the device needs for everything, cut this way.
+double estimate(const Shape& shape, const Config& config, int num_sms) {
+  int64_t items = ceil_div(shape.batch, config.box[0]);
+  for (int a = 0; a < 3; ++a) items *= ceil_div(shape.axis[a].outputs, config.box[1 + a]);
+  items *= ceil_div(shape.out_channels, config.columns);
+  const double steps = config.chunks * config.steps;
+  // Of 64 rows and 32 bytes: the products, or what they read of shared memory. Eight rows of a
+  // matrix meet in its banks where a line of the box does not hold a multiple of 8.
+  const int products = shape.parts == 2 ? 3 : 1;
+  const double shared = (2048 * (config.box[3] % 8 == 0 ? 1 : 2) + 32 * config.columns * products) /
+                        kSharedBytesPerClock;
+  const double step = std::max(config.columns / 2.0 * products, shared) + kStepClocks;
+  double consumer = shape.taps * (steps * (shape.rows / 64) * step + config.chunks * kBlockClocks) +
+                    static_cast<double>(shape.rows) * config.columns * shape.bytes /
+                        (shape.scattered ? kScatterBytesPerClock : kOutputBytesPerClock) +
+                    kTileClocks;
+  const double load = static_cast<double>(halo_rows(shape, config.box)) * steps * 32 /
+                          (shape.gathered ? kGatherBytesPerClock : kInputBytesPerClock) +
+                      kTileClocks;
+  double clocks;
+  if (config.all_residues) {
+    consumer *= static_cast<double>(shape.residues);
+    const bool overlapped = config.input_stages >= 2 * config.chunks;
+    clocks = overlapped ? std::max(consumer, load) : consumer + load / 2;
+  } else {
+    items *= shape.residues;
+    clocks = std::max(consumer, load);
+  }
+  return clocks * static_cast<double>(std::max<int64_t>(1, ceil_div(items, num_sms)));
+}
+
+// The best box for these columns; false if the halo of every box is too large.
+bool choose_box(const Shape& shape, int num_sms, Config* config, double* clocks) {
+  bool found = false;
+  const auto consider = [&](int64_t n, int64_t d, int64_t h, int64_t w) {
+    Config candidate = *config;
+    candidate.box = {static_cast<int>(n), static_cast<int>(d), static_cast<int>(h),
+                     static_cast<int>(w)};
+    if (!choose_stages(shape, &candidate)) return;
+    const double cost = estimate(shape, candidate, num_sms);
+    if (found && cost >= *clocks) return;
+    found = true;
+    *clocks = cost;
+    *config = candidate;
+  };
+  const int64_t outputs_h = shape.axis[1].outputs, outputs_w = shape.axis[2].outputs;
+  const int64_t least_w = ceil_div(outputs_w, shape.rows);
+  for (int64_t cut_w = least_w; cut_w < least_w + kMaxCuts && cut_w <= outputs_w; ++cut_w) {
+    const int64_t even_w = ceil_div(outputs_w, cut_w);
+    for (int64_t w : {even_w, ceil_div(even_w, 8) * 8}) {
+      const int64_t least_h = ceil_div(outputs_h, shape.rows / w);
+      for (int64_t cut_h = least_h; cut_h < least_h + kMaxCuts && cut_h <= outputs_h; ++cut_h) {
+        const int64_t h = ceil_div(outputs_h, cut_h);
+        const int64_t d = std::min(shape.axis[0].outputs, shape.rows / (w * h));
+        const bool whole = d == shape.axis[0].outputs && h == outputs_h && w >= outputs_w;
+        consider(whole ? std::min(shape.batch, shape.rows / (w * h * d)) : 1, d, h, w);
+      }
+      if (w == even_w && w % 8 == 0) break;
+    }
+  }
+  return found;
+}
+
+Config search(const Description& description, const Device& device) {
+  const Shape shape = make_shape(description);
+  const int64_t all_steps = ceil_div(description.problem.in_channels * shape.bytes, 32);
+  Config best;
+  double least = 0;
+  for (int columns : kColumns) {
+    // More than half of a wide tile's columns would be padding.
+    if (columns > kColumns[0] && columns / 2 >= shape.out_channels) continue;
+    for (int steps = 1; steps <= std::min<int64_t>(kMaxSteps, all_steps); ++steps) {
+      if (!is_built(columns, steps)) continue;
+      Config config;
+      config.columns = columns;
+      config.steps = steps;
+      config.chunks = static_cast<int>(ceil_div(all_steps, steps));
+      double clocks = 0;
+      if (!choose_box(shape, device.num_sms, &config, &clocks)) continue;
+      if (best.columns != 0 && clocks >= least) continue;
+      best = config;
+      least = clocks;
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+// Without a box that fits, the result has no columns. A search takes some 50 us, so each thread
+// keeps its last few.
+Config choose(const Description& description, const Device& device) {
+  struct Found {
+    Description description;
+    int num_sms = 0;
+    Config config;
+  };
+  thread_local std::array<Found, 16> kept;
+  thread_local size_t oldest = 0;
+  for (const Found& found : kept) {
+    if (found.num_sms == device.num_sms && found.description == description) return found.config;
+  }
+  const Config config = search(description, device);
+  kept[oldest] = {description, device.num_sms, config};
+  oldest = (oldest + 1) % kept.size();
+  return config;
+}
+
+Verdict supports(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  if (device.arch != 90) return Verdict::refuse("its instructions are those of sm_90");
+  if (description.direction != Direction::forward) return Verdict::refuse("forward only");
+  if (description.precision == Precision::fp64) return Verdict::refuse("no float64");
+  if (p.groups != 1) return Verdict::refuse("groups must be 1");
+  if (std::min(p.in_channels, p.out_channels) < kMinChannels) {
+    return Verdict::refuse("fewer than 8 in_channels or out_channels");
+  }
+  if (description.precision == Precision::fp32 && p.out_channels <= kMinChannels) {
+    return Verdict::refuse("float32 with at most 8 out_channels");
+  }
+  if (std::max(p.in_channels, p.out_channels) > kMaxChannels || p.batch > kMaxExtent) {
+    return Verdict::refuse("more channels or batch than 32-bit coordinates hold");
+  }
+  const Extent3 output = p.output();
+  for (int axis = 0; axis < 3; ++axis) {
+    if (p.stride[axis] > kMaxStride) return Verdict::refuse("a stride above 8");
+    if (std::max({p.input[axis], output[axis], p.padding[axis],
+                  p.dilation[axis] * p.kernel[axis]}) > kMaxExtent) {
+      return Verdict::refuse("larger than 32-bit coordinates hold");
+    }
+  }
+  if (volume(p.kernel) > kMaxTaps) return Verdict::refuse("more than 1024 taps");
+  if (choose(description, device).columns == 0) {
+    return Verdict::refuse("the taps reach too far apart for shared memory");
+  }
+  return Verdict::accept();
+}
+
+std::string to_string(const Config& config) {
+  std::string text = "box ";
+  for (int extent : config.box) text += std::to_string(extent) + "x";
+  text.back() = ',';
+  return text + " " + std::to_string(config.columns) + " columns, " +
+         std::to_string(config.chunks) + " chunks of " + std::to_string(32 * config.steps) +
+         " bytes" + (config.all_residues ? ", all residues" : "");
+}
+
+std::string config(const Description& description, const Device& device) {
+  return to_string(choose(description, device));
+}
+
+// The weight, its channels padded to whole blocks; fp32 as two parts.
+int64_t workspace_bytes(const Description& description, const Device& device) {
+  const Config config = choose(description, device);
+  return ceil_div(description.problem.out_channels, config.columns) *
+         volume(description.problem.kernel) * config.chunks * config.steps * 32 * config.columns *
+         parts(description.precision);
+}
+
+}  // namespace convt3d::cuda::implicit_gemm

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Forward as an implicit GEMM on the tensor cores of sm_90a:
+//
+//   output[n, co, s q + r] = bias[co] + sum over taps t of residue r, ci:
+//                            input[n, ci, q + shift(t)] * weight[ci, co, t]
+//
+// M = 256 outputs of one residue, a box over {batch, d, h, w};  N = output channels;  K = taps x
+// input channels. Every tap of a residue reads the same input, shifted by whole positions: the box
+// with its halo is loaded once per chunk of channels and read by all taps through ldmatrix, whose
+// row addresses are free: no position is multiplied that is not in the box. Weights come in blocks
+// of one tap and one chunk.
+//
+//   warps 0-3, 4-7  consumers        128 rows each: A in registers, B in shared memory
+//   3 or 7 warps    fill input       input_full: their threads -> consumers
+//                                    input_empty: the 8 consumer warps -> their threads
+//   last warp       copies weights   weight_full: bytes of the copy -> consumers
+//                                    weight_empty: the 8 consumer warps -> the copying lane
+//
+// The two consumer warpgroups wait for their own wgmmas at every step; each one's waits are the
+// other's turn. Where all chunks of a tile fit into the input stages, an item is the tile in all
+// residues, one after another; else in one residue. A stage of input has halo_rows rows of
+// steps * 32 + 16 bytes: the 16 keep ldmatrix free of bank conflicts. supports() guarantees
+// groups = 1, strides up to kMaxStride, a halo that fits, and 32-bit coordinates.
+#pragma once
+#include "cuda/common/ldmatrix.cuh"
+#include "cuda/implicit_gemm/epilogue.cuh"
+#include "cuda/implicit_gemm/operand.cuh"
+#include "cuda/implicit_gemm/params.cuh"
+#include "cuda/implicit_gemm/producer.cuh"
+#include "cuda/sm90/mbarrier.cuh"
+#include "cuda/sm90/wgmma.cuh"
+
+namespace convt3d::cuda::implicit_gemm {
+
+inline constexpr int kConsumerWarps = kConsumerThreads / 32;
+
+// Walks a ring of stages: the stage, and the parity of its phase.
+struct Ring {
+  int stage = 0;
+  uint32_t parity = 0;
+
+  __device__ void next(int stages) {
+    if (++stage == stages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// By each consumer warp, when it is done with a stage.
+__device__ __forceinline__ void release(uint32_t barrier, const Ring& ring) {
+  if (threadIdx.x % 32 == 0) sm90::barrier_arrive(barrier + 8 * ring.stage);
+}
+
+// The products of one residue: chunks x taps steps. While the wgmmas of a step run, A of the next
+// is loaded, into other registers where there are enough. A step is short, 100 to 500 clocks, so
+// what it does besides counts: taps come from a table, and barriers are passed once a group of
+// blocks.
+template <Precision kPrecision, int kColumns, int kSteps, int kTiles>
+__device__ __forceinline__ void accumulate(const Params& p, const Shared& shared,
+                                           const ResidueSet& set, const uint32_t (&row)[kTiles],
+                                           Ring* input, Ring* weight,
+                                           float (&sum)[kTiles][kColumns / 2]) {
+  using Op = Operand<kPrecision>;
+  constexpr int kPitch = kSteps * 32 + 16;
+  constexpr uint32_t kBlock = kSteps * kColumns * 32 * Op::kParts;
+  constexpr bool kSplit = Op::kParts == 2;
+  constexpr bool kTwo = kTiles * (kColumns / 2 * Op::kParts + kSteps * 4 * (kSplit ? 3 : 2)) <=
+                        Roles<kColumns>::kOperandRegisters;
+  uint32_t a[kTwo ? 2 : 1][kTiles][kSteps][4];
+  float part[kTiles][kColumns / 2];
+  const int* const first = shared.shift + set.first_tap;
+  for (int chunk = 0; chunk < p.chunks; ++chunk) {
+    sm90::barrier_wait(shared.input_full + 8 * input->stage, input->parity);
+    uint32_t from[kTiles];
+#pragma unroll
+    for (int m = 0; m < kTiles; ++m) {
+      from[m] = shared.input + input->stage * (p.halo_rows * kPitch) + row[m];
+    }
+    const int* tap = first;
+    // Beyond the last tap it loads some row that nobody multiplies.
+    const auto load = [&](uint32_t(&to)[kTiles][kSteps][4]) {
+      const uint32_t shift = *tap++;
+#pragma unroll
+      for (int m = 0; m < kTiles; ++m) {
+#pragma unroll
+        for (int s = 0; s < kSteps; ++s) ldmatrix(to[m][s], from[m] + shift + s * 32);
+      }
+    };
+    load(a[0]);
+    for (int left = set.taps; left > 0; left -= p.weight_group) {
+      sm90::barrier_wait(shared.weight_full + 8 * weight->stage, weight->parity);
+      uint64_t b = sm90::b_descriptor(shared.weight + weight->stage * (p.weight_group * kBlock));
+      const auto step = [&](auto& current, auto& next) {
+        issue<kPrecision, kColumns, kSteps, kTiles>(sum, part, current, b);
+        b += kBlock >> 4;
+        // Who else may still read `next`: the step before.
+        if constexpr (kTwo && !kSplit) sm90::wgmma_wait<1>();
+        if constexpr (!kTwo) sm90::wgmma_wait<0>();
+        load(next);
+        if constexpr (kTwo && kSplit) sm90::wgmma_wait<0>();
+        if constexpr (kSplit) {
+#pragma unroll
+          for (int m = 0; m < kTiles; ++m) {
+#pragma unroll
+            for (int j = 0; j < kColumns / 2; ++j) sum[m][j] += part[m][j];
+          }
+        }
+      };
+      // Groups are even, but for the last one of a chunk.
+      int blocks = min(left, p.weight_group);
+      if constexpr (kTwo) {
+        for (; blocks > 1; blocks -= 2) {
+          step(a[0], a[1]);
+          step(a[1], a[0]);
+        }
+      }
+#pragma unroll 1
+      for (; blocks > 0; --blocks) step(a[0], a[kTwo]);
+      sm90::wgmma_wait<0>();
+      release(shared.weight_empty, *weight);
+      weight->next(p.weight_stages);
+    }
+    if (p.item_residues == 1) release(shared.input_empty, *input);
+    input->next(p.input_stages);
+  }
+}
+
+template <Precision kPrecision, int kColumns, int kSteps>
+__device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
+  constexpr int kTiles = 2 / Operand<kPrecision>::kParts;  // of 64 rows
+  constexpr int kPitch = kSteps * 32 + 16;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int group_row = warp / 4 * 64 * kTiles + warp % 4 * 16;
+  Ring input, weight;
+  uint32_t row[kTiles];  // this lane's ldmatrix rows, in bytes from the stage
+#pragma unroll
+  for (int m = 0; m < kTiles; ++m) {
+    row[m] = shared.halo_row(p, group_row + 64 * m + lane % 16) * kPitch + lane / 16 * 16;
+  }
+
+  for (unsigned index = blockIdx.x; index < p.items; index += gridDim.x) {
+    const Item item(p, index);
+    ResidueSet set = item.residues;
+    const Ring first = input;  // all residues of the item read the same stages
+    for (int r = 0; r < p.item_residues; ++r, set.next(p)) {
+      float sum[kTiles][kColumns / 2];
+#pragma unroll
+      for (int m = 0; m < kTiles; ++m) {
+#pragma unroll
+        for (int i = 0; i < kColumns / 2; ++i) sum[m][i] = 0;
+      }
+      if (set.taps > 0) {
+        input = first;
+        accumulate<kPrecision, kColumns, kSteps, kTiles>(p, shared, set, row, &input, &weight, sum);
+      }
+      store<kPrecision, kColumns, kTiles>(p, shared, item, set, group_row, sum);
+    }
+    if (p.item_residues > 1) {
+      input = first;
+      for (int chunk = 0; chunk < p.chunks; ++chunk) {
+        release(shared.input_empty, input);
+        input.next(p.input_stages);
+      }
+    }
+  }
+}
+
+// One lane; in the consumers' order. A residue's blocks are contiguous.
+template <int kBlock>
+__device__ __forceinline__ void copy_weights(const Params& p, const Shared& shared) {
+  Ring weight;
+  for (unsigned index = blockIdx.x; index < p.items; index += gridDim.x) {
+    const Item item(p, index);
+    ResidueSet set = item.residues;
+    for (int r = 0; r < p.item_residues; ++r, set.next(p)) {
+      const unsigned char* block =
+          p.packed + (int64_t{item.column_tile} * p.taps + set.first_tap) * p.chunks * kBlock;
+      for (int chunk = 0; chunk < p.chunks; ++chunk) {
+        for (int left = set.taps; left > 0; left -= p.weight_group) {
+          const uint32_t bytes = min(left, p.weight_group) * kBlock;
+          sm90::barrier_wait(shared.weight_empty + 8 * weight.stage, weight.parity ^ 1);
+          const uint32_t full = shared.weight_full + 8 * weight.stage;
+          sm90::barrier_arrive_expect(full, bytes);
+          sm90::bulk_copy(shared.weight + weight.stage * (p.weight_group * kBlock), block, bytes,
+                          full);
+          block += bytes;
+          weight.next(p.weight_stages);
+        }
+      }
+    }
+  }
+}
+
+#endif
+
+template <Precision kPrecision, int kColumns, int kSteps>
+__global__ void __launch_bounds__(Roles<kColumns>::kThreads, 1)
+    implicit_gemm_kernel(const __grid_constant__ Params p) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  using Op = Operand<kPrecision>;
+  using Role = Roles<kColumns>;
+  constexpr int kBlock = kSteps * kColumns * 32 * Op::kParts, kPitch = kSteps * 32 + 16;
+  extern __shared__ __align__(128) unsigned char memory[];
+  constexpr int kRows = kTileRows / Op::kParts;
+  Shared shared(p, memory, sm90::shared_address(memory), p.weight_group * kBlock,
+                p.halo_rows * kPitch, kRows);
+  shared.fill_tables(p, kRows, kPitch);
+  const int warp = threadIdx.x / 32;
+  if (threadIdx.x == 0) {
+    for (int s = 0; s < p.input_stages; ++s) {
+      sm90::barrier_init(shared.input_full + 8 * s, Role::kProducerThreads);
+      sm90::barrier_init(shared.input_empty + 8 * s, kConsumerWarps);
+    }
+    for (int s = 0; s < p.weight_stages; ++s) {
+      sm90::barrier_init(shared.weight_full + 8 * s, 1);
+      sm90::barrier_init(shared.weight_empty + 8 * s, kConsumerWarps);
+    }
+    sm90::barrier_init_fence();
+  }
+  __syncthreads();
+  if (warp < kConsumerWarps) {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Role::kConsumerRegisters));
+    consume<kPrecision, kColumns, kSteps>(p, shared);
+  } else {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Role::kProducerRegisters));
+    if (warp < kConsumerWarps + Role::kProducerThreads / 32) {
+      Ring input;
+      for (unsigned index = blockIdx.x; index < p.items; index += gridDim.x) {
+        const Item item(p, index);
+        if (!item.has_taps(p)) continue;
+        const Inside inside(p, item);
+        const int64_t first = item.first_input(p);
+        for (int chunk = 0; chunk < p.chunks; ++chunk) {
+          sm90::barrier_wait(shared.input_empty + 8 * input.stage, input.parity ^ 1);
+          fill<typename Op::T, kSteps, Role>(p, shared, inside, first, chunk,
+                                             shared.input + input.stage * (p.halo_rows * kPitch),
+                                             shared.input_full + 8 * input.stage);
+          input.next(p.input_stages);
+        }
+      }
+    } else if (threadIdx.x % 32 == 0) {
+      copy_weights<kBlock>(p, shared);
+    }
+  }
+#endif
+}
+
+}  // namespace convt3d::cuda::implicit_gemm

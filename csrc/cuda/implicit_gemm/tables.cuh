@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Shared memory, and the tables in it that spare every tile its divisions.
+#pragma once
+#include <cstdint>
+
+#include "cuda/implicit_gemm/params.cuh"
+
+namespace convt3d::cuda::implicit_gemm {
+
+// Coordinates {n, d, h, w} within a tile or its halo, 8 bits each.
+struct Coordinates {
+  uint32_t packed;
+
+  __device__ Coordinates(int index, const int (&extent)[4]) {
+    const int line = index / extent[3], plane = line / extent[2], n = plane / extent[1];
+    packed = n << 24 | (plane - n * extent[1]) << 16 | (line - plane * extent[2]) << 8 |
+             (index - line * extent[3]);
+  }
+  // 0: n, 1: d, 2: h, 3: w.
+  __device__ int operator[](int i) const { return packed >> (24 - 8 * i) & 255; }
+  __device__ int64_t offset(const int64_t (&stride)[5]) const {
+    return (*this)[0] * stride[0] + (*this)[1] * stride[2] + (*this)[2] * stride[3] +
+           (*this)[3] * stride[4];
+  }
+};
+
+// Offsets in bytes from the start, as addresses of shared memory.
+struct Shared {
+  unsigned char* memory;
+  uint32_t weight, input;         // stages
+  int64_t* halo_offset;           // [halo_rows] elements from the halo's first row
+  Coordinates* halo_coordinates;  // [halo_rows]
+  int64_t* row_offset;            // [rows] elements of the output from the tile's first
+  Coordinates* row_coordinates;   // [rows]
+  int* shift;                     // [taps + 1], residue by residue: bytes it shifts a tile by
+  uint32_t input_full, input_empty, weight_full, weight_empty;  // barriers
+
+  __device__ Shared(const Params& p, unsigned char* start, uint32_t base, uint32_t weight_bytes,
+                    uint32_t input_bytes, int rows)
+      : memory(start), weight(base), input(base + p.weight_stages * weight_bytes) {
+    uint32_t next = p.weight_stages * weight_bytes + p.input_stages * input_bytes;
+    const auto place = [&](uint32_t bytes) {
+      const uint32_t here = next;
+      next += (bytes + 7) / 8 * 8;
+      return here;
+    };
+    halo_offset = reinterpret_cast<int64_t*>(start + place(8 * p.halo_rows));
+    row_offset = reinterpret_cast<int64_t*>(start + place(8 * rows));
+    halo_coordinates = reinterpret_cast<Coordinates*>(start + place(4 * p.halo_rows));
+    row_coordinates = reinterpret_cast<Coordinates*>(start + place(4 * rows));
+    shift = reinterpret_cast<int*>(start + place(4 * (p.taps + 1)));
+    input_full = base + place(8 * p.input_stages);
+    input_empty = base + place(8 * p.input_stages);
+    weight_full = base + place(8 * p.weight_stages);
+    weight_empty = base + place(8 * p.weight_stages);
+  }
+
+  // By all threads of the block; a barrier follows. `pitch`: bytes of a halo row.
+  __device__ void fill_tables(const Params& p, int rows, int pitch) {
+    if (threadIdx.x == 0) shift[p.taps] = 0;  // loaded, not used
+    for (int i = threadIdx.x; i < p.taps; i += blockDim.x) {
+      const Tap tap(p, i);
+      shift[tap.set.first_tap + tap.rank] = tap.shift(p) * pitch;
+    }
+    const int halo[4] = {p.box[0], p.axis[0].halo, p.axis[1].halo, p.axis[2].halo};
+    for (int i = threadIdx.x; i < p.halo_rows; i += blockDim.x) {
+      halo_coordinates[i] = Coordinates(i, halo);
+      halo_offset[i] = halo_coordinates[i].offset(p.input_stride);
+    }
+    int64_t step[5] = {p.output_stride[0], 0, 0, 0, 0};
+    for (int a = 0; a < 3; ++a) step[2 + a] = p.axis[a].stride * p.output_stride[2 + a];
+    for (int i = threadIdx.x; i < rows; i += blockDim.x) {
+      // Rows beyond the box read its first row, and lie outside every tensor.
+      const bool beyond = i >= p.box[0] * p.box[1] * p.box[2] * p.box[3];
+      row_coordinates[i] = Coordinates(beyond ? 0 : i, p.box);
+      row_offset[i] = beyond ? -1 : row_coordinates[i].offset(step);
+    }
+  }
+
+  __device__ int halo_row(const Params& p, int row) const {
+    const Coordinates at = row_coordinates[row];
+    return ((at[0] * p.axis[0].halo + at[1]) * p.axis[1].halo + at[2]) * p.axis[2].halo + at[3];
+  }
+};
+
+}  // namespace convt3d::cuda::implicit_gemm

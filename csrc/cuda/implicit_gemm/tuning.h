@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Numbers of implicit_gemm, each with where it comes from.
+#pragma once
+#include <array>
+#include <cstdint>
+
+namespace convt3d::cuda::implicit_gemm {
+
+// Limit: the kernel's parameters hold a table of residues per axis.
+inline constexpr int kMaxStride = 8;
+// Limits of 32-bit coordinates, products of a few of them included.
+inline constexpr int64_t kMaxExtent = int64_t{1} << 24, kMaxChannels = int64_t{1} << 20;
+// Limit: the table of taps in shared memory.
+inline constexpr int64_t kMaxTaps = 1024;
+// Below, most of a step's 8 or 16 channels, or of a tile's 16 columns, are padding.
+inline constexpr int kMinChannels = 8;
+
+// Rows of a tile: two consumer warpgroups of two m64 tiles each; fp32 has one each, as it sums
+// twice. Limit: 128 accumulators a thread.
+inline constexpr int kTileRows = 256;
+inline constexpr std::array<int, 6> kColumns{16, 32, 48, 64, 96, 128};
+// Of 32 bytes of channels. Limit: four hold 32 registers of A.
+inline constexpr int kMaxSteps = 4;
+// 128 columns of 16-bit products with more steps spill a register.
+constexpr bool is_built(int columns, int steps) { return columns < 128 || steps <= 2; }
+
+// Limit: shared memory of a block on sm_90.
+inline constexpr int kSharedBytes = 232448;
+// Limit: coordinates in a halo have 8 bits.
+inline constexpr int kMaxHalo = 256;
+inline constexpr int kMaxInputStages = 8, kMinWeightStages = 2, kMaxWeightStages = 8;
+// Bytes of a weight stage, where blocks are small: enough that its barriers do not show.
+inline constexpr int64_t kWeightStageBytes = 16 * 1024;
+
+// Bytes of the tables and barriers beside the stages (tables.cuh).
+constexpr int64_t table_bytes(int64_t halo_rows, int64_t rows, int64_t taps, int64_t stages) {
+  return 12 * (halo_rows + rows) + 4 * (taps + 1) + 16 * stages + 64;
+}
+
+// Estimates for the choice between boxes, in clocks of an SM.
+inline constexpr double kInputBytesPerClock = 12;    // L2 to SM sustains 25 to 45
+inline constexpr double kGatherBytesPerClock = 7;    // the same, element by element
+inline constexpr double kOutputBytesPerClock = 20;   // 4.7 TB/s over 132 SMs at 1.7 GHz
+inline constexpr double kScatterBytesPerClock = 10;  // the same, element by element
+inline constexpr double kSharedBytesPerClock = 128;  // limit
+inline constexpr double kStepClocks = 8;             // of a 64-row step, beside its wgmma
+inline constexpr double kBlockClocks = 60;           // a step's start and end
+inline constexpr double kTileClocks = 1000;          // a tile's start and end
+// Ways to cut an axis that are looked at.
+inline constexpr int64_t kMaxCuts = 10;
+
+}  // namespace convt3d::cuda::implicit_gemm
