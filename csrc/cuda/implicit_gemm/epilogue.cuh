@@ -105,11 +105,11 @@ __device__ __forceinline__ void store(const Params& p, const Shared& shared, con
                                       const ResidueSet& set, int first_row,
                                       float (&sum)[kTiles][kColumns / 2]) {
   using T = typename Operand<kPrecision>::T;
-  constexpr int kRows = 128 * kTiles, kOwn = kColumns / 4;
-  constexpr int kVector = std::gcd(16 / sizeof(T), kOwn);  // elements of a store
+  constexpr int kRows = 128 * kTiles, kChannels = kColumns / 4;
+  constexpr int kVector = std::gcd(16 / sizeof(T), kChannels);  // elements of a store
   const int lane = threadIdx.x % 32;
-  const int channel = item.column_tile * kColumns + lane % 4 * kOwn;
-  const int there = min(kOwn, p.out_channels - channel);
+  const int channel = item.column_tile * kColumns + lane % 4 * kChannels;
+  const int there = min(kChannels, p.out_channels - channel);
   const T* bias = static_cast<const T*>(p.bias) + channel * p.bias_stride;
   int64_t first = item.origin[0] * p.output_stride[0] + channel * p.output_stride[1];
   bool full =
@@ -122,7 +122,7 @@ __device__ __forceinline__ void store(const Params& p, const Shared& shared, con
   }
   if (kPrecision != Precision::fp32 && p.bias) {
 #pragma unroll
-    for (int i = 0; i < kOwn; ++i) {
+    for (int i = 0; i < kChannels; ++i) {
       const float add = i < there ? widen(bias[i * p.bias_stride]) : 0;
 #pragma unroll
       for (int m = 0; m < kTiles; ++m) {
@@ -160,9 +160,9 @@ __device__ __forceinline__ void store(const Params& p, const Shared& shared, con
       }
       return result;
     };
-    if (p.whole_stores && there == kOwn) {
+    if (p.whole_stores && there == kChannels) {
 #pragma unroll
-      for (int c = 0; c < kOwn; c += kVector) {
+      for (int c = 0; c < kChannels; c += kVector) {
         if constexpr (sizeof(T) == 4) {
           *reinterpret_cast<float4*>(output + c) =
               make_float4(value(c), value(c + 1), value(c + 2), value(c + 3));
@@ -177,7 +177,7 @@ __device__ __forceinline__ void store(const Params& p, const Shared& shared, con
       }
     } else {
 #pragma unroll
-      for (int c = 0; c < kOwn; ++c) {
+      for (int c = 0; c < kChannels; ++c) {
         if (c < there) *output = narrow<T>(value(c));
         output += p.output_stride[1];
       }
