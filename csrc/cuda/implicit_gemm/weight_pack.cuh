@@ -18,6 +18,7 @@ namespace convt3d::cuda::implicit_gemm {
 template <Precision kPrecision>
 __global__ void pack_kernel(const __grid_constant__ Params p, int columns, int steps,
                             unsigned char* packed) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
   using Op = Operand<kPrecision>;
   using T = typename Op::T;
   constexpr int kVector = 16 / sizeof(T);
@@ -62,6 +63,7 @@ __global__ void pack_kernel(const __grid_constant__ Params p, int columns, int s
           *reinterpret_cast<const uint4*>(rest_of);
     }
   }
+#endif
 }
 
 }  // namespace convt3d::cuda::implicit_gemm
