@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "cuda/direct/direct.h"
+#include "cuda/few_channels/few_channels.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 
 namespace convt3d::cuda {
@@ -15,6 +16,8 @@ void launch(Family family, const Description& description, const Device& device,
       return implicit_gemm::launch(description, device, operands, workspace, stream);
     case Family::direct:
       return direct::launch(description, device, operands, workspace, stream);
+    case Family::few_channels:
+      return few_channels::launch(description, device, operands, workspace, stream);
     default:
       throw std::logic_error(std::string(to_string(family)) + " is no CUDA kernel family");
   }

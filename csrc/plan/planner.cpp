@@ -5,6 +5,7 @@
 #include "cpu/aten.h"
 #include "cpu/residue_gemm.h"
 #include "cuda/direct/direct.h"
+#include "cuda/few_channels/few_channels.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "plan/family.h"
 
@@ -19,6 +20,7 @@ namespace {
 
 const std::vector<Candidate>& cuda_candidates() {
   static const std::vector<Candidate> table{CONVT3D_CANDIDATE(cuda, implicit_gemm),
+                                            CONVT3D_CANDIDATE(cuda, few_channels),
                                             CONVT3D_CANDIDATE(cuda, direct)};
   return table;
 }
@@ -37,6 +39,8 @@ const char* to_string(Family family) {
   switch (family) {
     case Family::implicit_gemm:
       return "implicit_gemm";
+    case Family::few_channels:
+      return "few_channels";
     case Family::direct:
       return "direct";
     case Family::residue_gemm:

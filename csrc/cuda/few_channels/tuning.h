@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Numbers of the few_channels family: "limit" says which, "measured" where and how much.
+#pragma once
+#include <cstdint>
+
+namespace convt3d::cuda::few_channels {
+
+inline constexpr int kThreads = 128;
+
+// Sums of one thread, cells x residues on w x out channels: register limit. Where the sum is long
+// there are two of each.
+inline constexpr int kMaxSums = 64;
+inline constexpr int kMaxLongSums = 32;
+// Cells on the run axis of one thread, at most.
+inline constexpr int kMaxCells = 8;
+// Pairs summed in one chain; a chain of n roundings has a relative error near 2.6e-8 sqrt(n / 2).
+inline constexpr int kChain = 128;
+// Threads with eight out channels have one chain only: 4e-7 at this length.
+inline constexpr int64_t kMaxSingleChain = 512;
+
+// Longer kernels on w have no instance; `direct` was measured as fast (7 taps: 0.52 ms against 0.55
+// for KernelBench 72, 1.25 against 1.57 for 64 channels of 7^3).
+inline constexpr int64_t kMaxTapsW = 4;
+
+// scatter: register limit of 2 x 64 shares a thread. 4 x 32, which reads fewer weights from shared
+// memory, was measured 10 % slower.
+inline constexpr int kScatterThreads = 256;
+inline constexpr int kOwnPositions = 2;
+inline constexpr int kPositions = kScatterThreads * kOwnPositions;
+// Fewer in channels do not pay for the exchange through shared memory.
+inline constexpr int64_t kMinScatterIns = 12;
+// More out channels are more passes over the input.
+inline constexpr int64_t kMaxScatterOuts = 2;
+
+// Threads that share the in channels of a cell: with four fp32 channels each they read 128 bytes.
+inline constexpr int kReductionLanes = 8;
+// Most threads side by side on out channels: one warp.
+inline constexpr int kMaxLanes = 32;
+
+// At most this many out channels, or in channels, per group. Beyond, a matrix product pays.
+inline constexpr int64_t kMaxOuts = 8;
+inline constexpr int64_t kMaxIns = 4;
+
+// Residues on d and h come in a table of this size, in the kernel's parameters.
+inline constexpr int64_t kMaxStride = 16;
+// Limit of compute capability 8.6, 8.9 and 12.0: 99 KB of shared memory for a block.
+inline constexpr int64_t kMaxShared = 96 * 1024;
+// Coordinates and counts are 32-bit; sums of two never wrap.
+inline constexpr int64_t kMaxExtent = int64_t{1} << 29;
+inline constexpr int64_t kMaxCount = int64_t{1} << 30;
+
+// Blocks per SM that a launch aims for: many while the weights are loaded at no cost.
+inline constexpr int64_t kCheapWeights = 1024;
+inline constexpr int64_t kBlocksPerSm = 32;
+inline constexpr int64_t kResidentBlocksPerSm = 8;
+
+}  // namespace convt3d::cuda::few_channels
