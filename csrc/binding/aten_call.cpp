@@ -10,7 +10,9 @@ namespace {
 
 using torch::stable::detail::from;
 
-std::vector<int64_t> list(const Extent3& extent) { return {extent.begin(), extent.end()}; }
+torch::headeronly::IntHeaderOnlyArrayRef list(const Extent3& extent) {
+  return {extent.data(), extent.size()};
+}
 
 Tensor cast(const Tensor& tensor, std::optional<ScalarType> dtype) {
   return dtype ? torch::stable::to(tensor, dtype) : tensor;
@@ -58,8 +60,7 @@ Tensor convolution_backward(const Problem& p, const Tensor& grad_output, const T
 
 // aten's result with exactly these strides: as it is, relabelled where only dimensions of extent 1
 // differ, copied otherwise.
-Tensor with_strides(const Tensor& value, const std::vector<int64_t>& size,
-                    const std::vector<int64_t>& stride) {
+Tensor with_strides(const Tensor& value, Ints size, Ints stride) {
   const auto actual = value.strides();
   bool same = true, same_order = true;
   for (size_t dim = 0; dim < size.size(); ++dim) {
@@ -80,8 +81,7 @@ Tensor with_strides(const Tensor& value, const std::vector<int64_t>& size,
 }  // namespace
 
 Tensor run_aten(const Description& description, const Tensor& first, const Tensor& second,
-                const std::optional<Tensor>& bias, const std::vector<int64_t>& size,
-                const std::vector<int64_t>& stride) {
+                const std::optional<Tensor>& bias, Ints size, Ints stride) {
   const Problem& p = description.problem;
   std::optional<ScalarType> compute;
   if (cpu::aten::upcasts(description)) compute = ScalarType::Float;

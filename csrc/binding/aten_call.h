@@ -7,7 +7,6 @@ namespace convt3d {
 
 // first and second are the op's own tensors; the result has this size and stride.
 Tensor run_aten(const Description& description, const Tensor& first, const Tensor& second,
-                const std::optional<Tensor>& bias, const std::vector<int64_t>& size,
-                const std::vector<int64_t>& stride);
+                const std::optional<Tensor>& bias, Ints size, Ints stride);
 
 }  // namespace convt3d

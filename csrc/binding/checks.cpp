@@ -6,34 +6,47 @@
 #include <limits>
 #include <sstream>
 #include <stdexcept>
+#include <string>
 
 namespace convt3d {
 namespace {
 
-using Sizes = std::vector<int64_t>;
+using Array5 = std::array<int64_t, 5>;
 
-std::string show(const Sizes& sizes) {
-  std::ostringstream text;
+// Lists and extents as text, once they are printed.
+struct List {
+  Ints values;
+};
+List show(Ints values) { return {values}; }
+
+std::ostream& operator<<(std::ostream& text, const List& list) {
   text << '[';
-  for (size_t i = 0; i < sizes.size(); ++i) text << (i == 0 ? "" : ", ") << sizes[i];
-  text << ']';
-  return text.str();
+  for (size_t i = 0; i < list.values.size(); ++i) text << (i == 0 ? "" : ", ") << list.values[i];
+  return text << ']';
 }
 
-std::string show(const Extent3& extent) {
+struct Extent {
+  const Extent3& values;
+};
+Extent show(const Extent3& values) { return {values}; }
+
+std::ostream& operator<<(std::ostream& text, const Extent& extent) {
+  const Extent3& e = extent.values;
+  return text << '(' << e[0] << " x " << e[1] << " x " << e[2] << ')';
+}
+
+template <typename... Parts>
+[[noreturn, gnu::noinline, gnu::cold]] void fail(const Parts&... parts) {
   std::ostringstream text;
-  text << '(' << extent[0] << " x " << extent[1] << " x " << extent[2] << ')';
-  return text.str();
+  (text << ... << parts);
+  throw std::runtime_error(text.str());
 }
 
 template <typename... Parts>
 void require(bool condition, const Parts&... parts) {
-  if (condition) [[likely]] {
-    return;
+  if (!condition) [[unlikely]] {
+    fail(parts...);
   }
-  std::ostringstream text;
-  (text << ... << parts);
-  throw std::runtime_error(text.str());
 }
 
 struct DtypeName {
@@ -55,17 +68,23 @@ constexpr std::array<DtypeName, 13> kDtypeNames{{{"float64", "Double"},
                                                  {"complex128", "ComplexDouble"}}};
 constexpr size_t kComputedDtypes = 4;  // the leading rows
 
-std::string scalar_name(const std::string& dtype) {
+std::string scalar_name(std::string_view dtype) {
   for (const DtypeName& name : kDtypeNames) {
     if (dtype == name.dtype) return name.scalar;
   }
-  return dtype;
+  return std::string(dtype);
 }
 
 // torch.cuda.HalfTensor
 std::string type_name(const TensorArgument& tensor) {
-  const std::string kind = tensor.device.substr(0, tensor.device.find(':'));
+  const std::string kind(tensor.device_type);
   return "torch." + (kind == "cpu" ? "" : kind + ".") + scalar_name(tensor.dtype) + "Tensor";
+}
+
+// cuda:0
+std::string device_name(const TensorArgument& tensor) {
+  const std::string kind(tensor.device_type);
+  return tensor.device_index < 0 ? kind : kind + ":" + std::to_string(tensor.device_index);
 }
 
 struct Names {
@@ -108,28 +127,30 @@ void check_dims(const Arguments& a, const Names& names) {
 
 void check_dtypes(const Arguments& a, const Names& names) {
   const auto same = [&](const TensorArgument& other, const char* name) {
-    require(a.first.dtype == other.dtype, capitalized(names.first), " type (", type_name(a.first),
-            ") and ", name, " type (", type_name(other), ") should be the same");
+    if (a.first.dtype == other.dtype) return;
+    fail(capitalized(names.first), " type (", type_name(a.first), ") and ", name, " type (",
+         type_name(other), ") should be the same");
   };
   same(a.second, names.second);
   if (a.bias) same(*a.bias, "bias");
   const bool computed =
       std::any_of(kDtypeNames.begin(), kDtypeNames.begin() + kComputedDtypes,
                   [&](const DtypeName& name) { return a.first.dtype == name.dtype; });
-  require(computed, "\"conv_transpose3d\" not implemented for '", scalar_name(a.first.dtype), "'");
+  if (computed) return;
+  fail("\"conv_transpose3d\" not implemented for '", scalar_name(a.first.dtype), "'");
 }
 
 void check_devices(const Arguments& a) {
   const auto same = [&](const TensorArgument& other) {
-    require(a.first.device == other.device,
-            "Expected all tensors to be on the same device, but found at least two devices, ",
-            a.first.device, " and ", other.device, "!");
+    if (a.first.same_device(other)) return;
+    fail("Expected all tensors to be on the same device, but found at least two devices, ",
+         device_name(a.first), " and ", device_name(other), "!");
   };
   same(a.second);
   if (a.bias) same(*a.bias);
 }
 
-Extent3 expand(const char* name, const Sizes& values) {
+Extent3 expand(const char* name, Ints values) {
   require(values.size() == 1 || values.size() == 3, "expected ", name,
           " to be a single integer value or a list of 3 values to match the convolution "
           "dimensions, but got ",
@@ -157,7 +178,7 @@ void check_signs(const Problem& p) {
 }
 
 // weight's sizes: the argument's, or those of the result of grad_weight.
-void check_groups(int64_t groups, const Sizes& weight) {
+void check_groups(int64_t groups, const Array5& weight) {
   require(groups > 0, "non-positive groups is not supported");
   require(weight[0] >= groups, "Given groups=", groups, ", expected weight to be at least ", groups,
           " at dimension 0, but got weight of size ", show(weight), " instead");
@@ -165,7 +186,7 @@ void check_groups(int64_t groups, const Sizes& weight) {
           groups, " at dimension 0, but got weight of size [", show(weight), "] instead");
 }
 
-void check_weight_extents(const Sizes& weight) {
+void check_weight_extents(const Array5& weight) {
   require(std::all_of(weight.begin(), weight.end(), [](int64_t size) { return size > 0; }),
           "non-empty 5D (n_output_plane x n_input_plane x kernel_depth x kernel_height x "
           "kernel_width) tensor expected for weight, but got: ",
@@ -209,13 +230,14 @@ void check_output(const Problem& p) {
           ". Calculated output size per channel: ", show(output), ". Output size is too large");
 }
 
-Sizes batched_sizes(const Sizes& sizes) {
-  Sizes result = sizes;
-  if (result.size() == 4) result.insert(result.begin(), 1);
+// Of four or five sizes; four are one sample.
+Array5 batched_sizes(Ints sizes) {
+  Array5 result{1, 1, 1, 1, 1};
+  std::copy(sizes.begin(), sizes.end(), result.end() - static_cast<ptrdiff_t>(sizes.size()));
   return result;
 }
 
-Extent3 last_three(const Sizes& sizes) { return {sizes[2], sizes[3], sizes[4]}; }
+Extent3 last_three(const Array5& sizes) { return {sizes[2], sizes[3], sizes[4]}; }
 
 void check_bias(const Arguments& a, const Problem& p) {
   if (!a.bias) return;
@@ -225,7 +247,7 @@ void check_bias(const Arguments& a, const Problem& p) {
           " elements, but got bias of size ", show(a.bias->sizes), " instead");
 }
 
-void check_input(const Sizes& input, const Sizes& weight) {
+void check_input(const Array5& input, const Array5& weight) {
   require(input[1] == weight[0], "Given transposed=1, weight of size ", show(weight),
           ", expected input", show(input), " to have ", weight[0], " channels, but got ", input[1],
           " channels instead");
@@ -234,9 +256,9 @@ void check_input(const Sizes& input, const Sizes& weight) {
       "Only zero batch or zero channel inputs are supported, but got input shape: ", show(input));
 }
 
-void check_grad_output(const Sizes& grad_output, const Problem& p) {
+void check_grad_output(const Array5& grad_output, const Problem& p) {
   const Extent3 output = p.output();
-  const Sizes expected{p.batch, p.out_channels, output[0], output[1], output[2]};
+  const Array5 expected{p.batch, p.out_channels, output[0], output[1], output[2]};
   require(grad_output == expected, "Expected grad_output of size ", show(expected),
           ", the output size of this conv_transpose3d, but got grad_output of size ",
           show(grad_output));
@@ -257,16 +279,14 @@ Checked check(const Arguments& a) {
   p.padding = expand("padding", a.padding);
   p.output_padding = expand("output_padding", a.output_padding);
   p.dilation = expand("dilation", a.dilation);
-  const Sizes first = batched_sizes(a.first.sizes);
-  Sizes input, weight = a.second.sizes;
-  if (a.direction == Direction::forward) {
-    input = first;
-  } else if (a.direction == Direction::grad_input) {
+  const Array5 first = batched_sizes(a.first.sizes), second = batched_sizes(a.second.sizes);
+  Array5 input = first, weight = second;
+  if (a.direction == Direction::grad_input) {
     const Extent3 extent = expand("input_size", a.extent);
     input = {first[0], weight[0], extent[0], extent[1], extent[2]};
-  } else {
+  } else if (a.direction == Direction::grad_weight) {
     const Extent3 kernel = expand("kernel_size", a.extent);
-    input = batched_sizes(a.second.sizes);
+    input = second;
     require(first[0] == input[0], "Expected grad_output and input of the same batch size, but got ",
             first[0], " and ", input[0]);
     require(a.groups <= 0 || first[1] % a.groups == 0, "Given groups=", a.groups,

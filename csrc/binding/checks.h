@@ -4,18 +4,26 @@
 // Order: dims, dtype, device, list lengths, signs, groups, channels, bias, output_padding, output.
 #pragma once
 #include <optional>
-#include <string>
-#include <vector>
+#include <span>
+#include <string_view>
 
 #include "geometry/gemm_view.h"
 #include "geometry/problem.h"
 
 namespace convt3d {
 
+// What follows borrows all it refers to; a call that passes builds no text and allocates nothing.
+using Ints = std::span<const int64_t>;
+
 struct TensorArgument {
-  std::vector<int64_t> sizes;
-  std::string dtype;   // torch's name without the prefix: "float32"
-  std::string device;  // "cpu", "cuda:0", "meta"
+  Ints sizes;
+  std::string_view dtype;        // torch's name without the prefix: "float32"
+  std::string_view device_type;  // "cpu", "cuda", "meta"
+  int device_index = -1;         // none
+
+  bool same_device(const TensorArgument& other) const {
+    return device_type == other.device_type && device_index == other.device_index;
+  }
 };
 
 // One call of an op, with the tensors in the op's own order.
@@ -24,8 +32,8 @@ struct Arguments {
   TensorArgument first;   // input, or grad_output in the gradient ops
   TensorArgument second;  // weight; input in grad_weight
   std::optional<TensorArgument> bias;
-  std::vector<int64_t> extent;  // input_size of grad_input, kernel_size of grad_weight
-  std::vector<int64_t> stride, padding, output_padding, dilation;
+  Ints extent;  // input_size of grad_input, kernel_size of grad_weight
+  Ints stride, padding, output_padding, dilation;
   int64_t groups = 1;
 };
 

@@ -7,7 +7,10 @@
 #include <torch/headeronly/version.h>
 
 #include <memory>
+#include <optional>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "binding/checks.h"
 #include "binding/launch_counts.h"
@@ -57,12 +60,23 @@ std::vector<int64_t> read_ints(PyObject* sequence) {
   return values;
 }
 
-// (sizes, dtype, device)
-TensorArgument read_tensor(PyObject* triple) {
-  return {read_ints(own(PySequence_GetItem(triple, 0)).get()),
-          read_string(own(PySequence_GetItem(triple, 1)).get()),
-          read_string(own(PySequence_GetItem(triple, 2)).get())};
-}
+// (sizes, dtype, device), and what a TensorArgument borrows from.
+struct OwnedTensor {
+  explicit OwnedTensor(PyObject* triple)
+      : sizes(read_ints(own(PySequence_GetItem(triple, 0)).get())),
+        dtype(read_string(own(PySequence_GetItem(triple, 1)).get())),
+        device(read_string(own(PySequence_GetItem(triple, 2)).get())) {}
+
+  TensorArgument argument() const {
+    const size_t colon = device.find(':');
+    const bool has_index = colon != std::string::npos;
+    return {sizes, dtype, std::string_view(device).substr(0, colon),
+            has_index ? std::stoi(device.substr(colon + 1)) : -1};
+  }
+
+  std::vector<int64_t> sizes;
+  std::string dtype, device;
+};
 
 Direction read_direction(const std::string& text) {
   for (Direction direction : {Direction::forward, Direction::grad_input, Direction::grad_weight}) {
@@ -95,12 +109,22 @@ PyObject* py_check(PyObject*, PyObject* args) {
                          &padding, &output_padding, &groups, &dilation) == 0) {
       throw PythonError{};
     }
-    Arguments arguments{read_direction(direction), read_tensor(first),
-                        read_tensor(second),       {},
-                        read_ints(extent),         read_ints(stride),
-                        read_ints(padding),        read_ints(output_padding),
-                        read_ints(dilation),       groups};
-    if (bias != Py_None) arguments.bias = read_tensor(bias);
+    const OwnedTensor of_first(first), of_second(second);
+    std::optional<OwnedTensor> of_bias;
+    if (bias != Py_None) of_bias.emplace(bias);
+    const std::vector<int64_t> lists[] = {read_ints(extent), read_ints(stride), read_ints(padding),
+                                          read_ints(output_padding), read_ints(dilation)};
+    Arguments arguments{read_direction(direction),
+                        of_first.argument(),
+                        of_second.argument(),
+                        {},
+                        lists[0],
+                        lists[1],
+                        lists[2],
+                        lists[3],
+                        lists[4],
+                        groups};
+    if (of_bias) arguments.bias = of_bias->argument();
     check(arguments);
     return Py_NewRef(Py_None);
   });

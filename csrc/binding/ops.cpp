@@ -19,14 +19,15 @@
 namespace convt3d {
 namespace {
 
-using Ints = std::vector<int64_t>;
+// As the dispatcher hands them over.
+using List = std::vector<int64_t>;
 
 struct Parameters {
   Ints stride, padding, output_padding;
   int64_t groups;
   Ints dilation;
   bool allow_tf32;
-  std::string family;  // empty: the planner decides
+  std::string_view family;  // empty: the planner decides
 };
 
 Array5 result_size(const Problem& p, Direction direction) {
@@ -72,7 +73,7 @@ void run_on_cuda(Family family, const Description& description, const Device& de
 }
 
 Tensor run(Direction direction, const Tensor& first, const Tensor& second,
-           const std::optional<Tensor>& bias, const Ints& extent, const Parameters& parameters) {
+           const std::optional<Tensor>& bias, Ints extent, const Parameters& parameters) {
   Arguments arguments{direction,
                       describe(first),
                       describe(second),
@@ -93,9 +94,8 @@ Tensor run(Direction direction, const Tensor& first, const Tensor& second,
       suggests_channels_last(first_geometry) || suggests_channels_last(second_geometry);
   const Geometry5 result_geometry{size, dense_strides(size, channels_last)};
   const bool drop_batch = !checked.batched && direction != Direction::grad_weight;
-  const Ints result_sizes(size.begin() + drop_batch, size.end());
-  const Ints result_strides(result_geometry.stride.begin() + drop_batch,
-                            result_geometry.stride.end());
+  const Ints result_sizes = Ints(size).subspan(drop_batch);
+  const Ints result_strides = Ints(result_geometry.stride).subspan(drop_batch);
 
   if (problem.batch == 0) {
     Tensor result = allocate(result_sizes, result_strides, first);
@@ -129,7 +129,7 @@ Tensor run(Direction direction, const Tensor& first, const Tensor& second,
 #endif
   const Candidate& candidate = parameters.family.empty()
                                    ? plan(description, device)
-                                   : forced(parameters.family, description, device);
+                                   : forced(std::string(parameters.family), description, device);
   count_launch(device.kind, candidate.family, direction);
   if (candidate.family == Family::aten) {
     return run_aten(description, first, second, bias, result_sizes, result_strides);
@@ -156,43 +156,47 @@ Tensor run(Direction direction, const Tensor& first, const Tensor& second,
   return result;
 }
 
-Tensor forward_as(const Tensor& input, const Tensor& weight, std::optional<Tensor> bias,
-                  Ints stride, Ints padding, Ints output_padding, int64_t groups, Ints dilation,
-                  bool allow_tf32, std::string family) {
+Tensor forward_as(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
+                  const List& stride, const List& padding, const List& output_padding,
+                  int64_t groups, const List& dilation, bool allow_tf32,
+                  const std::string& family) {
   return run(Direction::forward, input, weight, bias, {},
              {stride, padding, output_padding, groups, dilation, allow_tf32, family});
 }
 
-Tensor grad_input_as(const Tensor& grad_output, const Tensor& weight, Ints input_size, Ints stride,
-                     Ints padding, Ints output_padding, int64_t groups, Ints dilation,
-                     bool allow_tf32, std::string family) {
+Tensor grad_input_as(const Tensor& grad_output, const Tensor& weight, const List& input_size,
+                     const List& stride, const List& padding, const List& output_padding,
+                     int64_t groups, const List& dilation, bool allow_tf32,
+                     const std::string& family) {
   return run(Direction::grad_input, grad_output, weight, {}, input_size,
              {stride, padding, output_padding, groups, dilation, allow_tf32, family});
 }
 
-Tensor grad_weight_as(const Tensor& grad_output, const Tensor& input, Ints kernel_size, Ints stride,
-                      Ints padding, Ints output_padding, int64_t groups, Ints dilation,
-                      bool allow_tf32, std::string family) {
+Tensor grad_weight_as(const Tensor& grad_output, const Tensor& input, const List& kernel_size,
+                      const List& stride, const List& padding, const List& output_padding,
+                      int64_t groups, const List& dilation, bool allow_tf32,
+                      const std::string& family) {
   return run(Direction::grad_weight, grad_output, input, {}, kernel_size,
              {stride, padding, output_padding, groups, dilation, allow_tf32, family});
 }
 
-Tensor forward(const Tensor& input, const Tensor& weight, std::optional<Tensor> bias, Ints stride,
-               Ints padding, Ints output_padding, int64_t groups, Ints dilation, bool allow_tf32) {
+Tensor forward(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
+               const List& stride, const List& padding, const List& output_padding, int64_t groups,
+               const List& dilation, bool allow_tf32) {
   return forward_as(input, weight, bias, stride, padding, output_padding, groups, dilation,
                     allow_tf32, "");
 }
 
-Tensor grad_input(const Tensor& grad_output, const Tensor& weight, Ints input_size, Ints stride,
-                  Ints padding, Ints output_padding, int64_t groups, Ints dilation,
-                  bool allow_tf32) {
+Tensor grad_input(const Tensor& grad_output, const Tensor& weight, const List& input_size,
+                  const List& stride, const List& padding, const List& output_padding,
+                  int64_t groups, const List& dilation, bool allow_tf32) {
   return grad_input_as(grad_output, weight, input_size, stride, padding, output_padding, groups,
                        dilation, allow_tf32, "");
 }
 
-Tensor grad_weight(const Tensor& grad_output, const Tensor& input, Ints kernel_size, Ints stride,
-                   Ints padding, Ints output_padding, int64_t groups, Ints dilation,
-                   bool allow_tf32) {
+Tensor grad_weight(const Tensor& grad_output, const Tensor& input, const List& kernel_size,
+                   const List& stride, const List& padding, const List& output_padding,
+                   int64_t groups, const List& dilation, bool allow_tf32) {
   return grad_weight_as(grad_output, input, kernel_size, stride, padding, output_padding, groups,
                         dilation, allow_tf32, "");
 }

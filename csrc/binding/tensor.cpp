@@ -20,7 +20,7 @@ bool is_dense(const Geometry5& geometry, const std::array<int, 5>& order) {
   return true;
 }
 
-std::string dtype_name(ScalarType dtype) {
+const char* dtype_name(ScalarType dtype) {
   switch (dtype) {
     case ScalarType::Double:
       return "float64";
@@ -49,17 +49,21 @@ std::string dtype_name(ScalarType dtype) {
     case ScalarType::ComplexDouble:
       return "complex128";
     default:
-      return "dtype " + std::to_string(static_cast<int>(dtype));
+      return torch::headeronly::toString(dtype);
   }
 }
 
-std::string device_name(const Tensor& tensor) {
-  const auto device = tensor.device();
-  if (device.type() == torch::headeronly::DeviceType::CPU) return "cpu";
-  if (device.type() == torch::headeronly::DeviceType::Meta) return "meta";
-  const std::string index = ":" + std::to_string(tensor.get_device_index());
-  if (device.type() == torch::headeronly::DeviceType::CUDA) return "cuda" + index;
-  return "device type " + std::to_string(static_cast<int>(device.type())) + index;
+const char* device_type_name(torch::headeronly::DeviceType type) {
+  switch (type) {
+    case torch::headeronly::DeviceType::CPU:
+      return "cpu";
+    case torch::headeronly::DeviceType::Meta:
+      return "meta";
+    case torch::headeronly::DeviceType::CUDA:
+      return "cuda";
+    default:
+      return "another device";
+  }
 }
 
 }  // namespace
@@ -79,8 +83,11 @@ Geometry5 geometry5(const Tensor& tensor) {
 
 TensorArgument describe(const Tensor& tensor) {
   const auto sizes = tensor.sizes();
-  return {std::vector<int64_t>(sizes.begin(), sizes.end()), dtype_name(tensor.scalar_type()),
-          device_name(tensor)};
+  const auto device = tensor.device();
+  const bool has_index = device.type() != torch::headeronly::DeviceType::CPU &&
+                         device.type() != torch::headeronly::DeviceType::Meta;
+  return {Ints(sizes.data(), sizes.size()), dtype_name(tensor.scalar_type()),
+          device_type_name(device.type()), has_index ? device.index() : -1};
 }
 
 Precision precision_of(ScalarType dtype, bool allow_tf32, int64_t groups) {
@@ -123,8 +130,7 @@ Array5 dense_strides(const Array5& size, bool channels_last) {
   return stride;
 }
 
-Tensor allocate(const std::vector<int64_t>& size, const std::vector<int64_t>& stride,
-                const Tensor& like) {
+Tensor allocate(Ints size, Ints stride, const Tensor& like) {
   int32_t dtype = 0, device_type = 0;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(like.get(), &dtype));
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));

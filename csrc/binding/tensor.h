@@ -7,8 +7,6 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
-#include <vector>
 
 #include "binding/checks.h"
 #include "plan/description.h"
@@ -28,6 +26,7 @@ struct Geometry5 {
 };
 Geometry5 geometry5(const Tensor& tensor);
 
+// Borrows the tensor's sizes.
 TensorArgument describe(const Tensor& tensor);
 Precision precision_of(ScalarType dtype, bool allow_tf32, int64_t groups);
 // ncdhw where the strides fit both orders.
@@ -36,8 +35,7 @@ Layout layout_of(const Geometry5& geometry);
 bool suggests_channels_last(const Geometry5& geometry);
 
 Array5 dense_strides(const Array5& size, bool channels_last);
-Tensor allocate(const std::vector<int64_t>& size, const std::vector<int64_t>& stride,
-                const Tensor& like);
+Tensor allocate(Ints size, Ints stride, const Tensor& like);
 Tensor allocate_bytes(int64_t bytes, const Tensor& like);
 
 }  // namespace convt3d
