@@ -42,6 +42,7 @@ def test_every_family_on_larger_cases(case: Case, direction: str, device: torch.
 
 
 CASE = Case.parse("mb2_ic16oc8_id4ih4iw4_k3s2p1op1")
+BLOCKS = Case.parse("mb2_ic16oc8_id4ih4iw4_k2s2")
 CPU = torch.device("cpu")
 
 
@@ -107,11 +108,12 @@ def test_tf32_is_used_only_where_allowed() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16", "fp64"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("case", [CASE, BLOCKS], ids=lambda case: case.problem)
 def test_nan_and_inf_propagate(
-    value: float, direction: str, precision: str, device: torch.device
+    case: Case, value: float, direction: str, precision: str, device: torch.device
 ) -> None:
     """A NaN or Inf of the first operand reaches what it contributes to, and nothing else."""
-    case = replace(CASE, direction=direction, precision=precision)
+    case = replace(case, direction=direction, precision=precision)
     operands = normals(case, True, device, seed=0).to(precision)
     clean = call(case, operands)
     operands.first[0, 1, 2, 2, 2] = value
@@ -123,3 +125,35 @@ def test_nan_and_inf_propagate(
     assert not got[reached].isfinite().any()
     assert torch.equal(got[~reached], clean[~reached])
     assert reached.any()
+
+
+@pytest.mark.parametrize("case", [CASE, BLOCKS], ids=lambda case: case.problem)
+@pytest.mark.parametrize(
+    ("of_first", "of_second"),
+    [(1e-30, 1.0), (1e-36, 1.0), (1e36, 1.0), (1e30, 1e-30), (1e-30, 1e30)],
+)
+def test_float32_magnitudes(
+    case: Case, of_first: float, of_second: float, device: torch.device
+) -> None:
+    """Full float32 keeps its precision at both ends of its range, in every family."""
+    operands = normals(case, False, device, seed=0)
+    operands.first = operands.first.clamp(-1, 1) * of_first
+    operands.second = operands.second.clamp(-1, 1) * of_second
+    expected = reference(case, operands)
+    for family in Trial(case, device).families("fp32", "ncdhw"):
+        assert relative_l2(call(case, operands, family), expected) < 2**-20, family
+
+
+@pytest.mark.parametrize("case", [CASE, BLOCKS], ids=lambda case: case.problem)
+def test_float32_infinities_are_torchs(case: Case, device: torch.device) -> None:
+    """Where torch has an infinity, every family has it too, with its sign, and no new NaN."""
+    operands = normals(case, True, device, seed=0)
+    operands.first[0, 1, 2, 2, 2] = torch.inf
+    operands.first[1, 3] = 3e38
+    operands.second[3] = 4.0
+    expected = reference(case, operands).float()
+    for family in Trial(case, device).families("fp32", "ncdhw"):
+        got = call(case, operands, family)
+        assert torch.equal(got.isnan(), expected.isnan()), family
+        assert torch.equal(got[got.isinf()], expected[got.isinf()]), family
+        assert torch.equal(got.isinf(), expected.isinf()), family

@@ -6,6 +6,7 @@
 #include "cuda/direct/direct.h"
 #include "cuda/few_channels/few_channels.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
+#include "cuda/shuffle_gemm/shuffle_gemm.h"
 
 namespace convt3d::cuda {
 
@@ -14,6 +15,8 @@ void launch(Family family, const Description& description, const Device& device,
   switch (family) {
     case Family::implicit_gemm:
       return implicit_gemm::launch(description, device, operands, workspace, stream);
+    case Family::shuffle_gemm:
+      return shuffle_gemm::launch(description, device, operands, workspace, stream);
     case Family::direct:
       return direct::launch(description, device, operands, workspace, stream);
     case Family::few_channels:

@@ -7,6 +7,7 @@
 #include "cuda/direct/direct.h"
 #include "cuda/few_channels/few_channels.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
+#include "cuda/shuffle_gemm/shuffle_gemm.h"
 #include "plan/family.h"
 
 namespace convt3d {
@@ -19,7 +20,8 @@ namespace {
   }
 
 const std::vector<Candidate>& cuda_candidates() {
-  static const std::vector<Candidate> table{CONVT3D_CANDIDATE(cuda, implicit_gemm),
+  static const std::vector<Candidate> table{CONVT3D_CANDIDATE(cuda, shuffle_gemm),
+                                            CONVT3D_CANDIDATE(cuda, implicit_gemm),
                                             CONVT3D_CANDIDATE(cuda, few_channels),
                                             CONVT3D_CANDIDATE(cuda, direct)};
   return table;
@@ -37,6 +39,8 @@ const std::vector<Candidate>& cpu_candidates() {
 
 const char* to_string(Family family) {
   switch (family) {
+    case Family::shuffle_gemm:
+      return "shuffle_gemm";
     case Family::implicit_gemm:
       return "implicit_gemm";
     case Family::few_channels:

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The choice among shuffle_gemm's kernels for one call. Plain C++: the planner is built without
+// CUDA.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "plan/description.h"
+
+namespace convt3d::cuda::shuffle_gemm {
+
+// Positions x columns of a block's tile.
+enum class TileKind { t128x128, t128x64, t64x64, t128x32 };
+
+struct Config {
+  TileKind tile;
+  int64_t tiles;    // of positions
+  int64_t slices;   // of columns; a block keeps to one
+  int64_t chunks;   // of in_channels
+  int64_t walkers;  // blocks of a slice; they share its tiles
+  bool resident;    // the slice's weights stay in shared memory
+  int64_t blocks_per_sm, shared_bytes;
+};
+
+Config choose(const Description& description, const Device& device);
+// The same with the tile given.
+Config choose_with(TileKind tile, const Description& description, const Device& device);
+std::string to_string(const Config& config);
+
+}  // namespace convt3d::cuda::shuffle_gemm

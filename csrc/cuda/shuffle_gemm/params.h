@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the kernel is told: one call in numbers, all divisions prepared.
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace convt3d::cuda::shuffle_gemm {
+
+// Division of 0 <= n < 2**31 by a constant: with s = ceil(log2(d)) the quotient is
+// n * (2**(31 + s) / d + 1) >> (31 + s) (Granlund and Montgomery).
+struct Divider {
+  uint32_t divisor = 1, multiplier = 0, shift = 0;
+
+  Divider() = default;
+  explicit Divider(int64_t by) : divisor(static_cast<uint32_t>(by)) {
+    int log = 0;
+    while ((int64_t{1} << log) < by) ++log;
+    shift = 31 + log;
+    multiplier = static_cast<uint32_t>((uint64_t{1} << shift) / divisor + 1);
+  }
+  __host__ __device__ uint32_t divide(uint32_t n) const {
+    return static_cast<uint32_t>((uint64_t{n} * multiplier) >> shift);
+  }
+};
+
+struct Params {
+  const void* input;
+  const void* weight;
+  const void* bias;  // may be null
+  void* output;
+  int64_t bias_stride;
+
+  int channels;   // K
+  int columns;    // N: out_channels x taps
+  int positions;  // M: batch x input volume
+  int chunks;     // of K
+  int tiles, slices, walkers;
+  bool resident;
+
+  // A position is (n, d, h, w); axes whose blocks lie in one line of the output are merged into w.
+  Divider image, plane, line;  // positions of one
+  int64_t input_stride[5];     // n, c, d, h, w
+  int64_t output_stride[5];    // n, c, d, h, w
+  int kernel[3];
+
+  // A column is (channel, tap), or (tap, channel) where channels are innermost in the output.
+  bool taps_inner;
+  int out_channels;
+  int64_t weight_stride[5];  // in, out, kd, kh, kw
+
+  // Bytes of one access, the same for a whole tensor: 16 down to one element.
+  int input_access, weight_access, output_access;
+  // The result is written along positions, `run` columns of one of them being neighbours, or along
+  // columns.
+  bool along_positions;
+  int run;
+
+  // Outputs behind the last block of an axis get the bias.
+  int covered[3], extent[3];
+  int64_t batch;
+  bool has_border;
+};
+
+}  // namespace convt3d::cuda::shuffle_gemm

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda/shuffle_gemm/shuffle_gemm.h"
+
+#include <algorithm>
+#include <array>
+
+#include "cuda/shuffle_gemm/config.h"
+#include "cuda/shuffle_gemm/tile.h"
+#include "cuda/shuffle_gemm/tuning.h"
+
+namespace convt3d::cuda::shuffle_gemm {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+bool is_full_precision(const Description& d) { return d.precision == Precision::fp32; }
+
+}  // namespace
+
+Verdict supports(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  if (description.direction != Direction::forward) return Verdict::refuse("forward only");
+  if (device.arch < 80) return Verdict::refuse("needs compute capability 8.0");
+  if (description.precision == Precision::fp64) return Verdict::refuse("no kernel for float64");
+  if (p.groups != 1) return Verdict::refuse("groups must be 1");
+  for (int axis = 0; axis < 3; ++axis) {
+    // One input position has no neighbour: its stride does not matter.
+    const bool tiles = p.kernel[axis] == p.stride[axis] || p.input[axis] == 1;
+    if (!tiles || p.padding[axis] != 0 || p.dilation[axis] != 1) {
+      return Verdict::refuse("needs kernel_size = stride, padding 0 and dilation 1");
+    }
+  }
+  const int64_t taps = volume(p.kernel);
+  if (p.in_channels >= kMaxIndex || p.batch * volume(p.input) >= kMaxIndex ||
+      p.out_channels * taps >= kMaxIndex || volume(p.output()) >= kMaxIndex) {
+    return Verdict::refuse("positions, channels or outputs beyond 2**30");
+  }
+  return Verdict::accept();
+}
+
+int64_t workspace_bytes(const Description&, const Device&) { return 0; }
+
+Config choose_with(TileKind kind, const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  const int64_t element = element_bytes(description.precision);
+  const SharedMemoryLimits limits = shared_memory_limits(device.arch);
+  return with_tile(kind, [&](auto tile) {
+    using Tile = decltype(tile);
+    const int64_t tiles = ceil_div(p.batch * volume(p.input), Tile::kM);
+    const int64_t slices = ceil_div(p.out_channels * volume(p.kernel), Tile::kN);
+    const int64_t chunks = ceil_div(p.in_channels * element, Tile::kChunkBytes);
+    const auto bytes = [&](int64_t slots) {
+      return element == 2 ? SharedMemory<Tile, 2>::total(slots)
+                          : SharedMemory<Tile, 4>::total(slots);
+    };
+    const auto resident_blocks = [&](int64_t slots) {
+      const int64_t shared = bytes(slots);
+      if (shared > limits.per_block) return int64_t{0};
+      return std::min<int64_t>(blocks_per_sm<Tile>(description.precision),
+                               limits.per_sm / (shared + kReservedSharedMemory));
+    };
+    const int64_t streamed = resident_blocks(Tile::kStages);
+    const bool fits = chunks < kMaxIndex / 2 && resident_blocks(chunks) == streamed;
+    const int64_t room = std::max<int64_t>(1, streamed) * device.num_sms;
+    const int64_t walkers = std::max<int64_t>(1, std::min(tiles, room / slices));
+    const bool resident = fits && (chunks <= Tile::kStages || tiles > walkers);
+    const int64_t shared = bytes(resident ? chunks : int64_t{Tile::kStages});
+    return Config{kind, tiles, slices, chunks, walkers, resident, streamed, shared};
+  });
+}
+
+Config choose(const Description& description, const Device& device) {
+  constexpr std::array kKinds{TileKind::t128x128, TileKind::t128x64, TileKind::t64x64,
+                              TileKind::t128x32};
+  Config best{};
+  double least = 0;
+  for (const TileKind kind : kKinds) {
+    // The sums of split products need the registers of the largest tile twice.
+    if (kind == TileKind::t128x128 && is_full_precision(description)) continue;
+    const Config config = choose_with(kind, description, device);
+    if (config.blocks_per_sm == 0) continue;
+    // Tiles that the busiest SM works on, one after the other or at the same time.
+    const int64_t blocks = config.slices * config.walkers, sms = device.num_sms;
+    const int64_t rounds = ceil_div(config.tiles, config.walkers);
+    const int64_t waves = ceil_div(blocks, sms * config.blocks_per_sm);
+    const int64_t sharing = std::min(config.blocks_per_sm, ceil_div(blocks, sms));
+    const auto tiles = static_cast<double>(rounds * waves * sharing);
+    const double area = with_tile(kind, [](auto tile) { return double{tile.kM} * tile.kN; });
+    const double time = tiles * area / efficiency(kind);
+    if (least == 0 || time < least) {
+      least = time;
+      best = config;
+    }
+  }
+  return best;
+}
+
+std::string to_string(const Config& config) {
+  const std::string size = with_tile(config.tile, [](auto tile) {
+    return std::to_string(tile.kM) + "x" + std::to_string(tile.kN);
+  });
+  return size + ", " + std::to_string(config.tiles) + " x " + std::to_string(config.slices) +
+         " tiles, " + std::to_string(config.slices * config.walkers) + " blocks" +
+         (config.resident ? ", weights resident" : "");
+}
+
+std::string config(const Description& description, const Device& device) {
+  return to_string(choose(description, device));
+}
+
+}  // namespace convt3d::cuda::shuffle_gemm

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// shuffle_gemm: kernel = stride without padding: one matrix product whose epilogue puts each
+// position's block of outputs where it belongs. mma.sync, forward only.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "plan/family.h"
+#include "plan/operands.h"
+
+namespace convt3d::cuda::shuffle_gemm {
+
+Verdict supports(const Description& description, const Device& device);
+int64_t workspace_bytes(const Description& description, const Device& device);
+std::string config(const Description& description, const Device& device);
+
+// Throws std::runtime_error when CUDA refuses the launch. `stream` is a cudaStream_t; the caller
+// holds the device guard.
+void launch(const Description& description, const Device& device, const Operands& operands,
+            void* workspace, void* stream);
+
+}  // namespace convt3d::cuda::shuffle_gemm

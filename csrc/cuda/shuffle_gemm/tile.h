@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The tiles that are built, and the shared memory that each takes. Plain C++, used by host and
+// device.
+//
+//   columns      output offset, weight offset (64-bit) and bias (float) of each column
+//   rows         input and output offset of each row, of the tiles that are under way
+//   staging      a buffer for each warp: its part of the tile in the order of the result
+//   input        kStages chunks of A: [channels][positions] or [positions][channels]
+//   weights      chunks of B, [channels][columns]: kStages, or all of the slice where resident
+#pragma once
+#include <cstdint>
+
+#include "cuda/shuffle_gemm/config.h"
+
+namespace convt3d::cuda::shuffle_gemm {
+
+// Rows of a warp's part of a tile, one per lane.
+inline constexpr int kWarpM = 32;
+
+// kChunkBytes: of K in a pipeline stage; an mma.sync takes 32. Large tiles have no room for more
+// than 64; small ones save barriers with 128.
+template <int kM_, int kN_, int kWarpsM_, int kWarpsN_, int kChunkBytes_, int kStages_,
+          int kBlocksPerSm_>
+struct Tile {
+  static constexpr int kM = kM_, kN = kN_;
+  static constexpr int kWarpsM = kWarpsM_, kWarpsN = kWarpsN_;
+  static constexpr int kWarps = kWarpsM * kWarpsN;
+  static constexpr int kThreads = 32 * kWarps;
+  static constexpr int kWarpN = kN / kWarpsN;
+  static constexpr int kChunkBytes = kChunkBytes_;
+  static constexpr int kStages = kStages_, kBlocksPerSm = kBlocksPerSm_;
+  static_assert(kWarpsM * kWarpM == kM && (kWarpN == 32 || kWarpN == 64));
+};
+using Tile128x128 = Tile<128, 128, 4, 2, 64, 3, 2>;
+using Tile128x64 = Tile<128, 64, 4, 2, 64, 3, 2>;
+using Tile64x64 = Tile<64, 64, 2, 2, 128, 4, 3>;
+using Tile128x32 = Tile<128, 32, 4, 1, 64, 4, 4>;
+
+// Blocks on an SM: three products for one need more registers than 16 warps have.
+template <typename Tile>
+constexpr int blocks_per_sm(Precision precision) {
+  return precision == Precision::fp32 ? Tile::kBlocksPerSm - (Tile::kBlocksPerSm > 2)
+                                      : Tile::kBlocksPerSm;
+}
+
+// Single 16-bit elements that a thread loads at a time: registers limit the large tiles.
+constexpr int loads_in_flight(int threads) { return threads > 128 ? 8 : 32; }
+
+// Calls body with the tile's type: Tile<...>{}.
+template <typename Body>
+auto with_tile(TileKind kind, Body body) {
+  switch (kind) {
+    case TileKind::t128x64:
+      return body(Tile128x64{});
+    case TileKind::t64x64:
+      return body(Tile64x64{});
+    case TileKind::t128x32:
+      return body(Tile128x32{});
+    case TileKind::t128x128:
+      break;
+  }
+  return body(Tile128x128{});
+}
+
+template <typename Tile, int kElementBytes>
+struct SharedMemory {
+  static constexpr int kChunk = Tile::kChunkBytes / kElementBytes;  // channels of a stage
+  // Row pitches in bytes that keep the rows of one fragment load on different banks: ldmatrix
+  // wants an odd multiple of 16, single words of K rows 8 words (32 bytes) modulo 32.
+  static constexpr int kKRowPad = kElementBytes == 2 ? 16 : 32;
+  static constexpr int kPositionsPitch = Tile::kM * kElementBytes + kKRowPad;  // [channels][...]
+  static constexpr int kChannelsPitch = Tile::kChunkBytes + 16;                // [positions][...]
+  static constexpr int kWeightPitch = Tile::kN * kElementBytes + kKRowPad;
+
+  static constexpr int kByChannels = kChunk * kPositionsPitch;
+  static constexpr int kByPositions = Tile::kM * kChannelsPitch;
+  static constexpr int kInputBytes = kByChannels > kByPositions ? kByChannels : kByPositions;
+  static constexpr int kWeightBytes = kChunk * kWeightPitch;
+  // 1024 elements in one pass of the epilogue, and what padding adds to them.
+  static constexpr int kStagingPad = Tile::kWarpN == 32 ? 32 * 8 * kElementBytes : 512;
+  static constexpr int kStagingBytes = 1024 * kElementBytes + kStagingPad;
+  // Tiles whose rows are in use: one is stored, kStages - 1 are loaded, one is described.
+  static constexpr int kTilesUnderWay = Tile::kStages + 1;
+
+  static constexpr int kColumnOutput = 0;
+  static constexpr int kColumnWeight = kColumnOutput + 8 * Tile::kN;
+  static constexpr int kColumnBias = kColumnWeight + 8 * Tile::kN;
+  static constexpr int kRows = kColumnBias + 4 * Tile::kN;
+  static constexpr int kStaging = kRows + 16 * kTilesUnderWay * Tile::kM;
+  static constexpr int kInput = kStaging + Tile::kWarps * kStagingBytes;
+  static constexpr int kWeights = kInput + Tile::kStages * kInputBytes;
+  static constexpr int64_t total(int64_t slots) { return kWeights + slots * kWeightBytes; }
+};
+
+}  // namespace convt3d::cuda::shuffle_gemm

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Numbers of the shuffle_gemm family: "limit" says which, "measured" where and how much.
+#pragma once
+#include <cstdint>
+
+#include "cuda/shuffle_gemm/config.h"
+
+namespace convt3d::cuda::shuffle_gemm {
+
+// Limit: 32-bit indices, to which a tile's extent is added.
+inline constexpr int64_t kMaxIndex = int64_t{1} << 30;
+
+struct SharedMemoryLimits {
+  int64_t per_block, per_sm;  // bytes
+};
+// Limits of the CUDA programming guide, by 10 * major + minor; unknown devices get the least.
+inline SharedMemoryLimits shared_memory_limits(int arch) {
+  constexpr int64_t kKiB = 1024;
+  if (arch == 80 || arch == 87) return {163 * kKiB, 164 * kKiB};
+  if (arch / 10 == 9 || arch / 10 == 10) return {227 * kKiB, 228 * kKiB};
+  return {99 * kKiB, 100 * kKiB};
+}
+// Limit: what the hardware itself takes of each block's.
+inline constexpr int64_t kReservedSharedMemory = 1024;
+
+// Useful work per time of a tile that is full, relative to the largest: its operands are fetched
+// again more often.
+inline double efficiency(TileKind tile) {
+  switch (tile) {
+    case TileKind::t128x128:
+      return 1.0;
+    case TileKind::t128x64:
+      return 0.8;
+    case TileKind::t64x64:
+      return 0.85;
+    case TileKind::t128x32:
+      return 0.6;
+  }
+  return 1.0;
+}
+
+}  // namespace convt3d::cuda::shuffle_gemm
