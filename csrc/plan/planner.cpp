@@ -20,10 +20,9 @@ namespace {
   }
 
 const std::vector<Candidate>& cuda_candidates() {
-  static const std::vector<Candidate> table{CONVT3D_CANDIDATE(cuda, shuffle_gemm),
-                                            CONVT3D_CANDIDATE(cuda, implicit_gemm),
-                                            CONVT3D_CANDIDATE(cuda, few_channels),
-                                            CONVT3D_CANDIDATE(cuda, direct)};
+  static const std::vector<Candidate> table{
+      CONVT3D_CANDIDATE(cuda, shuffle_gemm), CONVT3D_CANDIDATE(cuda, implicit_gemm),
+      CONVT3D_CANDIDATE(cuda, few_channels), CONVT3D_CANDIDATE(cuda, direct)};
   return table;
 }
 
