@@ -22,6 +22,7 @@
 // steps * 32 + 16 bytes: the 16 keep ldmatrix free of bank conflicts. supports() guarantees
 // groups = 1, strides up to kMaxStride, a halo that fits, and 32-bit coordinates.
 #pragma once
+#include "cuda/common/cp_async.cuh"
 #include "cuda/common/ldmatrix.cuh"
 #include "cuda/implicit_gemm/epilogue.cuh"
 #include "cuda/implicit_gemm/operand.cuh"
@@ -205,8 +206,8 @@ __global__ void __launch_bounds__(Roles<kColumns>::kThreads, 1)
   constexpr int kBlock = kSteps * kColumns * 32 * Op::kParts, kPitch = kSteps * 32 + 16;
   extern __shared__ __align__(128) unsigned char memory[];
   constexpr int kRows = kTileRows / Op::kParts;
-  Shared shared(p, memory, sm90::shared_address(memory), p.weight_group * kBlock,
-                p.halo_rows * kPitch, kRows);
+  Shared shared(p, memory, shared_address(memory), p.weight_group * kBlock, p.halo_rows * kPitch,
+                kRows);
   shared.fill_tables(p, kRows, kPitch);
   const int warp = threadIdx.x / 32;
   if (threadIdx.x == 0) {

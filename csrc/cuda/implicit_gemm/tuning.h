@@ -38,7 +38,7 @@ constexpr int64_t table_bytes(int64_t halo_rows, int64_t rows, int64_t taps, int
 }
 
 // Estimates for the choice between boxes, in clocks of an SM.
-inline constexpr double kInputBytesPerClock = 12;    // L2 to SM sustains 25 to 45
+inline constexpr double kInputBytesPerClock = 12;    // the producers' own pace
 inline constexpr double kGatherBytesPerClock = 7;    // the same, element by element
 inline constexpr double kOutputBytesPerClock = 20;   // 4.7 TB/s over 132 SMs at 1.7 GHz
 inline constexpr double kScatterBytesPerClock = 10;  // the same, element by element
