@@ -62,6 +62,11 @@ def test_python_and_cpp_agree(case):
     assert Case.parse(str(case)) == case
 
 
+def test_all_is_every_layer() -> None:
+    suites = ("kernelbench", "real", "synthetic")
+    assert workloads("all") == [case for suite in suites for case in workloads(suite)]
+
+
 @pytest.mark.parametrize("suite", SUITES)
 def test_suites_in_both_notations(suite):
     cases = workloads(suite)

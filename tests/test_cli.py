@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from statistics import geometric_mean
 
 import pytest
 
@@ -100,6 +101,17 @@ def test_bench(
         assert row["torch_ms"] >= row["torch_best_ms"] > 0
         assert row["roofline_fraction"] > 0
         assert row["speedup_best"] == pytest.approx(row["torch_best_ms"] / row["ms"])
+    steps = [mean for mean in document["means"] if mean["direction"] == "step"]
+    assert [mean["layout"] for mean in steps] == ["ncdhw", "ndhwc"]
+    for step in steps:
+        of_layout = [row for row in rows if row["layout"] == step["layout"]]
+        sums = {row["name"]: [0.0, 0.0] for row in of_layout}
+        for row in of_layout:
+            sums[row["name"]][0] += row["torch_best_ms"]
+            sums[row["name"]][1] += row["ms"]
+        speedups = [torch_ms / ours_ms for torch_ms, ours_ms in sums.values()]
+        assert step["speedup_best"] == pytest.approx(geometric_mean(speedups))
+        assert step["slowest"] == pytest.approx(min(speedups))
     assert files["bench.png"].read_bytes().startswith(b"\x89PNG")
 
     assert main(arguments) == 0

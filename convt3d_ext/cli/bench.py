@@ -212,7 +212,8 @@ def _ceilings_text(ceilings: Ceilings) -> str:
 
 def _print_summary(console: Console, rows: list[Row]) -> None:
     table = Table(
-        "precision", "direction", "layout", "cases", "x torch", "x best", "of floor", title="means"
+        *("precision", "direction", "layout", "cases", "x torch", "x best", "slowest", "of floor"),
+        title="means",
     )
     for mean in geometric_means(rows):
         table.add_row(
@@ -222,7 +223,7 @@ def _print_summary(console: Console, rows: list[Row]) -> None:
             str(mean["cases"]),
             *(
                 "-" if mean[key] is None else f"{mean[key]:.3f}"
-                for key in ("speedup_same", "speedup_best", "roofline_fraction")
+                for key in ("speedup_same", "speedup_best", "slowest", "roofline_fraction")
             ),
         )
     console.print(table)

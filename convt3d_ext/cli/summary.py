@@ -6,8 +6,11 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from convt3d_ext.testing.cases import Case
+from convt3d_ext.testing.cases import DIRECTIONS, Case
 from convt3d_ext.testing.timing import Timing
+
+Mean = dict[str, float | int | str | None]
+_LATENCY_MS = 0.02  # below this floor a time is that of launches: no fraction of a roofline
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,14 @@ class Row:
         }
 
 
-def geometric_means(rows: list[Row]) -> list[dict[str, float | int | str | None]]:
-    """Per precision, direction and layout: mean speed-ups and mean fraction of the floor."""
+def geometric_means(rows: list[Row]) -> list[Mean]:
+    """Per precision, direction and layout: mean speed-ups and mean fraction of the floor.
+
+    The direction ``step`` is a training step: forward and both gradients of the layers that have
+    all three.
+    """
     keys = dict.fromkeys((r.case.precision, r.case.direction, r.case.layout) for r in rows)
-    means: list[dict[str, float | int | str | None]] = []
+    means: list[Mean] = []
     for precision, direction, layout in keys:
         of_key = [
             r
@@ -80,10 +87,39 @@ def geometric_means(rows: list[Row]) -> list[dict[str, float | int | str | None]
                 "cases": len(of_key),
                 "speedup_same": _mean([r.speedup_same for r in of_key]),
                 "speedup_best": _mean([r.speedup_best for r in of_key]),
-                "roofline_fraction": _mean([r.roofline_fraction for r in of_key]),
+                "slowest": min((r.speedup_best for r in of_key if r.speedup_best), default=None),
+                "roofline_fraction": _mean(
+                    [r.roofline_fraction for r in of_key if r.floor_ms > _LATENCY_MS]
+                ),
             }
         )
-    return means
+    return means + _steps(rows)
+
+
+def _steps(rows: list[Row]) -> list[Mean]:
+    layers: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        key = (row.case.precision, row.case.layout, f"{row.case.name} {row.case.problem}")
+        layers.setdefault(key, []).append(row)
+    speedups: dict[tuple[str, str], list[float]] = {}
+    for (precision, layout, _), directions in layers.items():
+        torchs = [row.torch_best_ms for row in directions if row.torch_best_ms]
+        if len(torchs) == len(DIRECTIONS):
+            ours = sum(row.ours.ms for row in directions)
+            speedups.setdefault((precision, layout), []).append(sum(torchs) / ours)
+    return [
+        {
+            "precision": precision,
+            "direction": "step",
+            "layout": layout,
+            "cases": len(values),
+            "speedup_same": None,
+            "speedup_best": _mean([*values]),
+            "slowest": min(values),
+            "roofline_fraction": None,
+        }
+        for (precision, layout), values in speedups.items()
+    ]
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -16,7 +16,8 @@ from pathlib import Path
 from convt3d_ext.testing.cases import Case, Ints3, edges
 
 _VERIFY_BYTES = 64  # per element, see fit_memory
-SUITES = ("kernelbench", "real", "synthetic", "edges")
+_LAYERS = ("kernelbench", "real", "synthetic")
+SUITES = (*_LAYERS, "edges")
 
 
 @cache
@@ -27,7 +28,7 @@ def _read() -> dict[str, list[dict[str, object]]]:
 
 
 def workloads(suite: str) -> list[Case]:
-    """The cases of a suite: one of ``SUITES``, or ``all``.
+    """The cases of a suite: one of ``SUITES``, or ``all`` layers of networks, so without edges.
 
     Example:
         >>> from convt3d_ext.testing.workloads import workloads
@@ -35,7 +36,7 @@ def workloads(suite: str) -> list[Case]:
         mb8_ic32oc32_id12ih24iw48_k3x5x7s2p1x2x3op1g4
     """
     if suite == "all":
-        return [case for name in SUITES for case in workloads(name)]
+        return [case for name in _LAYERS for case in workloads(name)]
     if suite == "edges":
         return edges("full")
     if suite not in SUITES:
