@@ -111,6 +111,8 @@ def make_extension() -> cpp_extension.CppExtension:
     else:
         version = nvcc_version(cuda_home)
         archs = os.environ.get("CONVT3D_CUDA_ARCHS", RELEASE_ARCHS)
+        if not re.fullmatch(r"\d+\.\d[af]?(\+PTX)?(;\d+\.\d[af]?(\+PTX)?)*", archs):
+            sys.exit(f"CONVT3D_CUDA_ARCHS must be a list such as 8.0;9.0a;12.0+PTX, got {archs!r}")
         print(f"convt3d_ext: CUDA {version} for {archs}", file=sys.stderr)
         os.environ["TORCH_CUDA_ARCH_LIST"] = archs
         cpp_extension.CUDA_HOME = str(cuda_home)

@@ -231,9 +231,10 @@ def explain_problem(description: str, device: str | None = None) -> Explanation:
         shown = f"cpu with {num_threads} thread{'s' * (num_threads > 1)}"
     elif torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(int(index or torch.cuda.current_device()))
-        arch = 10 * properties.major + properties.minor
+        capability = 10 * properties.major + properties.minor
+        arch = _C.kernel_arch(capability)
         num_sms = properties.multi_processor_count
-        shown = f"{device}, {properties.name}, sm_{arch}"
+        shown = f"{device}, {properties.name}, sm_{capability}"
     else:
         arch, num_sms = _DEFAULT_ARCH, _DEFAULT_NUM_SMS
         shown = f"{device}, planned for sm_{arch} with {num_sms} SMs, as there is no GPU"

@@ -89,3 +89,30 @@ def test_every_family_is_chosen_by_some_case(native, devices):
             chosen.add((name, native.plan(description, device)))
             known |= {(name, family) for family, _, _ in native.verdicts(description, device)}
     assert chosen == known, "tests/golden/plans.txt has no case for some family"
+
+
+@pytest.mark.parametrize(
+    ("archs", "capability", "expected"),
+    [
+        ("8.0;8.6;8.9;9.0a;10.0;12.0+PTX", 80, True),
+        ("8.0;8.6;8.9;9.0a;10.0;12.0+PTX", 87, True),  # by the code of 8.6
+        ("8.0;8.6;8.9;9.0a;10.0;12.0+PTX", 90, True),
+        ("8.0;8.6;8.9;9.0a;10.0;12.0+PTX", 103, True),
+        ("8.0;8.6;8.9;9.0a;10.0;12.0+PTX", 110, False),
+        ("8.0;8.6;8.9;9.0a;10.0;12.0+PTX", 130, True),  # by PTX
+        ("8.0;8.6;8.9;9.0a;10.0;12.0+PTX", 75, False),
+        ("8.6", 80, False),
+        ("9.0a", 100, False),
+        ("8.0+PTX", 75, False),
+        ("", 90, False),
+    ],
+)
+def test_which_gpus_a_binary_has_code_for(native, archs, capability, expected):
+    assert native.has_code(archs, capability) is expected
+
+
+def test_a_gpu_without_code_gets_torch_kernels(native):
+    description = native.parse_description(CASES[0])
+    device = native.Device(native.DeviceKind.cuda, arch=0, num_sms=132)
+    assert native.plan(description, device).startswith("aten")
+    assert native.verdicts(description, device) == [("aten", True, None)]

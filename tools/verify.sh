@@ -5,4 +5,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools/install.sh cli
+# Threads that wait by spinning take the cores from those that work: three times longer on two.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 exec "${CONVT3D_VENV:-.venv}/bin/python" -m convt3d_ext verify "$@"

@@ -228,5 +228,5 @@ def plan_device(device: torch.device) -> tuple[str, int, int, int]:
     if device.type != "cuda":
         return "cpu", 0, 0, torch.get_num_threads()
     properties = torch.cuda.get_device_properties(device)
-    arch = 10 * properties.major + properties.minor
+    arch = _C.kernel_arch(10 * properties.major + properties.minor)
     return "cuda", arch, properties.multi_processor_count, torch.get_num_threads()

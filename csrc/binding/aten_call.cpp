@@ -84,7 +84,7 @@ Tensor run_aten(const Description& description, const Tensor& first, const Tenso
                 const std::optional<Tensor>& bias, Ints size, Ints stride) {
   const Problem& p = description.problem;
   std::optional<ScalarType> compute;
-  if (cpu::aten::upcasts(description)) compute = ScalarType::Float;
+  if (!first.is_cuda() && cpu::aten::upcasts(description)) compute = ScalarType::Float;
   const Tensor a = batched(cast(first, compute)), b = batched(cast(second, compute));
   Tensor value;
   if (description.direction == Direction::forward) {

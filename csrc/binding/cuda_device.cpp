@@ -10,13 +10,13 @@
 #include <stdexcept>
 #include <string>
 
+#include "plan/binary_code.h"
+
 // In libtorch_cuda only: weak, so that the same binary loads beside a CPU-only torch.
 extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stream(int32_t, void**);
 
 namespace convt3d {
 namespace {
-
-constexpr int kOldestArch = 80;  // limit: setup.py builds no older code
 
 int attribute(cudaDeviceAttr name, int index) {
   int value = 0;
@@ -49,11 +49,14 @@ const Device& cuda_device(int index) {
     devices[index].arch = 10 * attribute(cudaDevAttrComputeCapabilityMajor, index) +
                           attribute(cudaDevAttrComputeCapabilityMinor, index);
     devices[index].num_sms = attribute(cudaDevAttrMultiProcessorCount, index);
-    if (devices[index].arch < kOldestArch) {
-      throw std::runtime_error(
-          "convt3d_ext needs a GPU of compute capability 8.0 or later, and cuda:" +
-          std::to_string(index) + " has " + std::to_string(devices[index].arch / 10) + "." +
-          std::to_string(devices[index].arch % 10));
+    if (!has_code(CONVT3D_CUDA_ARCHS, devices[index].arch)) {
+      const std::string text = "convt3d_ext has no code for cuda:" + std::to_string(index) +
+                               " (compute capability " +
+                               std::to_string(devices[index].arch / 10) + "." +
+                               std::to_string(devices[index].arch % 10) + ", built for " +
+                               CONVT3D_CUDA_ARCHS + "): torch's own kernels run there instead";
+      aoti_torch_warn(__func__, __FILE__, __LINE__, text.c_str());
+      devices[index].arch = 0;
     }
   });
   return devices[index];

@@ -14,6 +14,7 @@
 
 #include "binding/checks.h"
 #include "binding/launch_counts.h"
+#include "plan/binary_code.h"
 #include "plan/family.h"
 
 #ifndef CONVT3D_CUDA_ARCHS
@@ -131,7 +132,7 @@ PyObject* py_check(PyObject*, PyObject* args) {
 }
 
 Owned candidate_rows(const Description& description, const Device& device) {
-  const auto& table = candidates(description.direction, device.kind);
+  const auto& table = candidates(description.direction, device);
   Owned rows = own(PyList_New(0));
   for (const Candidate& candidate : table) {
     const Verdict verdict = candidate.supports(description, device);
@@ -200,9 +201,20 @@ PyObject* py_launch_counts(PyObject*, PyObject*) {
   });
 }
 
+PyObject* py_kernel_arch(PyObject*, PyObject* args) {
+  return guarded([&]() -> PyObject* {
+    int capability = 0;
+    if (PyArg_ParseTuple(args, "i", &capability) == 0) throw PythonError{};
+    const bool runs = has_code(CONVT3D_CUDA_ARCHS, capability);
+    return PyLong_FromLong(runs ? capability : 0);
+  });
+}
+
 PyMethodDef kMethods[] = {
     {"check", py_check, METH_VARARGS, "Check the arguments of an op; raises RuntimeError."},
     {"plan", py_plan, METH_VARARGS, "What the planner chooses for a problem string, and why."},
+    {"kernel_arch", py_kernel_arch, METH_VARARGS,
+     "plan()'s arch for a GPU of compute capability 10 * major + minor."},
     {"build_info", py_build_info, METH_NOARGS, "How this binary was built."},
     {"launch_counts", py_launch_counts, METH_NOARGS, "Launches per family since import."},
     {nullptr, nullptr, 0, nullptr}};

@@ -9,7 +9,8 @@ Verdict supports(const Description&, const Device&) { return Verdict::accept(); 
 
 int64_t workspace_bytes(const Description&, const Device&) { return 0; }
 
-std::string config(const Description& description, const Device&) {
+std::string config(const Description& description, const Device& device) {
+  if (device.kind == DeviceKind::cuda) return "torch, as this binary has no code for the GPU";
   return upcasts(description) ? "torch, computed in float32" : "torch";
 }
 

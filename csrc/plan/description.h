@@ -41,7 +41,7 @@ enum class DeviceKind { cpu, cuda };
 
 struct Device {
   DeviceKind kind = DeviceKind::cpu;
-  int arch = 0;         // CUDA: 10 * major + minor
+  int arch = 0;         // CUDA: 10 * major + minor; 0 where the binary has no code for the GPU
   int num_sms = 0;      // CUDA
   int num_threads = 1;  // CPU
 };

@@ -30,8 +30,9 @@ struct Candidate {
   std::string (*config)(const Description&, const Device&);
 };
 
-// Best first; the last entry accepts everything.
-const std::vector<Candidate>& candidates(Direction direction, DeviceKind kind);
+// Best first; the last entry accepts everything. A GPU that the binary has no code for has torch's
+// own kernels alone.
+const std::vector<Candidate>& candidates(Direction direction, const Device& device);
 
 // The first candidate that accepts.
 const Candidate& plan(const Description& description, const Device& device);

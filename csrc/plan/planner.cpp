@@ -32,6 +32,11 @@ const std::vector<Candidate>& cpu_candidates() {
   return table;
 }
 
+const std::vector<Candidate>& torch_candidates() {
+  static const std::vector<Candidate> table{CONVT3D_CANDIDATE(cpu, aten)};
+  return table;
+}
+
 #undef CONVT3D_CANDIDATE
 
 }  // namespace
@@ -54,12 +59,13 @@ const char* to_string(Family family) {
   return "?";
 }
 
-const std::vector<Candidate>& candidates(Direction, DeviceKind kind) {
-  return kind == DeviceKind::cuda ? cuda_candidates() : cpu_candidates();
+const std::vector<Candidate>& candidates(Direction, const Device& device) {
+  if (device.kind == DeviceKind::cpu) return cpu_candidates();
+  return device.arch == 0 ? torch_candidates() : cuda_candidates();
 }
 
 const Candidate& plan(const Description& description, const Device& device) {
-  const auto& table = candidates(description.direction, device.kind);
+  const auto& table = candidates(description.direction, device);
   for (const Candidate& candidate : table) {
     if (candidate.supports(description, device).ok) return candidate;
   }
@@ -68,7 +74,7 @@ const Candidate& plan(const Description& description, const Device& device) {
 
 const Candidate& forced(const std::string& family, const Description& description,
                         const Device& device) {
-  for (const Candidate& candidate : candidates(description.direction, device.kind)) {
+  for (const Candidate& candidate : candidates(description.direction, device)) {
     if (family != to_string(candidate.family)) continue;
     const Verdict verdict = candidate.supports(description, device);
     if (!verdict.ok) {

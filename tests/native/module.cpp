@@ -13,6 +13,7 @@
 #include "geometry/gemm_view.h"
 #include "geometry/problem.h"
 #include "geometry/residue.h"
+#include "plan/binary_code.h"
 #include "plan/description.h"
 #include "plan/family.h"
 
@@ -35,7 +36,7 @@ std::optional<int64_t> checked_output_extent(int64_t input, int64_t kernel, int6
 std::vector<std::tuple<std::string, bool, std::optional<std::string>>> verdicts(
     const Description& description, const Device& device) {
   std::vector<std::tuple<std::string, bool, std::optional<std::string>>> rows;
-  for (const Candidate& candidate : candidates(description.direction, device.kind)) {
+  for (const Candidate& candidate : candidates(description.direction, device)) {
     const Verdict verdict = candidate.supports(description, device);
     std::optional<std::string> reason;
     if (verdict.reason != nullptr) reason = verdict.reason;
@@ -116,6 +117,7 @@ void bind_plan(py::module_& module) {
       .def("__eq__", [](const Description& a, const Description& b) { return a == b; })
       .def("__str__", [](const Description& description) { return to_string(description); })
       .def("__repr__", [](const Description& description) { return to_string(description); });
+  module.def("has_code", &has_code);
   py::class_<Device>(module, "Device")
       .def(py::init([](DeviceKind kind, int arch, int num_sms, int num_threads) {
              return Device{kind, arch, num_sms, num_threads};
