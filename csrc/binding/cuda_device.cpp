@@ -51,9 +51,8 @@ const Device& cuda_device(int index) {
     devices[index].num_sms = attribute(cudaDevAttrMultiProcessorCount, index);
     if (!has_code(CONVT3D_CUDA_ARCHS, devices[index].arch)) {
       const std::string text = "convt3d_ext has no code for cuda:" + std::to_string(index) +
-                               " (compute capability " +
-                               std::to_string(devices[index].arch / 10) + "." +
-                               std::to_string(devices[index].arch % 10) + ", built for " +
+                               " (compute capability " + std::to_string(devices[index].arch / 10) +
+                               "." + std::to_string(devices[index].arch % 10) + ", built for " +
                                CONVT3D_CUDA_ARCHS + "): torch's own kernels run there instead";
       aoti_torch_warn(__func__, __FILE__, __LINE__, text.c_str());
       devices[index].arch = 0;
