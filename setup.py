@@ -17,9 +17,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import torch
 from setuptools import setup
-from torch.utils import cpp_extension
+
+try:
+    import torch
+    from torch.utils import cpp_extension
+except ImportError as error:
+    sys.exit(
+        f"convt3d_ext needs torch >= 2.10 to build ({error}): install it first, or build with "
+        "isolation, which brings its own"
+    )
 
 ROOT = Path(__file__).resolve().parent
 TORCH_TARGET = "0x020a000000000000"  # 2.10; each component is one byte
@@ -69,6 +76,16 @@ def choose_cuda() -> Path | None:
     if want == "1" and cuda_home is None:
         sys.exit("CONVT3D_CUDA=1, but there is no nvcc: set CUDA_HOME or put nvcc on PATH")
     return cuda_home
+
+
+class Build(cpp_extension.BuildExtension):  # type: ignore[misc]
+    """Says what is missing before a page of compiler output does."""
+
+    def build_extensions(self) -> None:
+        compiler = os.environ.get("CXX", "c++").split()[0]
+        if shutil.which(compiler) is None:
+            sys.exit(f"convt3d_ext needs a C++20 compiler: there is no {compiler} on PATH")
+        super().build_extensions()
 
 
 def sources(*patterns: str) -> list[str]:
@@ -146,4 +163,4 @@ def make_extension() -> cpp_extension.CppExtension:
     return ext
 
 
-setup(ext_modules=[make_extension()], cmdclass={"build_ext": cpp_extension.BuildExtension})
+setup(ext_modules=[make_extension()], cmdclass={"build_ext": Build})

@@ -126,6 +126,54 @@ def test_layering_rule_can_fail():
     assert [pair for pair in allowed if include_breach(*pair) is not None] == []
 
 
+def build_error(source_copy, stub=None, **environment):
+    """What a build that cannot work says. `stub`: a torch that says it is of this version."""
+    command = [sys.executable, "setup.py", "build_ext"]
+    if stub is not None:
+        fake = source_copy / f"torch-{stub}" / "torch"
+        (fake / "utils").mkdir(parents=True, exist_ok=True)
+        init = f"__version__ = {stub!r}\n" if stub else "raise ImportError('torch is not here')\n"
+        (fake / "__init__.py").write_text(init)
+        (fake / "utils" / "__init__.py").touch()
+        (fake / "utils" / "cpp_extension.py").write_text("BuildExtension = CppExtension = object\n")
+        environment["PYTHONPATH"] = str(fake.parent)
+    result = subprocess.run(
+        command,
+        cwd=source_copy,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+@pytest.fixture
+def old_nvcc(tmp_path):
+    (tmp_path / "bin").mkdir()
+    nvcc = tmp_path / "bin" / "nvcc"
+    nvcc.write_text("#!/bin/sh\necho Cuda compilation tools, release 12.4, V12.4.99\n")
+    nvcc.chmod(0o755)
+    return tmp_path
+
+
+def test_build_without_what_it_needs(source_copy, old_nvcc):
+    def says(pattern, **arguments):
+        assert re.search(pattern, build_error(source_copy, **arguments))
+
+    says("needs torch >= 2.10 to build .torch is not here", stub="", CONVT3D_CUDA="0")
+    says("needs torch >= 2.10 to build, found 2.9.1", stub="2.9.1", CONVT3D_CUDA="0")
+    says("needs a C..20 compiler: there is no no-such-c", CXX="no-such-c++", CONVT3D_CUDA="0")
+    says("needs nvcc 12.8 or later, found 12.4; set CONVT3D_CUDA=0", CUDA_HOME=str(old_nvcc))
+    says("CONVT3D_CUDA must be auto, 0 or 1, got 'yes'", CONVT3D_CUDA="yes")
+    # No nvcc on PATH nor where it is usually found.
+    if not Path("/usr/local/cuda/bin/nvcc").exists():
+        path = str(Path(sys.executable).parent)
+        says("CONVT3D_CUDA=1, but there is no nvcc", CONVT3D_CUDA="1", PATH=path)
+
+
 def test_readme():
     text = (ROOT / "README.md").read_text()
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -11,12 +11,12 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-MAX_BYTES = 100 * 2**20
+MAX_BYTES = 60 * 10**6
 REQUIRED = ("convt3d_ext/py.typed", "convt3d_ext/_C.pyi", "convt3d_ext/_C.abi3.so")
 # libtorch.so must stay: it brings libtorch_cuda, where torch has one, and with it the stream.
 NEEDED_TORCH = {"libtorch.so", "libtorch_cpu.so"}
 NEEDED_SYSTEM = re.compile(
-    r"(libstdc\+\+|libgcc_s|libgomp|libc|libm|libdl|librt|libpthread|ld-linux-x86-64)\.so\.\d+"
+    r"(libstdc\+\+|libgcc_s|libgomp|libc|libm|libdl|librt|libpthread|ld-linux-x86-64|ld-linux-aarch64)\.so\.\d+"
 )
 # Mangled names of c10::, at::, torch:: are not in the stable ABI.
 UNSTABLE_SYMBOL = re.compile(r"_ZN?K?(3c10|2at|5torch)")

