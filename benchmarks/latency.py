@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a call costs before a kernel runs: import, first call, host time of eager calls.
+
+    python benchmarks/latency.py [--device cuda] [--json latency.json]
+
+Each figure of a start is the median over fresh processes. Host time is that of the CPU alone: the
+layer is tiny and the device is not waited for within a batch of calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import convt3d_ext
+from convt3d_ext.cli.environment import environment
+
+PROCESSES = 5
+IMPORT = """
+import time, torch
+start = time.perf_counter()
+import convt3d_ext
+print(time.perf_counter() - start)
+"""
+FIRST_CALL = """
+import sys, time, torch
+import convt3d_ext
+device = sys.argv[1]
+x = torch.randn(1, 16, 4, 4, 4, device=device)
+w = torch.randn(16, 16, 3, 3, 3, device=device)
+(x * 2).sum().item()
+start = time.perf_counter()
+convt3d_ext.conv_transpose3d(x, w, stride=2).sum().item()
+print(time.perf_counter() - start)
+"""
+
+
+def of_processes(script: str, *arguments: str) -> float:
+    """Seconds that the script prints, median over fresh processes; the first fills the caches."""
+    command = [sys.executable, "-c", script, *arguments]
+    runs = [
+        float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        for _ in range(PROCESSES + 1)
+    ]
+    return statistics.median(runs[1:])
+
+
+def host_us(function: Callable[[], object], device: torch.device) -> float:
+    """Microseconds of host time of one call, median over batches."""
+    batches = []
+    for _ in range(30):
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(50):
+            function()
+        batches.append((time.perf_counter() - start) / 50 * 1e6)
+    return statistics.median(batches[5:])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--commit")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    figures: dict[str, float] = {
+        "import_beyond_torch_s": of_processes(IMPORT),
+        "first_call_s": of_processes(FIRST_CALL, arguments.device),
+    }
+    x = torch.randn(1, 16, 4, 4, 4, device=device)
+    for name, module in (
+        ("ours", convt3d_ext.ConvTranspose3d(16, 16, 2, stride=2, device=device)),
+        ("torch", torch.nn.ConvTranspose3d(16, 16, 2, stride=2, device=device)),
+    ):
+
+        def forward(module: torch.nn.Module = module) -> None:
+            with torch.no_grad():
+                module(x)
+
+        wanted = x.clone().requires_grad_()
+
+        def step(module: torch.nn.Module = module, wanted: torch.Tensor = wanted) -> None:
+            module(wanted).sum().backward()
+
+        figures[f"forward_{name}_us"] = host_us(forward, device)
+        figures[f"step_{name}_us"] = host_us(step, device)
+    for name, value in figures.items():
+        print(f"{name:24} {value:10.4f}")
+    if arguments.json:
+        facts = environment(device, arguments.commit) | {"command": "python benchmarks/latency.py"}
+        document = {"environment": facts, "figures": figures}
+        arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
