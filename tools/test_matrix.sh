@@ -49,7 +49,7 @@ print(torch.version.cuda or "none", platform.python_version(), gpu, sep=" | ")')
     if venv/bin/python smoke_test.py --built-with-cuda >&2; then
       smoke=passed
       # shellcheck disable=SC2086 # arguments, one word each
-      result=$(venv/bin/python -m pytest -q $tests 2>&1 | tee /dev/stderr | tail -n 1) ||
+      result=$(venv/bin/python -m pytest -q $tests 2>&1 | tee -a /dev/stderr | tail -n 1) ||
         failed=$((failed + 1))
     else
       failed=$((failed + 1))
