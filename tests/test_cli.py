@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import geometric_mean
 
 import pytest
+import torch
 
 from convt3d_ext.cli import main
 from convt3d_ext.testing import verification
@@ -120,6 +121,32 @@ def test_bench(
     again = json.loads(files["bench.json"].read_text())
     before = {row["case"]: row["torch_ms"] for row in rows}
     assert {row["case"]: row["torch_ms"] for row in again["rows"]} == before
+
+
+def test_bench_against_torch_as_it_is_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from convt3d_ext.cli import bench
+
+    monkeypatch.setattr(bench, "workloads", lambda suite: edges("smoke")[:1])
+    cache, path = tmp_path / "torch.json", tmp_path / "bench.json"
+    seen = []
+    times = bench.call_torch
+
+    def call_torch(*arguments):  # type: ignore[no-untyped-def]
+        seen.append(torch.backends.cudnn.benchmark)
+        return times(*arguments)
+
+    monkeypatch.setattr(bench, "call_torch", call_torch)
+    for options in ([], ["--torch-default"]):
+        seen.clear()
+        arguments = ["bench", "--device", "cpu", "--precision", "fp32", "--direction", "forward"]
+        arguments += ["--torch-cache", str(cache), "--json", str(path)]
+        assert main([*arguments, *options]) == 0
+        assert set(seen) == {not options}  # and so not the times of the other setting
+        facts = json.loads(path.read_text())["environment"]
+        assert facts["cudnn_benchmark"] is (not options)
+    assert len(json.loads(cache.read_text())) == 2
 
 
 def test_bench_stops_in_time(

@@ -67,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--torch-cache", metavar="FILE", help="reuse torch's times from there, and add to them"
     )
+    bench.add_argument(
+        "--torch-default",
+        action="store_true",
+        help="torch with cudnn.benchmark off, as it is by default, instead of at its best",
+    )
     bench.add_argument("--commit", help="what to record as the commit; default: asked of git")
     bench.add_argument(
         "--time-limit", type=float, metavar="S", help="start no case after this many seconds"

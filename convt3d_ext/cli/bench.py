@@ -67,6 +67,7 @@ def bench(arguments: argparse.Namespace) -> int:
     facts = environment(device, arguments.commit)
     watch = Stopwatch(device)
     ceilings = measure_ceilings(device, tuple(dict.fromkeys((*precisions, "fp32"))))
+    facts["cudnn_benchmark"] = not arguments.torch_default
     run = _Bench(device, watch, ceilings, TorchCache(arguments.torch_cache, facts))
     console.print(f"{facts['device']}, torch {facts['torch']}, cuDNN {facts['cudnn']}")
     console.print(_ceilings_text(ceilings), run.cache.note, sep="\n")
@@ -79,7 +80,7 @@ def bench(arguments: argparse.Namespace) -> int:
             skipped.append(case.name)
             continue
         table = Table("case", *_COLUMNS, title=f"{case.name}  {case.problem}")
-        with _cudnn_benchmark():
+        with _cudnn_benchmark(not arguments.torch_default):
             for row in _time_case(run, case, precisions, arguments):
                 rows.append(row)
                 table.add_row(*_cells(row))
@@ -150,10 +151,10 @@ def _time_variant(run: _Bench, case: Case, layouts: tuple[str, ...]) -> Iterator
 
 
 @contextmanager
-def _cudnn_benchmark() -> Iterator[None]:
-    """Let cuDNN choose its algorithm by timing, as users who care set it."""
+def _cudnn_benchmark(enabled: bool) -> Iterator[None]:
+    """Whether cuDNN chooses its algorithm by timing, as users who care let it."""
     before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark = enabled
     try:
         yield
     finally:
@@ -248,7 +249,6 @@ def _write_json(
     document = {
         "environment": facts,
         "torch_times": run.cache.note,
-        "cudnn_benchmark": True,
         "ceilings": {
             "tflops": run.ceilings.tflops,
             "copy_tb_per_s": run.ceilings.copy_tb_per_s,

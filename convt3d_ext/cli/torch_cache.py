@@ -17,6 +17,8 @@ class TorchCache:
         self._path = Path(path) if path else None
         keys = ("device", "torch", "cudnn", "driver")
         self._machine = ", ".join(f"{key} {facts[key]}" for key in keys)
+        if not facts["cudnn_benchmark"]:
+            self._machine += ", cudnn.benchmark off"
         self._date = str(facts["date"])
         self._content: dict[str, dict[str, list[float | int | str]]] = {}
         if self._path and self._path.exists():
