@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Every CUDA family on the smoke tier of the edge cases, under compute-sanitizer: memory errors and
 # data races in shared memory. Wants the package, a GPU and compute-sanitizer (a part of CUDA).
-# usage: tools/sanitize.sh [memcheck|racecheck|initcheck|synccheck]...   (default: memcheck racecheck)
+# usage: tools/sanitize.sh [memcheck|racecheck|initcheck|synccheck]...    default: the first two
 #   PYTHON    the interpreter        MATCH    only cases whose text contains it
 set -uo pipefail
 script=$(mktemp --suffix=.py)
