@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include "cuda/few_channels/config.h"
+#include "cuda/few_channels/weight_config.h"
 #include "plan/operands.h"
 
 namespace convt3d::cuda::few_channels {
@@ -16,8 +17,22 @@ struct Call {
   cudaStream_t stream;
 };
 
-// Defined in launch.cuh, instantiated in instances/, one file for each element type and mapping.
+struct WeightCall {
+  const Description& description;
+  const Operands& operands;
+  const WeightConfig& config;
+  void* workspace;
+  cudaStream_t stream;
+};
+
+// Defined in launch.cuh, instantiated in instances/: forward, one file for each element type and
+// mapping; grad_input, one for each element type.
 template <typename T, Mapping kMapping>
 void run(const Call& call);
+template <typename T>
+void run_gather(const Call& call);
+// Defined in weight_launch.cuh: grad_weight, one file for each element type.
+template <typename T>
+void run_weight(const WeightCall& call);
 
 }  // namespace convt3d::cuda::few_channels

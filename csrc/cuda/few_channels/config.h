@@ -21,14 +21,20 @@ struct Config {
   Mapping mapping;
   int outs;        // out channels that a thread keeps
   int ins;         // in channels that a thread loads at once
-  int taps_w;      // kernel size on w that the instance is made for; 0 for any
+  int taps_w;      // taps on w that the instance is made for; 0 for any number
   int lanes;       // threads side by side on the channels of one cell
   int64_t tiles;   // blocks of out channels, each with its weights in shared memory
   int tile_outs;   // out channels of such a block
   int64_t shared;  // bytes of those weights
 };
 
+// Whether there are instances for three taps on w, and not only for any number.
+constexpr bool unrolls_taps(Mapping mapping, bool gather, int ins) {
+  return mapping == Mapping::depthwise ? !gather : mapping != Mapping::reduction && ins == 1;
+}
+
 Config choose(const Description& description);
+const char* to_string(Mapping mapping);
 std::string to_string(const Config& config);
 
 // scatter: floats of one in channel's weights, for `outs` out channels; a multiple of four.

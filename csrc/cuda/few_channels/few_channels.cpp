@@ -5,16 +5,35 @@
 
 #include "cuda/few_channels/config.h"
 #include "cuda/few_channels/tuning.h"
+#include "cuda/few_channels/weight_config.h"
 
 namespace convt3d::cuda::few_channels {
 namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// The call as a sum over the channels `in` of a group for each of its channels `out`, from a tensor
+// of one layout to one of another: in grad_input the tensors change places.
+struct Roles {
+  int64_t in, out, all_outs;
+  Layout source, result;
+};
+
+Roles roles(const Description& description) {
+  const Problem& p = description.problem;
+  if (description.direction == Direction::grad_input) {
+    return {p.out_channels_per_group(), p.in_channels_per_group(), p.in_channels,
+            description.output, description.input};
+  }
+  return {p.in_channels_per_group(), p.out_channels_per_group(), p.out_channels, description.input,
+          description.output};
+}
+
 // Stride 2, kernel 3 or 4 on all axes, enough to sum and little to hold.
-bool scatters(const Problem& p) {
+bool scatters(const Description& description) {
+  const Problem& p = description.problem;
   const int64_t kernel = p.kernel[0];
-  if (kernel != 3 && kernel != 4) return false;
+  if (description.direction != Direction::forward || (kernel != 3 && kernel != 4)) return false;
   for (int axis = 0; axis < 3; ++axis) {
     if (p.kernel[axis] != kernel || p.stride[axis] != 2 || p.dilation[axis] != 1) return false;
   }
@@ -22,94 +41,110 @@ bool scatters(const Problem& p) {
 }
 
 // Whether threads lie side by side on channels.
-bool channels_last(const Description& description) {
-  return description.output == Layout::ndhwc ||
-         (description.input == Layout::ndhwc && description.problem.out_channels == 1);
+bool channels_last(const Roles& r) {
+  return r.result == Layout::ndhwc || (r.source == Layout::ndhwc && r.all_outs == 1);
+}
+
+// Taps on w that an instance is made for. Threads side by side on w want elements side by side.
+int taps_width(const Description& description, const Config& config, Layout source) {
+  const Problem& p = description.problem;
+  const bool gather = description.direction == Direction::grad_input;
+  const bool packed = source == Layout::ncdhw && p.dilation[2] == 1;
+  const bool planes = config.mapping == Mapping::planes;
+  if (planes && !packed) return 0;
+  if (planes && !gather && p.stride[2] == 2 && config.outs == 1 && p.kernel[2] == 2) return 2;
+  return unrolls_taps(config.mapping, gather, config.ins) && p.kernel[2] == 3 ? 3 : 0;
+}
+
+bool choose_scatter(const Description& description, const Roles& r, Config* config) {
+  if (!scatters(description)) return false;
+  const int kernel = static_cast<int>(description.problem.kernel[0]);
+  config->mapping = Mapping::scatter;
+  config->outs = kernel == 3 && r.out > 1 ? 2 : 1;
+  config->ins = r.in % 4 == 0 ? 4 : 1;
+  config->taps_w = kernel;
+  config->lanes = 1;
+  config->tile_outs = config->outs;
+  config->tiles = ceil_div(r.out, config->outs);
+  // The weights, and the shares that positions exchange at once.
+  config->shared =
+      (r.in * scatter_row(kernel, config->outs) + 4 * kernel * config->outs * kPositions) *
+      int64_t{sizeof(float)};
+  return config->shared <= kMaxShared;
+}
+
+// NDHWC, in the order of kernel.cuh: channels that a thread loads and keeps.
+void choose_channels(const Description& description, const Roles& r, Config* config) {
+  const Problem& p = description.problem;
+  const bool gather = description.direction == Direction::grad_input;
+  const bool depthwise = r.out == 1 && r.in <= 2 && p.groups > 1;
+  config->mapping = depthwise ? Mapping::depthwise : Mapping::channels;
+  config->outs = depthwise || p.groups == 1 || r.out % 4 == 0 ? 4 : r.out % 2 == 0 ? 2 : 1;
+  if (p.groups == 1 && r.out <= 2) config->outs = static_cast<int>(r.out);
+  // In fp32 eight pay only where a group's inputs serve no other thread.
+  const bool eight = gather || p.groups > 1 || element_bytes(description.precision) == 2;
+  if (!depthwise && eight && r.out % 8 == 0 && r.in * volume(p.kernel) <= kMaxSingleChain) {
+    config->outs = 8;
+  }
+  const bool four = r.in % 4 == 0 && (gather ? config->outs >= 4 : config->outs < 8);
+  config->ins = depthwise ? static_cast<int>(4 * r.in) : four ? 4 : 1;
+  const int64_t blocks = ceil_div(r.all_outs, config->outs);
+  const int64_t lane_bytes = volume(p.kernel) * r.in * config->outs * int64_t{sizeof(float)};
+  const int64_t most = std::clamp<int64_t>(kWantedShared / lane_bytes, 1, kMaxLanes);
+  config->tiles = ceil_div(blocks, most);
+  config->lanes = static_cast<int>(ceil_div(blocks, config->tiles));
+  config->tile_outs = config->lanes * config->outs;
 }
 
 }  // namespace
 
 Config choose(const Description& description) {
   const Problem& p = description.problem;
-  const int64_t in = p.in_channels_per_group(), out = p.out_channels_per_group();
-  const int64_t pairs = in * volume(p.kernel);
+  const Roles r = roles(description);
   Config config{};
-  config.taps_w = p.stride[2] == 2 && p.kernel[2] >= 2 && p.kernel[2] <= 4 ? int(p.kernel[2])
-                  : p.stride[2] == 1 && p.kernel[2] == 3                   ? 3
-                                                                           : 0;
+  if (choose_scatter(description, r, &config)) return config;
+  config = Config{};
   config.lanes = 1;
   config.ins = 1;
-  if (scatters(p)) {
-    const int kernel = int(p.kernel[0]);
-    config.mapping = Mapping::scatter;
-    config.outs = kernel == 3 && out > 1 ? 2 : 1;
-    config.ins = in % 4 == 0 ? 4 : 1;
-    config.taps_w = kernel;
-    config.tile_outs = config.outs;
-    config.tiles = ceil_div(out, config.outs);
-    // The weights, and the shares that positions exchange at once.
-    config.shared =
-        (in * scatter_row(kernel, config.outs) + 4 * kernel * config.outs * kPositions) *
-        int64_t{sizeof(float)};
-    if (config.shared <= kMaxShared) return config;
-    config = Config{};
-    config.taps_w = kernel;
-    config.lanes = 1;
-    config.ins = 1;
-  }
-  if (!channels_last(description)) {
+  if (!channels_last(r)) {
+    const bool eight = r.in * volume(p.kernel) <= kMaxSingleChain;
     config.mapping = Mapping::planes;
-    config.outs = out == 1 ? 1 : out == 2 ? 2 : out <= 4 || pairs > kMaxSingleChain ? 4 : 8;
+    config.outs = r.out == 1 ? 1 : r.out == 2 ? 2 : r.out <= 4 || !eight ? 4 : 8;
     config.tile_outs = config.outs;
-    config.tiles = p.groups * ceil_div(out, config.outs);
-  } else if (p.groups == 1 && out <= 4 && in > 16) {
+    config.tiles = p.groups * ceil_div(r.out, config.outs);
+  } else if (p.groups == 1 && r.out <= 4 && r.in > 16) {
     config.mapping = Mapping::reduction;
-    config.outs = out <= 2 ? int(out) : 4;
-    config.ins = in % 4 == 0 ? 4 : 1;
+    config.ins = r.in % 4 == 0 ? 4 : 1;
+    config.outs = r.out <= 2 ? static_cast<int>(r.out) : 4;
+    if (description.direction == Direction::grad_input && (r.out > 1 || config.ins == 1)) {
+      config.outs = 4;
+    }
     config.lanes = kReductionLanes;
     config.tile_outs = config.outs;
     config.tiles = 1;
   } else {
-    const bool depthwise = out == 1 && in <= 2 && p.groups > 1;
-    config.mapping = depthwise ? Mapping::depthwise : Mapping::channels;
-    config.outs = depthwise || p.groups == 1 || out % 4 == 0 ? 4 : out % 2 == 0 ? 2 : 1;
-    if (p.groups == 1 && out <= 2) config.outs = int(out);
-    // In fp32 eight pay only where a group's inputs serve no other thread.
-    const bool eight = p.groups > 1 || element_bytes(description.precision) == 2;
-    if (!depthwise && eight && out % 8 == 0 && pairs <= kMaxSingleChain) config.outs = 8;
-    config.ins = depthwise ? int(4 * in) : in % 4 == 0 && config.outs < 8 ? 4 : 1;
-    const int64_t blocks = ceil_div(p.out_channels, config.outs);
-    config.tiles = ceil_div(blocks, kMaxLanes);
-    config.lanes = static_cast<int>(ceil_div(blocks, config.tiles));
-    config.tile_outs = config.lanes * config.outs;
+    choose_channels(description, r, &config);
   }
-  config.shared = volume(p.kernel) * in * config.tile_outs * int64_t{sizeof(float)};
+  config.taps_w = taps_width(description, config, r.source);
+  config.shared = volume(p.kernel) * r.in * config.tile_outs * int64_t{sizeof(float)};
   return config;
 }
 
-std::string to_string(const Config& config) {
+const char* to_string(Mapping mapping) {
   const char* const names[] = {"planes", "channels", "depthwise", "reduction", "scatter"};
-  std::string text = names[static_cast<int>(config.mapping)];
+  return names[static_cast<int>(mapping)];
+}
+
+std::string to_string(const Config& config) {
+  std::string text = to_string(config.mapping);
   text += ", " + std::to_string(config.outs) + " out channels a thread";
   if (config.taps_w > 0) text += ", " + std::to_string(config.taps_w) + " taps on w";
   return text;
 }
 
-Verdict supports(const Description& description, const Device&) {
-  const Problem& p = description.problem;
-  if (description.direction != Direction::forward) return Verdict::refuse("forward only");
-  if (description.precision == Precision::fp64) return Verdict::refuse("no kernel for fp64");
-  if (p.in_channels_per_group() > kMaxIns && p.out_channels_per_group() > kMaxOuts) {
-    return Verdict::refuse("more than 4 in channels and more than 8 out channels per group");
-  }
-  if (p.kernel[2] > kMaxTapsW) return Verdict::refuse("more than 4 taps on w");
-  if (p.stride[2] > 2) return Verdict::refuse("stride on w must be 1 or 2");
-  if (p.stride[2] > 1 && p.dilation[2] > 1) {
-    return Verdict::refuse("no dilation on w beside a stride there");
-  }
-  if (p.stride[0] > kMaxStride || p.stride[1] > kMaxStride) {
-    return Verdict::refuse("strides on d and h must be at most 16");
-  }
+namespace {
+
+Verdict supports_extents(const Problem& p) {
   const Extent3 output = p.output();
   for (int axis = 0; axis < 3; ++axis) {
     for (int64_t extent : {p.input[axis], output[axis], p.padding[axis],
@@ -127,8 +162,62 @@ Verdict supports(const Description& description, const Device&) {
       static_cast<double>(kMaxCount)) {
     return Verdict::refuse("too many weights for 32-bit counts");
   }
-  const bool depthwise = p.in_channels_per_group() <= 2 && p.out_channels_per_group() == 1;
-  if (depthwise && p.groups > 1 && p.in_channels_per_group() * volume(p.kernel) > kMaxSingleChain) {
+  return Verdict::accept();
+}
+
+Verdict supports_forward(const Problem& p) {
+  if (p.kernel[2] > kMaxTapsW) return Verdict::refuse("more than 4 taps on w");
+  if (p.stride[2] > 2) return Verdict::refuse("stride on w must be 1 or 2");
+  if (p.stride[2] > 1 && p.dilation[2] > 1) {
+    return Verdict::refuse("no dilation on w beside a stride there");
+  }
+  return Verdict::accept();
+}
+
+Verdict supports_grad_weight(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  if (p.kernel[0] > kMaxTapsRun || p.kernel[1] > kMaxTapsRun) {
+    return Verdict::refuse("more than 64 taps on d or h");
+  }
+  if (p.batch * volume(p.input) < kMinWeightPositions) {
+    return Verdict::refuse("grad_weight over fewer than 256 positions");
+  }
+  const bool planes = description.input == Layout::ncdhw && description.output == Layout::ncdhw;
+  if (planes && p.dilation[2] > 1) return Verdict::refuse("no dilation on w in NCDHW");
+  const WeightConfig config = choose_weight(description, device);
+  if (config.blocks * config.splits > kMaxCount || config.pairs * config.tap_jobs > kMaxCount) {
+    return Verdict::refuse("too many weights for 32-bit counts");
+  }
+  return Verdict::accept();
+}
+
+}  // namespace
+
+Verdict supports(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  if (description.precision == Precision::fp64) return Verdict::refuse("no kernel for fp64");
+  const Verdict extents = supports_extents(p);
+  if (!extents.ok) return extents;
+  const Roles r = roles(description);
+  if (description.direction == Direction::grad_weight) {
+    if (r.in > kMaxOuts && r.out > kMaxOuts) {
+      return Verdict::refuse("more than 8 in channels and more than 8 out channels per group");
+    }
+    return supports_grad_weight(description, device);
+  }
+  if (r.in > kMaxIns && r.out > kMaxOuts) {
+    return description.direction == Direction::forward
+               ? Verdict::refuse("more than 4 in channels and more than 8 out channels per group")
+               : Verdict::refuse("more than 8 in channels and more than 4 out channels per group");
+  }
+  if (p.stride[0] > kMaxStride || p.stride[1] > kMaxStride) {
+    return Verdict::refuse("strides on d and h must be at most 16");
+  }
+  if (description.direction == Direction::forward) {
+    const Verdict forward = supports_forward(p);
+    if (!forward.ok) return forward;
+  }
+  if (r.in <= 2 && r.out == 1 && p.groups > 1 && r.in * volume(p.kernel) > kMaxSingleChain) {
     return Verdict::refuse("depthwise sums of more than 512 products");
   }
   if (choose(description).shared > kMaxShared) {
@@ -137,10 +226,17 @@ Verdict supports(const Description& description, const Device&) {
   return Verdict::accept();
 }
 
-int64_t workspace_bytes(const Description&, const Device&) { return 0; }
+int64_t workspace_bytes(const Description& description, const Device& device) {
+  if (description.direction != Direction::grad_weight) return 0;
+  const Problem& p = description.problem;
+  return choose_weight(description, device).splits * p.in_channels * p.out_channels_per_group() *
+         volume(p.kernel) * int64_t{sizeof(float)};
+}
 
-std::string config(const Description& description, const Device&) {
-  return to_string(choose(description));
+std::string config(const Description& description, const Device& device) {
+  return description.direction == Direction::grad_weight
+             ? to_string(choose_weight(description, device))
+             : to_string(choose(description));
 }
 
 }  // namespace convt3d::cuda::few_channels

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// few_channels: forward with few channels on either side of a group. Memory bound: depthwise,
-// grouped, tiny out_channels, tiny in_channels.
+// few_channels: all directions, with few channels on either side of a group. Memory bound:
+// depthwise, grouped, tiny out_channels, tiny in_channels.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -12,6 +12,7 @@ namespace {
 
 template <typename T>
 void run_mapping(const Call& call) {
+  if (call.description.direction == Direction::grad_input) return run_gather<T>(call);
   switch (call.config.mapping) {
     case Mapping::planes:
       return run<T, Mapping::planes>(call);
@@ -26,23 +27,34 @@ void run_mapping(const Call& call) {
   }
 }
 
-}  // namespace
-
-void launch(const Description& description, const Device& device, const Operands& operands, void*,
-            void* stream) {
-  const Config config = choose(description);
-  const Call call{description, device, operands, config, static_cast<cudaStream_t>(stream)};
-  switch (description.precision) {
+template <typename Body>
+void with_element(Precision precision, const Body& body) {
+  switch (precision) {
     case Precision::fp32:
     case Precision::tf32:
-      return run_mapping<float>(call);
+      return body.template operator()<float>();
     case Precision::fp16:
-      return run_mapping<__half>(call);
+      return body.template operator()<__half>();
     case Precision::bf16:
-      return run_mapping<__nv_bfloat16>(call);
+      return body.template operator()<__nv_bfloat16>();
     case Precision::fp64:
       throw std::logic_error("few_channels has no kernel for fp64");
   }
+}
+
+}  // namespace
+
+void launch(const Description& description, const Device& device, const Operands& operands,
+            void* workspace, void* stream) {
+  const auto on = static_cast<cudaStream_t>(stream);
+  if (description.direction == Direction::grad_weight) {
+    const WeightConfig config = choose_weight(description, device);
+    const WeightCall call{description, operands, config, workspace, on};
+    return with_element(description.precision, [&]<typename T>() { run_weight<T>(call); });
+  }
+  const Config config = choose(description);
+  const Call call{description, device, operands, config, on};
+  with_element(description.precision, [&]<typename T>() { run_mapping<T>(call); });
 }
 
 }  // namespace convt3d::cuda::few_channels

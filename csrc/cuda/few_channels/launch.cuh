@@ -10,11 +10,10 @@
 #include "cuda/common/cuda_check.h"
 #include "cuda/few_channels/call.h"
 #include "cuda/few_channels/kernel.cuh"
+#include "cuda/few_channels/memory.h"
 #include "cuda/few_channels/scatter_kernel.cuh"
 
 namespace convt3d::cuda::few_channels {
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 inline Taps make_taps(const Problem& p, int axis) {
   const int64_t stride = p.stride[axis], dilation = p.dilation[axis];
@@ -33,55 +32,78 @@ inline Taps make_taps(const Problem& p, int axis) {
   return taps;
 }
 
-// Cells that hold an output of some residue.
-inline int64_t count_cells(const Problem& p, int axis) {
+// Cells that hold an element of the result.
+inline int64_t count_cells(const Description& description, int axis) {
+  const Problem& p = description.problem;
+  if (description.direction == Direction::grad_input) return p.input[axis];
   const int64_t last = p.output()[axis] - 1 + p.padding[axis];
   return last / p.stride[axis] - p.padding[axis] / p.stride[axis] + 1;
 }
 
-// Whether `count` channels lie side by side and aligned at every position of a tensor.
-inline bool aligned_channels(const TensorView& view, int64_t element, int64_t count) {
-  bool whole = view.stride[1] == 1;
-  for (int dim : {0, 2, 3, 4}) whole = whole && view.stride[dim] % count == 0;
-  const int64_t bytes = std::min<int64_t>(kMaxAccess, count * element);
-  return whole && reinterpret_cast<uintptr_t>(view.data) % bytes == 0;
+// grad_input: of the outer axis (`classes` false) all taps in order; of the run axis those of each
+// class modulo tap_step.
+inline Taps make_gathered_taps(const Problem& p, int axis, bool classes) {
+  const int64_t stride = p.stride[axis], dilation = p.dilation[axis];
+  const int64_t step = classes ? stride / std::gcd(stride, dilation) : 1;
+  Taps taps{};
+  taps.tap_step = static_cast<int>(step);
+  taps.shift_step = static_cast<int>(classes ? dilation * step / stride : -dilation);
+  for (int64_t tap = 0; tap < std::min<int64_t>(p.kernel[axis], step); ++tap) {
+    taps.first_tap[tap] = static_cast<int>(tap);
+    taps.num_taps[tap] = static_cast<int>((p.kernel[axis] - 1 - tap) / step + 1);
+    taps.first_shift[tap] = static_cast<int>(p.padding[axis] - dilation * tap);
+  }
+  return taps;
 }
 
 // All but what a mapping decides. `axes`: the order {outer, run, w}.
 inline FewChannels describe(const Call& call, const std::array<int, 3>& axes) {
   const Problem& problem = call.description.problem;
   const Operands& operands = call.operands;
+  const bool gather = call.description.direction == Direction::grad_input;
+  const TensorView& source = gather ? operands.output : operands.input;
+  const TensorView& result = gather ? operands.input : operands.output;
   const int64_t element = element_bytes(call.description.precision);
   FewChannels p{};
-  p.input = operands.input.data;
+  p.input = source.data;
   p.weight = operands.weight.data;
-  p.output = operands.output.data;
+  p.output = result.data;
   p.bias = operands.bias;
   p.bias_stride = operands.bias_stride;
   for (int dim = 0; dim < 2; ++dim) {
-    p.input_bytes[dim] = operands.input.stride[dim] * element;
-    p.weight_stride[dim] = operands.weight.stride[dim];
-    p.output_stride[dim] = operands.output.stride[dim];
+    p.input_bytes[dim] = source.stride[dim] * element;
+    p.weight_stride[dim] = operands.weight.stride[gather ? 1 - dim : dim];
+    p.output_stride[dim] = result.stride[dim];
   }
+  p.weight_group = problem.in_channels_per_group() * operands.weight.stride[0];
   const Extent3 output = problem.output();
   for (int i = 0; i < 3; ++i) {
     const int axis = axes[i];
-    p.input_bytes[2 + i] = operands.input.stride[2 + axis] * element;
+    p.input_bytes[2 + i] = source.stride[2 + axis] * element;
     p.weight_stride[2 + i] = operands.weight.stride[2 + axis];
-    p.output_stride[2 + i] = operands.output.stride[2 + axis];
-    p.input_extent[i] = static_cast<int>(problem.input[axis]);
-    p.output_extent[i] = static_cast<int>(output[axis]);
+    p.output_stride[2 + i] = result.stride[2 + axis];
+    p.input_extent[i] = static_cast<int>(gather ? output[axis] : problem.input[axis]);
+    p.output_extent[i] = static_cast<int>(gather ? problem.input[axis] : output[axis]);
     p.kernel[i] = static_cast<int>(problem.kernel[axis]);
-    p.stride[i] = static_cast<int>(problem.stride[axis]);
-    p.padding[i] = static_cast<int>(problem.padding[axis]);
+    p.stride[i] = static_cast<int>(gather ? 1 : problem.stride[axis]);
+    p.padding[i] = static_cast<int>(gather ? 0 : problem.padding[axis]);
+    p.scale[i] = static_cast<int>(gather ? problem.stride[axis] : 1);
     p.first_cell[i] = p.padding[i] / p.stride[i];
-    p.cells[i] = static_cast<int>(count_cells(problem, axis));
-    if (i < 2) p.taps[i] = make_taps(problem, axis);
+    p.cells[i] = static_cast<int>(count_cells(call.description, axis));
+    if (i < 2) {
+      p.taps[i] = gather ? make_gathered_taps(problem, axis, i == 1) : make_taps(problem, axis);
+    }
   }
+  // A row of one element may have any stride; kernels step by whole elements there.
+  if (p.input_extent[2] == 1) p.input_bytes[4] = element;
+  p.base_w = static_cast<int>(problem.padding[2]);
+  p.row_bytes = p.scale[1] * p.input_bytes[3];
   p.dilation_w = static_cast<int>(problem.dilation[2]);
   p.groups = static_cast<int>(problem.groups);
-  p.in_channels = static_cast<int>(problem.in_channels_per_group());
-  p.out_channels = static_cast<int>(problem.out_channels_per_group());
+  p.in_channels =
+      static_cast<int>(gather ? problem.out_channels_per_group() : problem.in_channels_per_group());
+  p.out_channels =
+      static_cast<int>(gather ? problem.in_channels_per_group() : problem.out_channels_per_group());
   p.lanes = call.config.lanes;
   p.tile_outs = call.config.tile_outs;
   p.tiles_per_group = static_cast<int>(ceil_div(p.out_channels, call.config.outs));
@@ -89,8 +111,10 @@ inline FewChannels describe(const Call& call, const std::array<int, 3>& axes) {
   p.by_ins = make_divisor(p.in_channels);
   p.by_outs = make_divisor(p.out_channels);
   for (int i = 0; i < 3; ++i) p.by_kernel[i] = make_divisor(p.kernel[i]);
-  p.long_loads = aligned_channels(operands.input, element, call.config.ins);
-  p.long_stores = aligned_channels(operands.output, element, call.config.outs);
+  const bool depthwise = call.config.mapping == Mapping::depthwise;
+  p.long_loads = aligned_channels(source, element, call.config.ins) &&
+                 (!depthwise || problem.groups * p.in_channels % call.config.ins == 0);
+  p.long_stores = aligned_channels(result, element, call.config.outs);
   return p;
 }
 
@@ -109,8 +133,8 @@ void launch_instance(const Call& call) {
   const Problem& problem = call.description.problem;
   // The run lies on the axis that it fills best.
   const auto padded = [&](int axis) {
-    const double cells = static_cast<double>(count_cells(problem, axis));
-    return static_cast<double>(ceil_div(count_cells(problem, axis), I::kCells)) / cells;
+    const int64_t cells = count_cells(call.description, axis);
+    return static_cast<double>(ceil_div(cells, I::kCells)) / static_cast<double>(cells);
   };
   const int run_axis = padded(0) < padded(1) ? 0 : 1;
   FewChannels p = describe(call, {1 - run_axis, run_axis, 2});
@@ -169,23 +193,27 @@ void run_scatter(const Call& call) {
                : launch_scatter<ScatterInstance<T, kKernel, kOuts, false>>(call);
 }
 
+// Three taps on w are unrolled where that saves instructions, and two of an upsampling by two.
+template <typename T, Mapping kMapping, Rows kRows, int kStrideW, int kOuts, int kIns>
+void run_taps(const Call& call) {
+  if constexpr (kMapping == Mapping::planes && kStrideW == 2 && kOuts == 1) {
+    if (call.config.taps_w == 2) {
+      return launch_instance<Instance<T, kMapping, kRows, kStrideW, 2, kOuts, kIns>>(call);
+    }
+  }
+  if constexpr (unrolls_taps(kMapping, kRows == Rows::taps, kIns)) {
+    if (call.config.taps_w == 3) {
+      return launch_instance<Instance<T, kMapping, kRows, kStrideW, 3, kOuts, kIns>>(call);
+    }
+  }
+  launch_instance<Instance<T, kMapping, kRows, kStrideW, 0, kOuts, kIns>>(call);
+}
+
 template <typename T, Mapping kMapping, int kOuts, int kIns>
 void run_width(const Call& call) {
-  const int taps = call.config.taps_w;
-  if (call.description.problem.stride[2] == 1) {
-    return taps == 3 ? launch_instance<Instance<T, kMapping, 1, 3, kOuts, kIns>>(call)
-                     : launch_instance<Instance<T, kMapping, 1, 0, kOuts, kIns>>(call);
-  }
-  switch (taps) {
-    case 2:
-      return launch_instance<Instance<T, kMapping, 2, 2, kOuts, kIns>>(call);
-    case 3:
-      return launch_instance<Instance<T, kMapping, 2, 3, kOuts, kIns>>(call);
-    case 4:
-      return launch_instance<Instance<T, kMapping, 2, 4, kOuts, kIns>>(call);
-    default:
-      return launch_instance<Instance<T, kMapping, 2, 0, kOuts, kIns>>(call);
-  }
+  return call.description.problem.stride[2] == 1
+             ? run_taps<T, kMapping, Rows::residues, 1, kOuts, kIns>(call)
+             : run_taps<T, kMapping, Rows::residues, 2, kOuts, kIns>(call);
 }
 
 template <typename T, Mapping kMapping, int kOuts>
@@ -216,6 +244,39 @@ void run(const Call& call) {
       if (outs == 8) return run_width<T, kMapping, 8, 1>(call);
     }
     return run_ins<T, kMapping, 4>(call);
+  }
+}
+
+template <typename T, Mapping kMapping, int kOuts, int kIns>
+void gather(const Call& call) {
+  run_taps<T, kMapping, Rows::taps, 1, kOuts, kIns>(call);
+}
+
+template <typename T>
+void run_gather(const Call& call) {
+  const int outs = call.config.outs, ins = call.config.ins;
+  switch (call.config.mapping) {
+    case Mapping::planes:
+      if (outs == 1) return gather<T, Mapping::planes, 1, 1>(call);
+      if (outs == 2) return gather<T, Mapping::planes, 2, 1>(call);
+      if (outs == 4) return gather<T, Mapping::planes, 4, 1>(call);
+      return gather<T, Mapping::planes, 8, 1>(call);
+    case Mapping::channels:
+      if (outs == 1) return gather<T, Mapping::channels, 1, 1>(call);
+      if (outs == 2) return gather<T, Mapping::channels, 2, 1>(call);
+      if (outs == 4 && ins == 1) return gather<T, Mapping::channels, 4, 1>(call);
+      if (outs == 4) return gather<T, Mapping::channels, 4, 4>(call);
+      if (ins == 1) return gather<T, Mapping::channels, 8, 1>(call);
+      return gather<T, Mapping::channels, 8, 4>(call);
+    case Mapping::depthwise:
+      if (ins == 4) return gather<T, Mapping::depthwise, 4, 4>(call);
+      return gather<T, Mapping::depthwise, 4, 8>(call);
+    case Mapping::reduction:
+      if (outs == 1) return gather<T, Mapping::reduction, 1, 4>(call);
+      if (ins == 4) return gather<T, Mapping::reduction, 4, 4>(call);
+      return gather<T, Mapping::reduction, 4, 1>(call);
+    case Mapping::scatter:
+      break;  // forward only
   }
 }
 

@@ -33,6 +33,9 @@ __device__ __forceinline__ int divide(int* value, const Divisor& by) {
 
 // The taps of each residue of one axis, as geometry/residue.h counts them:
 //   tap = first_tap + j * tap_step,  input = cell - first_shift - j * shift_step
+// grad_input's taps, by class instead of residue, go up:
+//   input = scale * cell - first_shift + j * shift_step * scale
+// but on the outer axis, where all are of one class: - j * shift_step, with the dilation negated.
 struct Taps {
   int first_tap[kMaxStride], num_taps[kMaxStride], first_shift[kMaxStride];
   int tap_step, shift_step;
@@ -46,9 +49,12 @@ struct FewChannels {
   void* output;
   int64_t bias_stride;
   int64_t input_bytes[5];    // strides in bytes: n, c, outer, run, w
-  int64_t weight_stride[5];  // in, out / groups, outer, run, w
+  int64_t row_bytes;         // from the input row of a cell to that of the next one of its run
+  int64_t weight_stride[5];  // in, out, outer, run, w
+  int64_t weight_group;      // from a group to the next
   int64_t output_stride[5];
   int input_extent[3], output_extent[3], kernel[3], stride[3], padding[3];
+  int scale[3], base_w;  // grad_input: tap 0 of a cell is at scale * cell - base
   int dilation_w;
   Taps taps[2];       // of outer and run
   int first_cell[3];  // cell q of an axis holds outputs stride * q - padding + {0 .. stride - 1}

@@ -18,8 +18,8 @@ inline constexpr int kChain = 128;
 // Threads with eight out channels have one chain only: 4e-7 at this length.
 inline constexpr int64_t kMaxSingleChain = 512;
 
-// Longer kernels on w have no instance; `direct` was measured as fast (7 taps: 0.52 ms against 0.55
-// for KernelBench 72, 1.25 against 1.57 for 64 channels of 7^3).
+// Longer kernels on w have no instance in forward; `direct` was measured as fast (7 taps: 0.52 ms
+// against 0.55 for KernelBench 72, 1.25 against 1.57 for 64 channels of 7^3).
 inline constexpr int64_t kMaxTapsW = 4;
 
 // scatter: register limit of 2 x 64 shares a thread. 4 x 32, which reads fewer weights from shared
@@ -45,9 +45,29 @@ inline constexpr int64_t kMaxIns = 4;
 inline constexpr int64_t kMaxStride = 16;
 // Limit of compute capability 8.6, 8.9 and 12.0: 99 KB of shared memory for a block.
 inline constexpr int64_t kMaxShared = 96 * 1024;
+// Weights of neighbouring channels in one block while they leave room for four blocks on an SM.
+inline constexpr int64_t kWantedShared = kMaxShared / 2;
 // Coordinates and counts are 32-bit; sums of two never wrap.
 inline constexpr int64_t kMaxExtent = int64_t{1} << 29;
 inline constexpr int64_t kMaxCount = int64_t{1} << 30;
+
+// grad_weight. Positions side by side in a warp of planes, cells of a thread with one or two
+// channels (others half of them: registers), and sums of a thread that meet in shared memory at
+// once.
+inline constexpr int kPlaneLanes = 32;
+inline constexpr int kMaxWeightCells = 8;
+inline constexpr int kSumsPerRound = 16;
+// Limit: jobs on the run axis come in a table of this size, in the kernel's parameters.
+inline constexpr int64_t kMaxTapsRun = 64;
+// Fewer positions are `direct`'s: 0.06 ms against 0.14 for 128 positions and 1.2 million weights.
+inline constexpr int64_t kMinWeightPositions = 256;
+// Positions that one sum takes, for the sake of its error; less than kMinSteps runs do not pay for
+// the end of a block.
+inline constexpr int64_t kMaxSumPositions = 512;
+inline constexpr int64_t kMinSteps = 4;
+inline constexpr int64_t kWeightBlocksPerSm = 12;
+// Bound of the workspace.
+inline constexpr int64_t kMaxPartBytes = int64_t{64} << 20;
 
 // Blocks per SM that a launch aims for: many while the weights are loaded at no cost.
 inline constexpr int64_t kCheapWeights = 1024;
