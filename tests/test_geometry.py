@@ -149,6 +149,21 @@ def test_residues_pair_the_taps_and_inputs_of_brute_force(native, make, fields):
         assert set(found) == triples(fields, axis)
 
 
+@given(problems())
+def test_residues_seen_from_the_inputs_pair_the_same(native, make, fields):
+    problem = make(fields)
+    for axis in AXES:
+        found = []
+        for c in native.axis_residues(problem, axis):
+            for i, j in itertools.product(range(fields["input"][axis]), range(c.num_taps)):
+                q = i - c.first_input + c.input_step * j
+                if 0 <= q < c.num_outputs:
+                    output = c.first_output + fields["stride"][axis] * q
+                    found.append((output, c.first_tap + c.tap_step * j, i))
+        assert len(found) == len(set(found))
+        assert set(found) == triples(fields, axis)
+
+
 def test_the_worked_example_of_the_docs(native):
     problem = native.parse_problem("mb1_ic1oc1_id3ih3iw3_k3s2p1op1")
     columns = ("residue", "first_output", "num_outputs", "first_tap", "tap_step", "num_taps")

@@ -6,6 +6,12 @@
 //   * j
 //
 // for q in [0, num_outputs) and j in [0, num_taps); an i outside [0, input) contributes nothing.
+//
+// Seen from the inputs, as grad_input needs them, every class with taps contributes to every input:
+//
+//   q = i - first_input + input_step * j
+//
+// for i in [0, input) and j in [0, num_taps); a q outside [0, num_outputs) contributes nothing.
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -61,27 +61,31 @@ __device__ __forceinline__ void issue(float (&sum)[kTiles][kColumns / 2],
 
 // The sum of an output in plain fp32, for those that three TF32 products cannot give: an infinity's
 // `rest` is NaN, or its product with a zero rest.
-inline __device__ __noinline__ float exact_sum(const Params& p, const ResidueSet& set, int n,
-                                               int qd, int qh, int qw, int channel) {
+inline __device__ __noinline__ float exact_sum(const Params& p, ResidueSet set, int n, int qd,
+                                               int qh, int qw, int channel) {
   const auto* input = static_cast<const float*>(p.input) + n * p.input_stride[0];
   const auto* weight = static_cast<const float*>(p.weight) + channel * p.weight_stride[1];
   const int q[3] = {qd, qh, qw};
   float sum = 0;
-  for (int j = 0; j < set.taps; ++j) {
-    int rest = j;
-    int64_t from = 0, with = 0;
-    bool inside = true;
+  if (p.sum_residues > 1) set = ResidueSet(p);
+  for (int residue = 0; residue < p.sum_residues; ++residue, set.next(p)) {
+    for (int j = 0; j < set.taps; ++j) {
+      int rest = j;
+      int64_t from = 0, with = 0;
+      bool inside = true;
 #pragma unroll
-    for (int a = 2; a >= 0; --a) {
-      const Residue& r = *set.axis[a];
-      const int step = rest % r.num_taps, i = q[a] + r.first_input - step * p.axis[a].input_step;
-      rest /= r.num_taps;
-      inside = inside && i >= 0 && i < p.axis[a].input;
-      from += i * p.input_stride[2 + a];
-      with += (r.first_tap + step * p.axis[a].tap_step) * p.weight_stride[2 + a];
-    }
-    for (int ci = 0; inside && ci < p.in_channels; ++ci) {
-      sum += input[from + ci * p.input_stride[1]] * weight[with + ci * p.weight_stride[0]];
+      for (int a = 2; a >= 0; --a) {
+        const Residue& r = *set.axis[a];
+        const int step = rest % r.num_taps;
+        const int i = q[a] + r.halo_first + r.shift + step * p.axis[a].shift_step;
+        rest /= r.num_taps;
+        inside = inside && i >= 0 && i < r.num_inputs;
+        from += r.input_offset + i * p.input_stride[2 + a];
+        with += (r.first_tap + step * p.axis[a].tap_step) * p.weight_stride[2 + a];
+      }
+      for (int ci = 0; inside && ci < p.in_channels; ++ci) {
+        sum += input[from + ci * p.input_stride[1]] * weight[with + ci * p.weight_stride[0]];
+      }
     }
   }
   return sum;
@@ -116,8 +120,7 @@ __device__ __forceinline__ void store(const Params& p, const Shared& shared, con
       item.origin[0] + p.box[0] <= p.batch && p.box[0] * p.box[1] * p.box[2] * p.box[3] == kRows;
 #pragma unroll
   for (int a = 0; a < 3; ++a) {
-    first += (set.axis[a]->first_output + item.origin[1 + a] * p.axis[a].stride) *
-             p.output_stride[2 + a];
+    first += set.axis[a]->output_offset + item.origin[1 + a] * p.output_stride[2 + a];
     full = full && item.origin[1 + a] + p.box[1 + a] <= set.axis[a]->num_outputs;
   }
   if (kPrecision != Precision::fp32 && p.bias) {

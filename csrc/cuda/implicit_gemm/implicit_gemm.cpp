@@ -16,17 +16,19 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int parts(Precision precision) { return precision == Precision::fp32 ? 2 : 1; }
 int tile_rows(Precision precision) { return kTileRows / parts(precision); }
 
-// Of one axis, over its residues.
+// Of one axis, over its residues. Inputs and outputs are those of the product: grad_input reads
+// grad_output.
 struct AxisSummary {
   int64_t outputs = 0;  // of the residue with most
   int64_t span = 0;     // input positions between the first and the last that an output reads
   double taps = 0;      // mean
   int64_t largest_taps = 0;
+  int64_t halos = 0, spans = 0;  // grad_input: residues with taps, and the sum of their spans
 };
 
-AxisSummary summarize(const Problem& problem, int axis) {
+AxisSummary summarize(const Problem& problem, int axis, bool grad_input) {
   AxisSummary summary;
-  int64_t first = INT64_MAX, last = INT64_MIN;
+  int64_t first = INT64_MAX, last = INT64_MIN, longest = 0;
   for (int64_t r = 0; r < problem.stride[axis]; ++r) {
     const AxisResidue residue = axis_residue(problem, axis, r);
     summary.outputs = std::max(summary.outputs, residue.num_outputs);
@@ -34,42 +36,56 @@ AxisSummary summarize(const Problem& problem, int axis) {
         static_cast<double>(residue.num_taps) / static_cast<double>(problem.stride[axis]);
     summary.largest_taps = std::max(summary.largest_taps, residue.num_taps);
     if (residue.num_taps == 0) continue;
-    first = std::min(first, residue.first_input - (residue.num_taps - 1) * residue.input_step);
+    const int64_t span = (residue.num_taps - 1) * residue.input_step;
+    first = std::min(first, residue.first_input - span);
     last = std::max(last, residue.first_input);
+    longest = std::max(longest, span);
+    ++summary.halos;
+    summary.spans += span;
   }
-  summary.span = last - first;
+  summary.span = grad_input ? longest : last - first;
+  if (grad_input) summary.outputs = problem.input[axis];
   return summary;
 }
 
 struct Shape {
+  bool grad_input;  // all residues are summed, each from its own halo
   std::array<AxisSummary, 3> axis;
-  int64_t batch, residues, out_channels, all_taps;
+  int64_t batch, residues, in_channels, out_channels, all_taps;
   double taps;           // mean of a residue
   int64_t largest_taps;  // of a residue
   int rows, parts;
   int64_t bytes;   // of an element
+  int64_t halos;   // that an item reads
   bool gathered;   // input elements are loaded one by one
   bool scattered;  // and output elements stored so
 };
 
 Shape make_shape(const Description& description) {
   const Problem& p = description.problem;
-  const int64_t bytes = element_bytes(description.precision);
-  Shape shape{{summarize(p, 0), summarize(p, 1), summarize(p, 2)},
-              p.batch,
-              volume(p.stride),
-              p.out_channels,
-              volume(p.kernel),
-              1,
-              1,
-              tile_rows(description.precision),
-              parts(description.precision),
-              bytes,
-              description.input != Layout::ndhwc || p.in_channels * bytes % 16 != 0,
-              description.output != Layout::ndhwc || p.out_channels * bytes % 16 != 0};
-  for (const AxisSummary& axis : shape.axis) {
-    shape.taps *= axis.taps;
-    shape.largest_taps *= axis.largest_taps;
+  const bool grad_input = description.direction == Direction::grad_input;
+  Shape shape{};
+  shape.grad_input = grad_input;
+  shape.batch = p.batch;
+  shape.residues = volume(p.stride);
+  shape.in_channels = grad_input ? p.out_channels : p.in_channels;
+  shape.out_channels = grad_input ? p.in_channels : p.out_channels;
+  shape.all_taps = volume(p.kernel);
+  shape.rows = tile_rows(description.precision);
+  shape.parts = parts(description.precision);
+  shape.bytes = element_bytes(description.precision);
+  const Layout read = grad_input ? description.output : description.input;
+  const Layout written = grad_input ? description.input : description.output;
+  shape.gathered = read != Layout::ndhwc || shape.in_channels * shape.bytes % 16 != 0;
+  shape.scattered = written != Layout::ndhwc || shape.out_channels * shape.bytes % 16 != 0;
+  shape.taps = 1;
+  shape.largest_taps = 1;
+  shape.halos = 1;
+  for (int a = 0; a < 3; ++a) {
+    shape.axis[a] = summarize(p, a, grad_input);
+    shape.taps *= shape.axis[a].taps;
+    shape.largest_taps *= shape.axis[a].largest_taps;
+    if (grad_input) shape.halos *= shape.axis[a].halos;
   }
   return shape;
 }
@@ -80,10 +96,18 @@ int64_t halo_rows(const Shape& shape, const Box& box) {
   return rows;
 }
 
+// Rows that an item reads of its halos, which are not all as large as the stage.
+int64_t loaded_rows(const Shape& shape, const Box& box) {
+  if (!shape.grad_input) return halo_rows(shape, box);
+  int64_t rows = box[0];
+  for (int a = 0; a < 3; ++a) rows *= shape.axis[a].halos * box[1 + a] + shape.axis[a].spans;
+  return rows;
+}
+
 // Divides shared memory into stages; false if it does not do.
 bool choose_stages(const Shape& shape, Config* config) {
   for (int a = 0; a < 3; ++a) {
-    if (config->box[1 + a] + shape.axis[a].span > kMaxHalo) return false;
+    if (config->box[1 + a] + shape.axis[a].span > kMaxHalo[1 + a]) return false;
   }
   const int64_t halo = halo_rows(shape, config->box);
   const int64_t input = halo * (32 * config->steps + 16);
@@ -98,9 +122,11 @@ bool choose_stages(const Shape& shape, Config* config) {
   config->weight_group =
       static_cast<int>(std::min(wanted / 2 * 2, (shape.largest_taps + 1) / 2 * 2));
   const int64_t weight = block * config->weight_group;
-  config->input_stages = static_cast<int>(std::min<int64_t>(
-      {kMaxInputStages, 2 * config->chunks, (room - kMinWeightStages * weight) / input}));
-  config->all_residues = shape.residues > 1 && config->input_stages > config->chunks;
+  config->input_stages =
+      static_cast<int>(std::min<int64_t>({kMaxInputStages, 2 * shape.halos * config->chunks,
+                                          (room - kMinWeightStages * weight) / input}));
+  config->all_residues =
+      shape.residues > 1 && (shape.grad_input || config->input_stages > config->chunks);
   config->weight_stages = static_cast<int>(
       std::min<int64_t>(kMaxWeightStages, (room - config->input_stages * input) / weight));
   return true;
@@ -118,15 +144,19 @@ double estimate(const Shape& shape, const Config& config, int num_sms) {
   const double shared = (2048 * (config.box[3] % 8 == 0 ? 1 : 2) + 32 * config.columns * products) /
                         kSharedBytesPerClock;
   const double step = std::max(config.columns / 2.0 * products, shared) + kStepClocks;
-  double consumer = shape.taps * (steps * (shape.rows / 64) * step + config.chunks * kBlockClocks) +
-                    static_cast<double>(shape.rows) * config.columns * shape.bytes /
-                        (shape.scattered ? kScatterBytesPerClock : kOutputBytesPerClock) +
-                    kTileClocks;
-  const double load = static_cast<double>(halo_rows(shape, config.box)) * steps * 32 /
+  const double sums = shape.grad_input ? static_cast<double>(shape.residues) : 1;
+  double consumer =
+      sums * shape.taps * (steps * (shape.rows / 64) * step + config.chunks * kBlockClocks) +
+      static_cast<double>(shape.rows) * config.columns * shape.bytes /
+          (shape.scattered ? kScatterBytesPerClock : kOutputBytesPerClock) +
+      kTileClocks;
+  const double load = static_cast<double>(loaded_rows(shape, config.box)) * steps * 32 /
                           (shape.gathered ? kGatherBytesPerClock : kInputBytesPerClock) +
                       kTileClocks;
   double clocks;
-  if (config.all_residues) {
+  if (shape.grad_input) {
+    clocks = std::max(consumer, load);
+  } else if (config.all_residues) {
     consumer *= static_cast<double>(shape.residues);
     const bool overlapped = config.input_stages >= 2 * config.chunks;
     clocks = overlapped ? std::max(consumer, load) : consumer + load / 2;
@@ -159,9 +189,12 @@ bool choose_box(const Shape& shape, int num_sms, Config* config, double* clocks)
       const int64_t least_h = ceil_div(outputs_h, shape.rows / w);
       for (int64_t cut_h = least_h; cut_h < least_h + kMaxCuts && cut_h <= outputs_h; ++cut_h) {
         const int64_t h = ceil_div(outputs_h, cut_h);
-        const int64_t d = std::min(shape.axis[0].outputs, shape.rows / (w * h));
+        const int64_t d = std::min(
+            {shape.axis[0].outputs, shape.rows / (w * h), kMaxHalo[1] - shape.axis[0].span});
+        if (d < 1) continue;
         const bool whole = d == shape.axis[0].outputs && h == outputs_h && w >= outputs_w;
-        consider(whole ? std::min(shape.batch, shape.rows / (w * h * d)) : 1, d, h, w);
+        const int64_t n = std::min<int64_t>({shape.batch, shape.rows / (w * h * d), kMaxHalo[0]});
+        consider(whole ? n : 1, d, h, w);
       }
       if (w == even_w && w % 8 == 0) break;
     }
@@ -171,7 +204,7 @@ bool choose_box(const Shape& shape, int num_sms, Config* config, double* clocks)
 
 Config search(const Description& description, const Device& device) {
   const Shape shape = make_shape(description);
-  const int64_t all_steps = ceil_div(description.problem.in_channels * shape.bytes, 32);
+  const int64_t all_steps = ceil_div(shape.in_channels * shape.bytes, 32);
   Config best;
   double least = 0;
   for (int columns : kColumns) {
@@ -217,14 +250,16 @@ Config choose(const Description& description, const Device& device) {
 Verdict supports(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   if (device.arch != 90) return Verdict::refuse("its instructions are those of sm_90");
-  if (description.direction != Direction::forward) return Verdict::refuse("forward only");
+  if (description.direction == Direction::grad_weight) return Verdict::refuse("no grad_weight");
   if (description.precision == Precision::fp64) return Verdict::refuse("no float64");
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
   if (std::min(p.in_channels, p.out_channels) < kMinChannels) {
     return Verdict::refuse("fewer than 8 in_channels or out_channels");
   }
-  if (description.precision == Precision::fp32 && p.out_channels <= kMinChannels) {
-    return Verdict::refuse("float32 with at most 8 out_channels");
+  const int64_t columns =
+      description.direction == Direction::forward ? p.out_channels : p.in_channels;
+  if (description.precision == Precision::fp32 && columns <= kMinChannels) {
+    return Verdict::refuse("float32 with at most 8 channels in the result");
   }
   if (std::max(p.in_channels, p.out_channels) > kMaxChannels || p.batch > kMaxExtent) {
     return Verdict::refuse("more channels or batch than 32-bit coordinates hold");
@@ -260,9 +295,11 @@ std::string config(const Description& description, const Device& device) {
 // The weight, its channels padded to whole blocks; fp32 as two parts.
 int64_t workspace_bytes(const Description& description, const Device& device) {
   const Config config = choose(description, device);
-  return ceil_div(description.problem.out_channels, config.columns) *
-         volume(description.problem.kernel) * config.chunks * config.steps * 32 * config.columns *
-         parts(description.precision);
+  const Problem& p = description.problem;
+  const int64_t columns =
+      description.direction == Direction::forward ? p.out_channels : p.in_channels;
+  return ceil_div(columns, config.columns) * volume(p.kernel) * config.chunks * config.steps * 32 *
+         config.columns * parts(description.precision);
 }
 
 }  // namespace convt3d::cuda::implicit_gemm

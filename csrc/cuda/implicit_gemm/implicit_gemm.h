@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// implicit_gemm: forward on the tensor cores of Hopper (sm_90a).
+// implicit_gemm: forward and grad_input on the tensor cores of Hopper (sm_90a).
 #pragma once
 #include <cstdint>
 #include <string>

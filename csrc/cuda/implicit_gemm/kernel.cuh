@@ -124,7 +124,7 @@ __device__ __forceinline__ void accumulate(const Params& p, const Shared& shared
       release(shared.weight_empty, *weight);
       weight->next(p.weight_stages);
     }
-    if (p.item_residues == 1) release(shared.input_empty, *input);
+    if (p.item_residues == p.sum_residues) release(shared.input_empty, *input);
     input->next(p.input_stages);
   }
 }
@@ -145,21 +145,24 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   for (unsigned index = blockIdx.x; index < p.items; index += gridDim.x) {
     const Item item(p, index);
     ResidueSet set = item.residues;
-    const Ring first = input;  // all residues of the item read the same stages
-    for (int r = 0; r < p.item_residues; ++r, set.next(p)) {
-      float sum[kTiles][kColumns / 2];
+    const Ring first = input;  // in forward all residues of the item read the same stages
+    float sum[kTiles][kColumns / 2];
+    for (int left = p.item_residues; left > 0; --left, set.next(p)) {
+      if (left == p.item_residues || p.sum_residues == 1) {
 #pragma unroll
-      for (int m = 0; m < kTiles; ++m) {
+        for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
-        for (int i = 0; i < kColumns / 2; ++i) sum[m][i] = 0;
+          for (int i = 0; i < kColumns / 2; ++i) sum[m][i] = 0;
+        }
+        input = first;
       }
       if (set.taps > 0) {
-        input = first;
         accumulate<kPrecision, kColumns, kSteps, kTiles>(p, shared, set, row, &input, &weight, sum);
       }
+      if (left > 1 && p.sum_residues > 1) continue;
       store<kPrecision, kColumns, kTiles>(p, shared, item, set, group_row, sum);
     }
-    if (p.item_residues > 1) {
+    if (p.item_residues > p.sum_residues) {
       input = first;
       for (int chunk = 0; chunk < p.chunks; ++chunk) {
         release(shared.input_empty, input);
@@ -230,16 +233,21 @@ __global__ void __launch_bounds__(Roles<kColumns>::kThreads, 1)
     if (warp < kConsumerWarps + Role::kProducerThreads / 32) {
       Ring input;
       for (unsigned index = blockIdx.x; index < p.items; index += gridDim.x) {
-        const Item item(p, index);
-        if (!item.has_taps(p)) continue;
-        const Inside inside(p, item);
-        const int64_t first = item.first_input(p);
-        for (int chunk = 0; chunk < p.chunks; ++chunk) {
-          sm90::barrier_wait(shared.input_empty + 8 * input.stage, input.parity ^ 1);
-          fill<typename Op::T, kSteps, Role>(p, shared, inside, first, chunk,
-                                             shared.input + input.stage * (p.halo_rows * kPitch),
-                                             shared.input_full + 8 * input.stage);
-          input.next(p.input_stages);
+        for (int residue = 0; residue < p.sum_residues; ++residue) {
+          // Made anew for each residue: across fill() there are no registers for them.
+          unsigned again = index;
+          asm volatile("" : "+r"(again));
+          const Item item(p, again, residue);
+          if (!item.has_taps(p)) continue;
+          const Inside inside(p, item);
+          const int64_t first = item.first_input(p);
+          for (int chunk = 0; chunk < p.chunks; ++chunk) {
+            sm90::barrier_wait(shared.input_empty + 8 * input.stage, input.parity ^ 1);
+            fill<typename Op::T, kSteps, Role>(p, shared, inside, first, chunk,
+                                               shared.input + input.stage * (p.halo_rows * kPitch),
+                                               shared.input_full + 8 * input.stage);
+            input.next(p.input_stages);
+          }
         }
       }
     } else if (threadIdx.x % 32 == 0) {

@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include "cuda/common/cuda_check.h"
 #include "cuda/implicit_gemm/call.h"
@@ -22,31 +23,55 @@ inline bool rows_aligned(const TensorView& view, int64_t element_bytes) {
   });
 }
 
-inline Axis make_axis(const Problem& problem, int axis, int box) {
+// `read` and `written` are the strides of the axis in the two activations.
+inline Axis make_axis(const Problem& problem, int axis, int box, bool grad_input, int64_t read,
+                      int64_t written) {
+  const int64_t stride = problem.stride[axis];
   Axis result{};
-  int taps = 0;
   int64_t most = 0, first = INT64_MAX, last = INT64_MIN;
-  for (int64_t r = 0; r < problem.stride[axis]; ++r) {
-    const AxisResidue residue = axis_residue(problem, axis, r);
-    result.residue[r] = {
-        static_cast<int>(residue.first_output), static_cast<int>(residue.num_outputs),
-        static_cast<int>(residue.first_tap),    static_cast<int>(residue.num_taps),
-        static_cast<int>(residue.first_input),  taps};
-    taps += static_cast<int>(residue.num_taps);
-    result.input_step = static_cast<int>(residue.input_step);
-    result.tap_step = static_cast<int>(residue.tap_step);
-    most = std::max(most, residue.num_outputs);
-    if (residue.num_taps == 0) continue;
-    first = std::min(first, residue.first_input - (residue.num_taps - 1) * residue.input_step);
-    last = std::max(last, residue.first_input);
+  int taps = 0;
+  for (int64_t r = 0; r < stride; ++r) {
+    const AxisResidue from = axis_residue(problem, axis, r);
+    const int64_t reach = (from.num_taps - 1) * from.input_step;
+    Residue& to = result.residue[r];
+    to.first_tap = static_cast<int>(from.first_tap);
+    to.num_taps = static_cast<int>(from.num_taps);
+    to.taps_before = taps;
+    taps += to.num_taps;
+    if (grad_input) {
+      to.input_offset = from.first_output * read;
+      to.num_inputs = static_cast<int>(from.num_outputs);
+      to.num_outputs = static_cast<int>(problem.input[axis]);
+      // The output class read at position i: o = first_output + stride * (i - first_input + j).
+      to.halo_first = static_cast<int>(-from.first_input);
+      to.halo = from.num_taps > 0 ? box + static_cast<int>(reach) : 0;
+    } else {
+      to.output_offset = from.first_output * written;
+      to.num_inputs = static_cast<int>(problem.input[axis]);
+      to.num_outputs = static_cast<int>(from.num_outputs);
+      to.shift = static_cast<int>(from.first_input);  // less halo_first, below
+      if (from.num_taps > 0) {
+        first = std::min(first, from.first_input - reach);
+        last = std::max(last, from.first_input);
+      }
+    }
+    most = std::max<int64_t>(most, to.num_outputs);
+    result.halo = std::max(result.halo, to.halo);
+    result.shift_step = static_cast<int>(grad_input ? from.input_step : -from.input_step);
+    result.tap_step = static_cast<int>(from.tap_step);
   }
-  result.stride = static_cast<int>(problem.stride[axis]);
+  if (!grad_input) {
+    result.halo = box + static_cast<int>(last - first);
+    for (int64_t r = 0; r < stride; ++r) {
+      result.residue[r].halo_first = static_cast<int>(first);
+      result.residue[r].halo = result.halo;
+      result.residue[r].shift -= static_cast<int>(first);
+    }
+  }
+  result.residues = static_cast<int>(stride);
   result.dilation = static_cast<int>(problem.dilation[axis]);
   result.kernel = static_cast<int>(problem.kernel[axis]);
-  result.input = static_cast<int>(problem.input[axis]);
   result.tiles = ceil_div(most, box);
-  result.halo_first = static_cast<int>(first);
-  result.halo = box + static_cast<int>(last - first);
   return result;
 }
 
@@ -55,21 +80,30 @@ inline Params make_params(const Call& call) {
   const Operands& operands = call.operands;
   const Config& config = call.config;
   const int64_t bytes = element_bytes(call.description.precision);
+  const bool grad_input = call.description.direction == Direction::grad_input;
+  const TensorView& read = grad_input ? operands.output : operands.input;
+  const TensorView& written = grad_input ? operands.input : operands.output;
   Params p{};
-  p.input = operands.input.data;
+  p.input = read.data;
   p.weight = operands.weight.data;
-  p.output = operands.output.data;
+  p.output = written.data;
   p.bias = operands.bias;
   p.bias_stride = operands.bias_stride;
   p.packed = static_cast<const unsigned char*>(call.workspace);
-  std::copy(operands.input.stride.begin(), operands.input.stride.end(), p.input_stride);
+  std::copy(read.stride.begin(), read.stride.end(), p.input_stride);
   std::copy(operands.weight.stride.begin(), operands.weight.stride.end(), p.weight_stride);
-  std::copy(operands.output.stride.begin(), operands.output.stride.end(), p.output_stride);
+  std::copy(written.stride.begin(), written.stride.end(), p.output_stride);
+  for (int a = 0; a < 3; ++a)
+    (grad_input ? p.input_stride : p.output_stride)[2 + a] *= problem.stride[a];
   std::copy(config.box.begin(), config.box.end(), p.box);
   p.batch = static_cast<int>(problem.batch);
   p.in_channels = static_cast<int>(problem.in_channels);
   p.out_channels = static_cast<int>(problem.out_channels);
-  p.column_tiles = ceil_div(problem.out_channels, config.columns);
+  if (grad_input) {
+    std::swap(p.weight_stride[0], p.weight_stride[1]);
+    std::swap(p.in_channels, p.out_channels);
+  }
+  p.column_tiles = ceil_div(p.out_channels, config.columns);
   p.chunks = config.chunks;
   p.input_stages = config.input_stages;
   p.weight_stages = config.weight_stages;
@@ -77,13 +111,15 @@ inline Params make_params(const Call& call) {
   p.taps = static_cast<int>(volume(problem.kernel));
   p.residues = static_cast<int>(volume(problem.stride));
   p.item_residues = config.all_residues ? p.residues : 1;
-  p.vectorized = rows_aligned(operands.input, bytes);
-  p.whole_stores = rows_aligned(operands.output, bytes);
+  p.sum_residues = grad_input ? p.residues : 1;
+  p.vectorized = rows_aligned(read, bytes);
+  p.whole_stores = rows_aligned(written, bytes);
   int64_t items = int64_t{ceil_div(problem.batch, config.box[0])} * p.column_tiles *
                   (p.residues / p.item_residues);
   p.halo_rows = config.box[0];
   for (int a = 0; a < 3; ++a) {
-    p.axis[a] = make_axis(problem, a, config.box[1 + a]);
+    p.axis[a] = make_axis(problem, a, config.box[1 + a], grad_input, read.stride[2 + a],
+                          written.stride[2 + a]);
     p.halo_rows *= p.axis[a].halo;
     items *= p.axis[a].tiles;
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the kernel is given, and how it is cut into work items.
+// What the kernel is given, and how it is cut into work items. Names are forward's: in grad_input
+// `input` is grad_output, read in the classes of geometry/residue.h, and `output` is grad_input.
 #pragma once
 #include <cstdint>
 
@@ -7,18 +8,24 @@
 
 namespace convt3d::cuda::implicit_gemm {
 
-// geometry/residue.h, of one axis; and the taps of the residues before it.
+// geometry/residue.h, of one axis. Forward: a class of outputs, of all inputs. grad_input: a class
+// of inputs, for all outputs. Positions count within the class.
 struct Residue {
-  int first_output, num_outputs, first_tap, num_taps, first_input, taps_before;
+  int64_t input_offset, output_offset;  // elements before its position 0
+  int num_inputs, num_outputs;
+  int first_tap, num_taps;
+  int taps_before;  // of the residues before it
+  // Of a tile at origin 0: the first position that its taps read (forward: any residue's), how many
+  // from there, and which of these tap 0 reads.
+  int halo_first, halo, shift;
 };
 
 struct Axis {
   Residue residue[kMaxStride];
-  int stride, dilation, input_step, tap_step, kernel;
-  int input;  // extent
-  int tiles;  // of the residue with most outputs
-  // Of a tile at origin 0: the first input that any residue's taps read, and how many from there.
-  int halo_first, halo;
+  int residues, dilation, tap_step, kernel;
+  int shift_step;  // from a tap of a residue to the next, in inputs
+  int tiles;       // of the residue with most outputs
+  int halo;        // of the residue with most
 };
 
 struct Params {
@@ -28,6 +35,7 @@ struct Params {
   const void* weight;           // as the caller has it, for what fp32 computes exactly
   void* output;
   int64_t bias_stride;
+  // Of a residue's neighbouring positions; weight: {input channel, output channel, d, h, w}.
   int64_t input_stride[5], weight_stride[5], output_stride[5];
   Axis axis[3];
   int box[4];
@@ -35,17 +43,22 @@ struct Params {
   int column_tiles, chunks, taps, halo_rows;
   int input_stages, weight_stages, weight_group;  // blocks in a stage of weights
   int residues, item_residues;  // of the problem, and of an item: all of them or one
+  int sum_residues;             // of an output: one in forward, all in grad_input
   bool vectorized;              // input rows can be read in 16-byte pieces
   bool whole_stores;            // a position's output channels are contiguous and aligned
   unsigned items;
 };
 
-// One class of outputs.
+// One class of outputs, or of inputs.
 struct ResidueSet {
   int index[3];
   const Residue* axis[3];
   int taps;
   int first_tap;  // its place among all taps, residue by residue
+
+  ResidueSet() = default;
+  // The first of all.
+  __device__ explicit ResidueSet(const Params& p) : index{0, 0, 0} { set(p); }
 
   __device__ void set(const Params& p) {
     taps = 1;
@@ -59,14 +72,14 @@ struct ResidueSet {
                 d.num_taps * h.num_taps * w.taps_before;
   }
   __device__ void next(const Params& p) {
-    if (++index[2] == p.axis[2].stride) {
+    if (++index[2] == p.axis[2].residues) {
       index[2] = 0;
-      if (++index[1] == p.axis[1].stride) {
+      if (++index[1] == p.axis[1].residues) {
         index[1] = 0;
         ++index[0];
       }
     }
-    if (index[0] < p.axis[0].stride) set(p);
+    if (index[0] < p.axis[0].residues) set(p);
   }
 };
 
@@ -82,7 +95,7 @@ struct Tap {
     at[0] = tap / p.axis[2].kernel / p.axis[1].kernel;
 #pragma unroll
     for (int a = 0; a < 3; ++a) {
-      set.index[a] = at[a] * p.axis[a].dilation % p.axis[a].stride;
+      set.index[a] = at[a] * p.axis[a].dilation % p.axis[a].residues;
       step[a] = (at[a] - p.axis[a].residue[set.index[a]].first_tap) / p.axis[a].tap_step;
     }
     set.set(p);
@@ -93,8 +106,7 @@ struct Tap {
     int row = 0;
 #pragma unroll
     for (int a = 0; a < 3; ++a) {
-      row = row * p.axis[a].halo + set.axis[a]->first_input - step[a] * p.axis[a].input_step -
-            p.axis[a].halo_first;
+      row = row * p.axis[a].halo + set.axis[a]->shift + step[a] * p.axis[a].shift_step;
     }
     return row;
   }
@@ -104,13 +116,13 @@ struct Tap {
 struct Item {
   int column_tile;
   int origin[4];        // of the tile, in a residue's outputs
-  ResidueSet residues;  // the first; p.item_residues of them
+  ResidueSet residues;  // one of p.item_residues
 
   __device__ Item(const Params& p, unsigned index) {
     column_tile = take(&index, p.column_tiles);
 #pragma unroll
     for (int a = 2; a >= 0; --a) {
-      residues.index[a] = p.item_residues == 1 ? take(&index, p.axis[a].stride) : 0;
+      residues.index[a] = p.item_residues == 1 ? take(&index, p.axis[a].residues) : 0;
     }
     residues.set(p);
 #pragma unroll
@@ -118,9 +130,17 @@ struct Item {
     origin[0] = static_cast<int>(index) * p.box[0];
   }
 
+  // The same with another of its residues first.
+  __device__ Item(const Params& p, unsigned index, unsigned residue) : Item(p, index) {
+    if (residue == 0) return;
+#pragma unroll
+    for (int a = 2; a >= 0; --a) residues.index[a] = take(&residue, p.axis[a].residues);
+    residues.set(p);
+  }
+
   // Whether it reads any input: a single residue may have no taps.
   __device__ bool has_taps(const Params& p) const {
-    return p.item_residues > 1 || residues.taps > 0;
+    return p.item_residues > p.sum_residues || residues.taps > 0;
   }
 
   // Offset of the halo's first row in the input, in elements; it may lie outside.
@@ -128,7 +148,8 @@ struct Item {
     int64_t offset = origin[0] * p.input_stride[0];
 #pragma unroll
     for (int a = 0; a < 3; ++a) {
-      offset += (origin[1 + a] + p.axis[a].halo_first) * p.input_stride[2 + a];
+      offset += residues.axis[a]->input_offset +
+                (origin[1 + a] + residues.axis[a]->halo_first) * p.input_stride[2 + a];
     }
     return offset;
   }

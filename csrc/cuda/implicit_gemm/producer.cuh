@@ -11,22 +11,28 @@
 
 namespace convt3d::cuda::implicit_gemm {
 
-// Which halo rows of an item lie in the input; the others are zeros.
+// Which halo rows of an item are read; the others, most of them outside the input, are zeros.
 struct Inside {
-  int first[3], extent[3], batch;
+  // Of Coordinates: guard bits less the first row, and the last row (by one too little where there
+  // is none) with guard bits. A sum or difference has a guard bit unless it would be negative.
+  uint32_t from, to;
 
   __device__ Inside(const Params& p, const Item& item) {
-    batch = p.batch - item.origin[0];
+    int first[3], beyond[3];
 #pragma unroll
     for (int a = 0; a < 3; ++a) {
-      first[a] = item.origin[1 + a] + p.axis[a].halo_first;
-      extent[a] = p.axis[a].input;
+      const Residue& residue = *item.residues.axis[a];
+      const int start = item.origin[1 + a] + residue.halo_first;
+      first[a] = min(max(-start, 0), p.axis[a].halo);
+      beyond[a] = max(min(residue.num_inputs - start, residue.halo), 0);
     }
+    from = Coordinates::kGuards - Coordinates::pack(0, first[0], first[1], first[2]);
+    to = Coordinates::kGuards + Coordinates::pack(min(p.batch - item.origin[0], p.box[0]) - 1,
+                                                  beyond[0] - 1, beyond[1] - 1, beyond[2] - 1);
   }
   __device__ bool operator()(Coordinates at) const {
-    return (at[0] < batch) & (unsigned(first[0] + at[1]) < unsigned(extent[0])) &
-           (unsigned(first[1] + at[2]) < unsigned(extent[1])) &
-           (unsigned(first[2] + at[3]) < unsigned(extent[2]));
+    constexpr uint32_t kGuards = Coordinates::kGuards;
+    return ((at.packed + from) & (to - at.packed) & kGuards) == kGuards;
   }
 };
 

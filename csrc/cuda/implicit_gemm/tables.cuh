@@ -7,17 +7,23 @@
 
 namespace convt3d::cuda::implicit_gemm {
 
-// Coordinates {n, d, h, w} within a tile or its halo, 8 bits each.
+// Coordinates {n, d, h, w} within a tile or its halo, in 5, 7, 8 and 8 bits, each with a bit above
+// that is zero.
 struct Coordinates {
+  static constexpr uint32_t kGuards = 1u << 31 | 1u << 25 | 1u << 17 | 1u << 8;
   uint32_t packed;
 
   __device__ Coordinates(int index, const int (&extent)[4]) {
     const int line = index / extent[3], plane = line / extent[2], n = plane / extent[1];
-    packed = n << 24 | (plane - n * extent[1]) << 16 | (line - plane * extent[2]) << 8 |
-             (index - line * extent[3]);
+    packed = pack(n, plane - n * extent[1], line - plane * extent[2], index - line * extent[3]);
+  }
+  static __device__ uint32_t pack(int n, int d, int h, int w) {
+    return (n << 26) + (d << 18) + (h << 9) + w;
   }
   // 0: n, 1: d, 2: h, 3: w.
-  __device__ int operator[](int i) const { return packed >> (24 - 8 * i) & 255; }
+  __device__ int operator[](int i) const {
+    return packed >> (i == 0 ? 26 : 27 - 9 * i) & (i == 0 ? 31 : i == 1 ? 127 : 255);
+  }
   __device__ int64_t offset(const int64_t (&stride)[5]) const {
     return (*this)[0] * stride[0] + (*this)[1] * stride[2] + (*this)[2] * stride[3] +
            (*this)[3] * stride[4];
@@ -67,13 +73,11 @@ struct Shared {
       halo_coordinates[i] = Coordinates(i, halo);
       halo_offset[i] = halo_coordinates[i].offset(p.input_stride);
     }
-    int64_t step[5] = {p.output_stride[0], 0, 0, 0, 0};
-    for (int a = 0; a < 3; ++a) step[2 + a] = p.axis[a].stride * p.output_stride[2 + a];
     for (int i = threadIdx.x; i < rows; i += blockDim.x) {
       // Rows beyond the box read its first row, and lie outside every tensor.
       const bool beyond = i >= p.box[0] * p.box[1] * p.box[2] * p.box[3];
       row_coordinates[i] = Coordinates(beyond ? 0 : i, p.box);
-      row_offset[i] = beyond ? -1 : row_coordinates[i].offset(step);
+      row_offset[i] = beyond ? -1 : row_coordinates[i].offset(p.output_stride);
     }
   }
 

@@ -26,8 +26,8 @@ constexpr bool is_built(int columns, int steps) { return columns < 128 || steps 
 
 // Limit: shared memory of a block on sm_90.
 inline constexpr int kSharedBytes = 232448;
-// Limit: coordinates in a halo have 8 bits.
-inline constexpr int kMaxHalo = 256;
+// Limits: bits of a halo's coordinates (tables.cuh), over {batch, d, h, w}.
+inline constexpr std::array<int, 4> kMaxHalo{32, 128, 256, 256};
 inline constexpr int kMaxInputStages = 8, kMinWeightStages = 2, kMaxWeightStages = 8;
 // Bytes of a weight stage, where blocks are small: enough that its barriers do not show.
 inline constexpr int64_t kWeightStageBytes = 16 * 1024;
