@@ -5,6 +5,7 @@
 
 #include "cuda/direct/direct.h"
 #include "cuda/few_channels/few_channels.h"
+#include "cuda/halo_gemm/halo_gemm.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
 
@@ -13,6 +14,8 @@ namespace convt3d::cuda {
 void launch(Family family, const Description& description, const Device& device,
             const Operands& operands, void* workspace, void* stream) {
   switch (family) {
+    case Family::halo_gemm:
+      return halo_gemm::launch(description, device, operands, workspace, stream);
     case Family::implicit_gemm:
       return implicit_gemm::launch(description, device, operands, workspace, stream);
     case Family::shuffle_gemm:

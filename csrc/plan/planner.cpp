@@ -6,6 +6,7 @@
 #include "cpu/residue_gemm.h"
 #include "cuda/direct/direct.h"
 #include "cuda/few_channels/few_channels.h"
+#include "cuda/halo_gemm/halo_gemm.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
 #include "plan/family.h"
@@ -21,8 +22,9 @@ namespace {
 
 const std::vector<Candidate>& cuda_candidates() {
   static const std::vector<Candidate> table{
-      CONVT3D_CANDIDATE(cuda, shuffle_gemm), CONVT3D_CANDIDATE(cuda, implicit_gemm),
-      CONVT3D_CANDIDATE(cuda, few_channels), CONVT3D_CANDIDATE(cuda, direct)};
+      CONVT3D_CANDIDATE(cuda, shuffle_gemm), CONVT3D_CANDIDATE(cuda, halo_gemm),
+      CONVT3D_CANDIDATE(cuda, implicit_gemm), CONVT3D_CANDIDATE(cuda, few_channels),
+      CONVT3D_CANDIDATE(cuda, direct)};
   return table;
 }
 
@@ -45,6 +47,8 @@ const char* to_string(Family family) {
   switch (family) {
     case Family::shuffle_gemm:
       return "shuffle_gemm";
+    case Family::halo_gemm:
+      return "halo_gemm";
     case Family::implicit_gemm:
       return "implicit_gemm";
     case Family::few_channels:

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "plan/description.h"
+
+namespace convt3d::cuda::halo_gemm {
+
+struct Config {
+  int slots = 0;     // output planes that one input plane feeds: 1, or the kernel's depth
+  int channels = 0;  // output channels of a slot; slots * channels columns
+  int warpgroups = 0;  // of 64 rows each
+  int steps = 0;       // 32-byte steps of input channels that are loaded together
+  int chunks = 0;      // of steps * 32 bytes, over all input channels
+  // Flat positions, see kernel.cuh: of a line without and with what lies between two lines, lines
+  // of a plane with what lies between two planes, planes of a batch item, and strips of a line.
+  int strip = 0, pitch = 0, lines = 0, planes = 0, strips = 0;
+  int64_t tiles = 0;  // of a strip
+  int stage_rows = 0;
+  int input_stages = 0, weight_stages = 0;
+  int weight_group = 0;   // blocks (of one tap and one chunk) in a weight stage
+  bool resident = false;  // all weights stay in shared memory
+};
+
+Config choose(const Description& description, const Device& device);
+std::string to_string(const Config& config);
+
+}  // namespace convt3d::cuda::halo_gemm

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The way of the sums into the tensor: one slot, channels innermost, straight from registers.
+#pragma once
+#include "cuda/common/element.cuh"
+#include "cuda/halo_gemm/params.cuh"
+#include "cuda/halo_gemm/runs.cuh"
+
+namespace convt3d::cuda::halo_gemm {
+
+// The two rows of sums that a thread has, as outputs.
+struct Rows {
+  int64_t offset[2];  // elements, without the column tile; where marching, of output plane 0
+  bool stored[2];     // else a position between lines or planes, or beyond the last
+
+  __device__ Rows(const Params& p, const Unit& unit, bool marching, int row) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      unsigned rest = unit.first + row + 8 * i;
+      const int x = take(&rest, p.pitch), h = take(&rest, p.lines), d = take(&rest, p.planes);
+      const int n = static_cast<int>(rest), w = unit.strip * p.strip + x;
+      stored[i] = n < p.batch && h < unit.axis(p, 1).num_outputs && x < p.strip &&
+                  w < unit.axis(p, 2).num_outputs;
+      offset[i] = n * p.output_stride[0] +
+                  (unit.axis(p, 1).first_output + int64_t{h} * p.axis[1].stride) * p.output_stride[3] +
+                  (unit.axis(p, 2).first_output + int64_t{w} * p.axis[2].stride) * p.output_stride[4];
+      if (!marching) {
+        stored[i] = stored[i] && d < unit.axis(p, 0).num_outputs;
+        offset[i] +=
+            (unit.axis(p, 0).first_output + int64_t{d} * p.axis[0].stride) * p.output_stride[2];
+      }
+    }
+  }
+};
+
+// `sum` are the first kChannels / 2 of a thread's sums; `bias` a table in shared memory.
+template <typename T, int kChannels, int kSums>
+__device__ __forceinline__ void store(const Params& p, const float* bias, int column_tile,
+                                      const Rows& rows, int64_t plane, const float (&sum)[kSums]) {
+  constexpr int kGroups = kChannels / 8;
+  const int quad = threadIdx.x % 4;
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    if (!rows.stored[i]) continue;
+    T* const position = static_cast<T*>(p.output) + rows.offset[i] + plane;
+#pragma unroll
+    for (int j = 0; j < kGroups; ++j) {
+      // The compiler unrolls this over the runs: those j where none starts vanish.
+      int start = 0;
+      while (start + run_width<T>(start, kGroups) <= j) start += run_width<T>(start, kGroups);
+      if (start != j) continue;
+      const int width = run_width<T>(j, kGroups);
+      const int channel = column_tile * kChannels + 8 * j + quad * 2 * width;
+      if (channel >= p.out_channels) continue;
+      const auto value = [&](int c) {
+        return sum[4 * (j + c / 2) + 2 * i + c % 2] + bias[channel + c];
+      };
+      T* const output = position + channel;
+      if constexpr (sizeof(T) == 4) {
+        if (width == 2) {
+          *reinterpret_cast<float4*>(output) = make_float4(value(0), value(1), value(2), value(3));
+        } else {
+          *reinterpret_cast<float2*>(output) = make_float2(value(0), value(1));
+        }
+      } else if (width == 4) {
+        *reinterpret_cast<uint4*>(output) =
+            make_uint4(pack_pair<T>(value(0), value(1)), pack_pair<T>(value(2), value(3)),
+                       pack_pair<T>(value(4), value(5)), pack_pair<T>(value(6), value(7)));
+      } else if (width == 2) {
+        *reinterpret_cast<uint2*>(output) =
+            make_uint2(pack_pair<T>(value(0), value(1)), pack_pair<T>(value(2), value(3)));
+      } else {
+        *reinterpret_cast<uint32_t*>(output) = pack_pair<T>(value(0), value(1));
+      }
+      // The bias of the next run stays behind, or it would take registers.
+      asm volatile("" ::: "memory");
+    }
+  }
+}
+
+}  // namespace convt3d::cuda::halo_gemm

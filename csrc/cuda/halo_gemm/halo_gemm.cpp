@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda/halo_gemm/halo_gemm.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "cuda/halo_gemm/config.h"
+#include "cuda/halo_gemm/tuning.h"
+#include "cuda/implicit_gemm/implicit_gemm.h"
+#include "geometry/residue.h"
+
+namespace convt3d::cuda::halo_gemm {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Of one axis, over its residues: `reach` is the furthest that a line of positions must go so that
+// the next may begin, see kernel.cuh.
+struct AxisSummary {
+  std::vector<AxisResidue> residues;
+  int64_t outputs = 0, span = 0, reach = 1;
+
+  int64_t all_taps() const {
+    int64_t taps = 0;
+    for (const AxisResidue& r : residues) taps += r.num_taps;
+    return taps;
+  }
+};
+
+AxisSummary summarize(const Problem& problem, int axis) {
+  AxisSummary summary{axis_residues(problem, axis)};
+  for (const AxisResidue& r : summary.residues) {
+    summary.outputs = std::max(summary.outputs, r.num_outputs);
+    summary.reach = std::max(summary.reach, r.num_outputs);
+    if (r.num_taps == 0) continue;
+    const int64_t span = (r.num_taps - 1) * r.input_step;
+    summary.span = std::max(summary.span, span);
+    summary.reach = std::max({summary.reach, problem.input[axis] - (r.first_input - span),
+                              r.num_outputs + r.first_input, span});
+  }
+  return summary;
+}
+
+struct Shape {
+  const Problem& problem;
+  std::array<AxisSummary, 3> axis;
+  int64_t bytes;  // of an element
+  int num_sms;
+};
+
+// Flat positions of this many strips; false where TMA or shared memory does not hold them.
+bool choose_positions(const Shape& shape, int strips, Config* config) {
+  const AxisSummary &d = shape.axis[0], &h = shape.axis[1], &w = shape.axis[2];
+  const int64_t strip = ceil_div(w.outputs, strips);
+  const int64_t pitch = strips == 1 ? w.reach : strip + w.span;
+  if (pitch > kMaxBox || strip == 0) return false;
+  const int64_t planes = config->slots > 1 ? 1 : d.outputs;
+  const int64_t positions = shape.problem.batch * planes * h.reach * pitch;
+  const int64_t rows = int64_t{config->warpgroups} * kGroupRows;
+  const int64_t shift = h.span * pitch + w.span;
+  if (std::max(positions, shift) + rows > kMaxPositions) return false;
+  config->strips = strips;
+  config->strip = static_cast<int>(strip);
+  config->pitch = static_cast<int>(pitch);
+  config->lines = static_cast<int>(h.reach);
+  config->planes = static_cast<int>(planes);
+  config->tiles = ceil_div(positions, rows);
+  const int64_t column_tiles = ceil_div(shape.problem.out_channels, config->channels);
+  const int64_t items = config->tiles * strips * column_tiles;
+  const int64_t work = config->slots > 1
+                           ? (shape.problem.output()[0] + shape.problem.padding[0] + 1) *
+                                 (h.all_taps() * w.all_taps() + volume(shape.problem.stride))
+                           : volume(shape.problem.stride);
+  if (items > kMaxWork || items * work > kMaxWork) return false;
+  const int64_t lines = (rows - 1 + shift + pitch - 1) / pitch + 1;
+  const int64_t stage = ceil_div(lines * pitch * kRowBytes, kSwizzleAlign) * kSwizzleAlign;
+  if (stage > kSharedBytes) return false;
+  config->stage_rows = static_cast<int>(stage / kRowBytes);
+  return true;
+}
+
+// Divides shared memory into stages; false if it does not do.
+bool choose_stages(const Shape& shape, Config* config) {
+  const Problem& p = shape.problem;
+  const int64_t columns = int64_t{config->slots} * config->channels;
+  const int64_t block = 32 * config->steps * columns;
+  const int64_t column_tiles = ceil_div(p.out_channels, config->channels);
+  const int64_t input = int64_t{config->stage_rows} * kRowBytes;
+  const int64_t room = kSharedBytes - kSwizzleAlign - barrier_bytes() -
+                       column_tiles * config->channels * 4;
+  const int64_t taps = volume(p.kernel) / (config->slots > 1 ? p.kernel[0] : 1);
+  int64_t plane_taps = 1;
+  for (int a : {1, 2}) {
+    int64_t most = 0;
+    for (const AxisResidue& r : shape.axis[a].residues) most = std::max(most, r.num_taps);
+    plane_taps *= most;
+  }
+  plane_taps = std::max<int64_t>(plane_taps, 1);
+  const int64_t all = block * taps * config->chunks * column_tiles;
+  config->resident = all + 2 * input <= room;
+  if (config->resident) {
+    // One group holds all that a chunk needs: `weight_stages` of them are all weights.
+    config->weight_group = static_cast<int>(plane_taps);
+    config->weight_stages = static_cast<int>(ceil_div(taps * config->chunks * column_tiles,
+                                                      plane_taps));
+    config->input_stages = static_cast<int>(std::min<int64_t>(
+        kMaxInputStages,
+        (room - block * config->weight_stages * config->weight_group) / input));
+    if (config->input_stages >= 2) return true;
+    config->resident = false;
+  }
+  const int64_t affordable = (room - 2 * input) / kMinWeightStages / block;
+  if (affordable < 1) return false;
+  config->weight_group = static_cast<int>(std::min(
+      {affordable, plane_taps, std::max<int64_t>(1, kWeightStageBytes / block)}));
+  const int64_t weight = block * config->weight_group;
+  // A third of the room to weights, at most what their ring holds.
+  const int64_t wanted = std::clamp<int64_t>(room / 3 / weight, kMinWeightStages, 4);
+  config->input_stages = static_cast<int>(
+      std::clamp<int64_t>((room - wanted * weight) / input, 2, kMaxInputStages));
+  config->weight_stages = static_cast<int>(
+      std::min<int64_t>(kMaxWeightStages, (room - config->input_stages * input) / weight));
+  return config->weight_stages >= kMinWeightStages;
+}
+
+// Clocks that the device needs for everything, cut this way.
+double estimate(const Shape& shape, const Config& config) {
+  const Problem& p = shape.problem;
+  const bool marching = config.slots > 1;
+  const int columns = config.slots * config.channels;
+  const double column_tiles = static_cast<double>(ceil_div(p.out_channels, config.channels));
+  const double tiles = static_cast<double>(config.tiles * config.strips) * column_tiles;
+  const double step = std::max(columns / 2.0, 16 + columns / 4.0) + kIssueClocks;
+  const double rows = config.warpgroups * kGroupRows;
+  // Of one input plane.
+  const auto plane_clocks = [&](const AxisResidue& h, const AxisResidue& w) {
+    const double taps = static_cast<double>(h.num_taps * w.num_taps);
+    const double shift = static_cast<double>((h.num_taps - 1) * h.input_step * config.pitch +
+                                             (w.num_taps - 1) * w.input_step);
+    const double products = taps * config.steps * config.warpgroups * step;
+    const double loads = (rows + shift + config.pitch / 2.0) * 32 * config.steps +
+                         (config.resident ? 0 : taps * config.steps * 32 * columns);
+    return taps == 0 ? 0.0 : config.chunks * std::max(products, loads / kLoadBytesPerClock);
+  };
+  const double outputs = rows * config.channels * static_cast<double>(shape.bytes);
+  double total = 0;
+  if (marching) {
+    const int64_t steps = (p.output()[0] - 1 + p.padding[0]) / p.stride[0] + 1;
+    const int64_t before = (p.kernel[0] - 1) / p.stride[0];
+    const double march = static_cast<double>(steps);
+    double warmup = 0;
+    for (const AxisResidue& h : shape.axis[1].residues) {
+      for (const AxisResidue& w : shape.axis[2].residues) {
+        const double store = outputs * static_cast<double>(p.stride[0]) / kOutputBytesPerClock;
+        const double plane = std::max(plane_clocks(h, w), store) + kPlaneClocks;
+        total += tiles * march * plane;
+        warmup = std::max(warmup, plane);
+      }
+    }
+    return total / shape.num_sms + static_cast<double>(before + 1) * warmup + kItemClocks;
+  }
+  std::vector<std::pair<double, int64_t>> classes;  // clocks of an item, number
+  const auto count = config.tiles * config.strips * static_cast<int64_t>(column_tiles);
+  for (const AxisResidue& d : shape.axis[0].residues) {
+    for (const AxisResidue& h : shape.axis[1].residues) {
+      for (const AxisResidue& w : shape.axis[2].residues) {
+        classes.emplace_back(static_cast<double>(d.num_taps) * plane_clocks(h, w) + kItemClocks +
+                                 outputs / kOutputBytesPerClock / 2,
+                             count);
+        total += classes.back().first * static_cast<double>(count);
+      }
+    }
+  }
+  std::sort(classes.rbegin(), classes.rend());
+  const auto items = count * static_cast<int64_t>(classes.size());
+  const double mean = total / shape.num_sms;
+  if (items > kSimulated * shape.num_sms) return mean + classes.front().first / 2;
+  std::vector<double> load(static_cast<size_t>(shape.num_sms));
+  for (int64_t i = 0; i < items; ++i) {
+    const int64_t round = i / shape.num_sms, at = i % shape.num_sms;
+    load[static_cast<size_t>(round % 2 == 0 ? at : shape.num_sms - 1 - at)] +=
+        classes[static_cast<size_t>(i / count)].first;
+  }
+  return *std::max_element(load.begin(), load.end());
+}
+
+Config search(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  const Shape shape{p,
+                    {summarize(p, 0), summarize(p, 1), summarize(p, 2)},
+                    element_bytes(description.precision),
+                    device.num_sms};
+  const int64_t all_steps = ceil_div(p.in_channels * shape.bytes, 32);
+  Config best;
+  double least = 0;
+  const auto consider = [&](int slots, int channels) {
+    // A quarter of the columns may be padding.
+    const int64_t padded = ceil_div(p.out_channels, channels) * channels;
+    if (padded * 3 > p.out_channels * 4 && padded > channels) return;
+    Config config;
+    config.slots = slots;
+    config.channels = channels;
+    config.chunks = static_cast<int>(ceil_div(all_steps, kMaxSteps));
+    config.steps = std::max(static_cast<int>(ceil_div(all_steps, config.chunks)), min_steps(slots));
+    for (int groups = 1; groups <= max_warpgroups(slots); ++groups) {
+      for (int strips = 1; strips <= kMaxStrips; ++strips) {
+        config.warpgroups = groups;
+        if (!choose_positions(shape, strips, &config) || !choose_stages(shape, &config)) continue;
+        const double clocks = estimate(shape, config);
+        if (best.slots != 0 && clocks >= least) continue;
+        best = config;
+        least = clocks;
+      }
+    }
+  };
+  for (int channels : kPlainChannels) consider(1, channels);
+  if (p.kernel[0] == kMarchingSlots && p.dilation[0] == 1) {
+    for (int channels : kMarchingChannels) consider(kMarchingSlots, channels);
+  }
+  return best;
+}
+
+}  // namespace
+
+// Without a configuration that fits, the result has no slots. Each thread keeps its last few.
+Config choose(const Description& description, const Device& device) {
+  struct Found {
+    Description description;
+    int num_sms = 0;
+    Config config;
+  };
+  thread_local std::array<Found, 16> kept;
+  thread_local size_t oldest = 0;
+  for (const Found& found : kept) {
+    if (found.num_sms == device.num_sms && found.description == description) return found.config;
+  }
+  const Config config = search(description, device);
+  kept[oldest] = {description, device.num_sms, config};
+  oldest = (oldest + 1) % kept.size();
+  return config;
+}
+
+Verdict supports(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  const int64_t bytes = element_bytes(description.precision);
+  if (device.arch != 90) return Verdict::refuse("its instructions are those of sm_90");
+  if (description.direction != Direction::forward) return Verdict::refuse("forward only");
+  if (description.precision == Precision::fp64 || description.precision == Precision::fp32) {
+    return Verdict::refuse("float16, bfloat16 and TF32 only");
+  }
+  if (p.groups != 1) return Verdict::refuse("groups must be 1");
+  if (description.input != Layout::ndhwc || description.output != Layout::ndhwc) {
+    return Verdict::refuse("input and output must be channels_last_3d");
+  }
+  if (p.in_channels * bytes % 16 != 0) {
+    return Verdict::refuse("a position's in_channels must be a multiple of 16 bytes");
+  }
+  if (p.out_channels % kChannelMultiple != 0) {
+    return Verdict::refuse("out_channels must be a multiple of 8");
+  }
+  if (p.in_channels > kMaxInChannels || p.out_channels > kMaxOutChannels) {
+    return Verdict::refuse("more channels than its tables hold");
+  }
+  const Extent3 output = p.output();
+  for (int axis = 0; axis < 3; ++axis) {
+    if (p.stride[axis] > kMaxStride) return Verdict::refuse("a stride above 8");
+    if (std::max({p.batch, p.input[axis], output[axis], p.padding[axis],
+                  p.dilation[axis] * p.kernel[axis]}) > kMaxExtent) {
+      return Verdict::refuse("larger than 32-bit coordinates hold");
+    }
+  }
+  if (volume(p.stride) > kMaxResidues) return Verdict::refuse("more than 64 residues");
+  if (volume(p.kernel) > kMaxTaps) return Verdict::refuse("more than 1024 taps");
+  // Whom unaligned tensors fall back to.
+  const Verdict fallback = implicit_gemm::supports(description, device);
+  if (!fallback.ok) return fallback;
+  if (choose(description, device).slots == 0) {
+    return Verdict::refuse("the taps reach too far apart for shared memory");
+  }
+  return Verdict::accept();
+}
+
+std::string to_string(const Config& config) {
+  const std::string columns = std::to_string(config.channels);
+  return std::to_string(config.warpgroups * kGroupRows) + " rows, " +
+         (config.slots > 1 ? std::to_string(config.slots) + " x " + columns : columns) +
+         " columns, " + std::to_string(config.chunks) + " chunks of " +
+         std::to_string(32 * config.steps) + " bytes, " + std::to_string(config.input_stages) +
+         " stages of " + std::to_string(config.stage_rows) + " rows, " +
+         (config.resident ? "weights resident" : "weights streamed") +
+         (config.strips > 1 ? ", " + std::to_string(config.strips) + " strips" : "");
+}
+
+std::string config(const Description& description, const Device& device) {
+  return to_string(choose(description, device));
+}
+
+// The weight, its channels padded to whole blocks.
+int64_t workspace_bytes(const Description& description, const Device& device) {
+  const Config config = choose(description, device);
+  const Problem& p = description.problem;
+  const int64_t packed = ceil_div(p.out_channels, config.channels) * config.channels *
+                         volume(p.kernel) * config.chunks * config.steps * 32;
+  return std::max(packed, implicit_gemm::workspace_bytes(description, device));
+}
+
+}  // namespace convt3d::cuda::halo_gemm

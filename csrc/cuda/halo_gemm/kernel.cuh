@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Forward in NDHWC as an implicit GEMM whose two operands wgmma reads from shared memory:
+//
+//   output[n, co, s q + r] = bias[co] + sum over taps t of residue r, ci:
+//                            input[n, ci, q + shift(t)] * weight[ci, co, t]
+//
+// M = flat positions: the q of a residue are numbered line by line, each line `pitch` long, each
+// plane `lines` lines, which is as much as the input reaches beyond, so that the zeros behind one
+// line are those in front of the next:
+//
+//      pitch                         a tile is 64 consecutive positions per warpgroup, across
+//   +-----------------------+---+    lines, planes and batch items, and for every tap its rows
+//   | input line h          | 0 |    of input are consecutive rows of shared memory: the tile
+//   | input line h + 1      | 0 |    moved by shift(t). What is between the lines is multiplied
+//   +-----------------------+---+    too, and not stored.
+//
+// A tile's input lines are brought once per input plane and chunk of channels, by TMA, zeros beyond
+// the tensor included, and read by all taps of h and w through descriptors that start at any row.
+// N = output channels; where the kernel has depth kSlots, N = kSlots x channels: the output planes
+// that one input plane feeds. Then a block marches through the input planes; after each, the first
+// `stride` slots are finished and stored, and the others move up.
+//
+//   warpgroups 0 ..   consumers       64 rows each
+//   then one warp     loads input     input_full: bytes of the boxes -> consumers
+//                                     input_empty: all consumer warps -> this warp
+//   and one           copies weights  weight_full: bytes of the copy -> consumers
+//                                     weight_empty: all consumer warps -> the copying lane
+//
+// Weights that fit are copied once, else a residue's blocks stream through a ring. A consumer
+// waits for its own wgmmas at the end of each group of blocks; the others have the tensor cores
+// meanwhile. supports()
+// guarantees groups = 1, NDHWC, channels in multiples of 16 bytes (in) and 8 (out), positions below
+// 2^30, and stages that fit.
+#pragma once
+#include "cuda/common/cp_async.cuh"
+#include "cuda/halo_gemm/epilogue.cuh"
+#include "cuda/halo_gemm/params.cuh"
+#include "cuda/sm90/mbarrier.cuh"
+#include "cuda/sm90/tma.cuh"
+#include "cuda/sm90/wgmma.cuh"
+#include "cuda/sm90/wgmma_shared.cuh"
+
+namespace convt3d::cuda::halo_gemm {
+
+// Walks a ring of stages: the stage, and the parity of its phase.
+struct Ring {
+  int stage = 0;
+  uint32_t parity = 0;
+
+  __device__ void next(int stages) {
+    if (++stage == stages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+// Addresses in shared memory.
+struct Shared {
+  uint32_t input, weight;  // stages
+  float* bias;             // [column tiles * channels], zeros without one
+  uint32_t input_full, input_empty, weight_full, weight_empty;  // barriers
+
+  __device__ Shared(const Params& p, unsigned char* memory, uint32_t weight_bytes, int channels) {
+    const uint32_t start = shared_address(memory);
+    input = (start + kSwizzleAlign - 1) / kSwizzleAlign * kSwizzleAlign;
+    weight = input + p.input_stages * p.stage_bytes;
+    const uint32_t table = weight + weight_bytes;
+    bias = reinterpret_cast<float*>(memory + (table - start));
+    input_full = table + p.column_tiles * channels * 4;
+    input_empty = input_full + 8 * kMaxInputStages;
+    weight_full = input_empty + 8 * kMaxInputStages;
+    weight_empty = weight_full + 8 * kMaxWeightStages;
+  }
+};
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// Keeps uses of the sums behind the wait for the wgmmas that write them.
+template <int kSums>
+__device__ __forceinline__ void pin(float (&sum)[kSums]) {
+#pragma unroll
+  for (int i = 0; i < kSums; ++i) asm volatile("" : "+f"(sum[i])::"memory");
+}
+
+// By each consumer warp, when it is done with a stage.
+__device__ __forceinline__ void release(uint32_t barrier, const Ring& ring) {
+  if (threadIdx.x % 32 == 0) sm90::barrier_arrive(barrier + 8 * ring.stage);
+}
+
+// The products of one input plane: chunks x taps of h and w. `block`: its first block of weights,
+// where they are resident.
+template <typename T, int kColumns, int kSteps>
+__device__ __forceinline__ void multiply(const Params& p, const Shared& shared, const Unit& unit,
+                                         int row, int block, Ring* input, Ring* weight,
+                                         float (&sum)[kColumns / 2]) {
+  constexpr int kStep = kColumns * 32 >> 4;  // in a descriptor's units
+  constexpr int kRow = kRowBytes >> 4;
+  constexpr int kBlock = kSteps * kStep;
+  const int taps_w = unit.axis(p, 2).num_taps;
+  const int step_w = p.axis[2].input_step * kRow;
+  const int step_h = p.axis[1].input_step * p.pitch * kRow - taps_w * step_w;
+  for (int chunk = 0; chunk < p.chunks; ++chunk) {
+    sm90::barrier_wait(shared.input_full + 8 * input->stage, input->parity);
+    uint64_t a = sm90::swizzled_descriptor(shared.input + input->stage * p.stage_bytes) +
+                 (row + unit.shift) * kRow;
+    int left_w = taps_w;
+    for (int left = unit.plane_taps; left > 0; left -= p.weight_group) {
+      uint64_t b;
+      if (p.resident) {
+        b = sm90::b_descriptor(shared.weight) +
+            (block + unit.plane_taps - left) * kBlock;
+      } else {
+        sm90::barrier_wait(shared.weight_full + 8 * weight->stage, weight->parity);
+        b = sm90::b_descriptor(shared.weight) + weight->stage * (p.weight_group * kBlock);
+      }
+      int taps = min(left, p.weight_group);
+#pragma unroll 1
+      do {
+        sm90::wgmma_fence();
+#pragma unroll
+        for (int s = 0; s < kSteps; ++s) {
+          sm90::WgmmaShared<T, kColumns>::run(sum, a + 2 * s, b + s * kStep);
+        }
+        b += kBlock;
+        a -= step_w;
+        if (--left_w == 0) {
+          left_w = taps_w;
+          a -= step_h;
+        }
+      } while (--taps > 0);
+      sm90::wgmma_commit();
+      sm90::wgmma_wait<0>();
+      pin(sum);
+      if (!p.resident) {
+        release(shared.weight_empty, *weight);
+        weight->next(p.weight_stages);
+      }
+    }
+    release(shared.input_empty, *input);
+    block += unit.plane_taps;
+    input->next(p.input_stages);
+  }
+}
+
+template <typename T, int kSlots, int kChannels, int kSteps>
+__device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
+  constexpr int kColumns = kSlots * kChannels;
+  constexpr bool kMarching = kSlots > 1;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int group_row = warp / 4 * kGroupRows;
+  Ring input, weight;
+  float sum[kColumns / 2];
+  if (p.resident) sm90::barrier_wait(shared.weight_full, 0);
+  Walk<kMarching> walk(p);
+  for (Unit unit; walk.next(p, &unit);) {
+    const Rows rows(p, unit, kMarching, group_row + warp % 4 * 16 + lane / 4);
+    const int row = unit.first % p.pitch + group_row;
+#pragma unroll
+    for (int i = 0; i < kColumns / 2; ++i) sum[i] = 0;
+    if constexpr (!kMarching) {
+      if (unit.plane_taps > 0) {
+        const int per_plane = unit.plane_taps * p.chunks;
+        for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) {
+          multiply<T, kColumns, kSteps>(p, shared, unit, row, unit.block + j * per_plane, &input,
+                                        &weight, sum);
+        }
+      }
+      store<T, kChannels>(p, shared.bias, unit.column_tile, rows, 0, sum);
+    } else {
+      // Planes before the first that is stored fill the slots.
+      const Axis& axis = p.axis[0];
+      const int first = p.first_plane + unit.begin, last = p.first_plane + unit.end;
+      for (int plane = max(first - (axis.kernel - 1) / axis.stride, 0); plane < last; ++plane) {
+        if (plane < axis.input && unit.plane_taps > 0) {
+          multiply<T, kColumns, kSteps>(p, shared, unit, row, unit.block, &input, &weight, sum);
+        }
+#pragma unroll 1
+        for (int r = 0; r < axis.stride; ++r) {
+          const int output = plane * axis.stride + r - p.padding;
+          if (plane >= first && output >= 0 && output < p.outputs) {
+            store<T, kChannels>(p, shared.bias, unit.column_tile, rows,
+                                output * p.output_stride[2], sum);
+          }
+#pragma unroll
+          for (int i = 0; i < kColumns / 2; ++i) {
+            sum[i] = i + kChannels / 2 < kColumns / 2 ? sum[(i + kChannels / 2) % (kColumns / 2)] : 0;
+          }
+        }
+      }
+    }
+  }
+}
+
+// One warp; in the consumers' order. A lane has every 32nd line of a tile.
+template <bool kMarching>
+__device__ __forceinline__ void load_input(const Params& p, const Shared& shared,
+                                           const CUtensorMap* map) {
+  const int lane = threadIdx.x % 32;
+  Ring input;
+  Walk<kMarching> walk(p);
+  for (Unit unit; walk.next(p, &unit);) {
+    if (unit.plane_taps == 0) continue;
+    const auto first_input = [&](int a) {
+      const Residue& r = unit.axis(p, a);
+      return r.first_input - (r.num_taps - 1) * p.axis[a].input_step;
+    };
+    const int first_line = unit.first / p.pitch;
+    const int rows = p.warpgroups * kGroupRows;
+    const int lines = (unit.first + rows - 1 + unit.shift) / p.pitch - first_line + 1;
+    const int w = unit.strip * p.strip + first_input(2), h = first_input(1);
+    const auto load = [&](int plane) {
+      for (int chunk = 0; chunk < p.chunks; ++chunk) {
+        sm90::barrier_wait(shared.input_empty + 8 * input.stage, input.parity ^ 1);
+        const uint32_t full = shared.input_full + 8 * input.stage;
+        const uint32_t stage = shared.input + input.stage * p.stage_bytes;
+        if (lane == 0) sm90::barrier_arrive_expect(full, lines * p.pitch * kRowBytes);
+        __syncwarp();
+#pragma unroll 1
+        for (int line = lane; line < lines; line += 32) {
+          unsigned rest = first_line + line;
+          const int at_h = take(&rest, p.lines), at_d = take(&rest, p.planes);
+          sm90::load_box(stage + line * p.pitch * kRowBytes, map, full, chunk * p.chunk_channels, w,
+                         h + at_h, plane + at_d, static_cast<int>(rest));
+        }
+        input.next(p.input_stages);
+      }
+    };
+    if constexpr (!kMarching) {
+      const Residue& d = unit.axis(p, 0);
+      for (int j = 0; j < d.num_taps; ++j) load(d.first_input - j * p.axis[0].input_step);
+    } else {
+      const Axis& axis = p.axis[0];
+      const int first = p.first_plane + unit.begin;
+      const int last = min(p.first_plane + unit.end, axis.input);
+      for (int plane = max(first - (axis.kernel - 1) / axis.stride, 0); plane < last; ++plane) {
+        load(plane);
+      }
+    }
+  }
+}
+
+// One lane; in the consumers' order. A residue's blocks are contiguous.
+template <bool kMarching, int kBlockBytes>
+__device__ __forceinline__ void copy_weights(const Params& p, const Shared& shared) {
+  if (p.resident) {
+    const int blocks = (kMarching ? 1 : p.axis[0].kernel) * p.axis[1].kernel * p.axis[2].kernel *
+                       p.chunks * p.column_tiles;
+    sm90::barrier_arrive_expect(shared.weight_full, blocks * kBlockBytes);
+    sm90::bulk_copy(shared.weight, p.packed, blocks * kBlockBytes, shared.weight_full);
+    return;
+  }
+  Ring weight;
+  Walk<kMarching> walk(p);
+  for (Unit unit; walk.next(p, &unit);) {
+    const unsigned char* const first = p.packed + int64_t{unit.block} * kBlockBytes;
+    const auto copy = [&](const unsigned char* from) {
+      for (int chunk = 0; chunk < p.chunks; ++chunk) {
+        for (int left = unit.plane_taps; left > 0; left -= p.weight_group) {
+          const uint32_t bytes = min(left, p.weight_group) * kBlockBytes;
+          const uint32_t full = shared.weight_full + 8 * weight.stage;
+          sm90::barrier_wait(shared.weight_empty + 8 * weight.stage, weight.parity ^ 1);
+          sm90::barrier_arrive_expect(full, bytes);
+          sm90::bulk_copy(shared.weight + weight.stage * (p.weight_group * kBlockBytes), from,
+                          bytes, full);
+          from += bytes;
+          weight.next(p.weight_stages);
+        }
+      }
+    };
+    if constexpr (!kMarching) {
+      const int64_t plane_bytes = int64_t{unit.plane_taps} * p.chunks * kBlockBytes;
+      for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) copy(first + j * plane_bytes);
+    } else {
+      const Axis& axis = p.axis[0];
+      const int begin = p.first_plane + unit.begin;
+      const int last = min(p.first_plane + unit.end, axis.input);
+      for (int plane = max(begin - (axis.kernel - 1) / axis.stride, 0); plane < last; ++plane) {
+        copy(first);
+      }
+    }
+  }
+}
+
+#endif
+
+// Registers of each role. Limits: 64 K of an SM, 96 or 128 a thread at the start, and multiples of
+// 8; fewer spill.
+template <int kSlots>
+struct Roles {
+  static constexpr bool kPlain = kSlots == 1;
+  static constexpr int kThreads = (max_warpgroups(kSlots) + 1) * 128;
+  static constexpr int kProducerRegisters = kPlain ? 40 : 56;
+  static constexpr int kConsumerRegisters = kPlain ? 104 : 152;
+};
+
+template <typename T, int kSlots, int kChannels, int kSteps>
+__global__ void __launch_bounds__(Roles<kSlots>::kThreads, 1)
+    halo_gemm_kernel(const __grid_constant__ Params p, const __grid_constant__ CUtensorMap map) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  constexpr int kColumns = kSlots * kChannels;
+  constexpr bool kMarching = kSlots > 1;
+  extern __shared__ __align__(128) unsigned char memory[];
+  const Shared shared(p, memory, p.weight_bytes, kChannels);
+  const int consumers = p.warpgroups * 4, warp = threadIdx.x / 32;
+  if (threadIdx.x == 0) {
+    sm90::prefetch_map(&map);
+    for (int s = 0; s < p.input_stages; ++s) {
+      sm90::barrier_init(shared.input_full + 8 * s, 1);
+      sm90::barrier_init(shared.input_empty + 8 * s, consumers);
+    }
+    for (int s = 0; s < p.weight_stages; ++s) {
+      sm90::barrier_init(shared.weight_full + 8 * s, 1);
+      sm90::barrier_init(shared.weight_empty + 8 * s, consumers);
+    }
+    sm90::barrier_init_fence();
+  }
+  for (int i = threadIdx.x; i < p.column_tiles * kChannels; i += blockDim.x) {
+    const bool there = p.bias && i < p.out_channels;
+    shared.bias[i] = there ? widen(static_cast<const T*>(p.bias)[i * p.bias_stride]) : 0.0f;
+  }
+  __syncthreads();
+  if (warp < consumers) {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Roles<kSlots>::kConsumerRegisters));
+    consume<T, kSlots, kChannels, kSteps>(p, shared);
+  } else {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Roles<kSlots>::kProducerRegisters));
+    if (warp == consumers) {
+      load_input<kMarching>(p, shared, &map);
+    } else if (threadIdx.x == consumers * 32 + 32) {
+      copy_weights<kMarching, kSteps * kColumns * 32>(p, shared);
+    }
+  }
+#endif
+}
+
+}  // namespace convt3d::cuda::halo_gemm

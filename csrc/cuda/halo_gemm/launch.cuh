@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// From a call to its launches; instances/ has one explicit instantiation per precision.
+#pragma once
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+#include "cuda/common/cuda_check.h"
+#include "cuda/halo_gemm/call.h"
+#include "cuda/halo_gemm/kernel.cuh"
+#include "cuda/halo_gemm/weight_pack.cuh"
+#include "cuda/sm90/tensor_map.h"
+#include "geometry/residue.h"
+
+namespace convt3d::cuda::halo_gemm {
+
+inline int ceil_div(int64_t a, int64_t b) { return static_cast<int>((a + b - 1) / b); }
+
+inline Axis make_axis(const Problem& problem, int axis) {
+  Axis result{};
+  int taps = 0;
+  for (int64_t r = 0; r < problem.stride[axis]; ++r) {
+    const AxisResidue residue = axis_residue(problem, axis, r);
+    result.residue[r] = {
+        static_cast<int>(residue.first_output), static_cast<int>(residue.num_outputs),
+        static_cast<int>(residue.first_tap),    static_cast<int>(residue.num_taps),
+        static_cast<int>(residue.first_input),  taps};
+    taps += static_cast<int>(residue.num_taps);
+    result.input_step = static_cast<int>(residue.input_step);
+    result.tap_step = static_cast<int>(residue.tap_step);
+  }
+  result.stride = static_cast<int>(problem.stride[axis]);
+  result.dilation = static_cast<int>(problem.dilation[axis]);
+  result.kernel = static_cast<int>(problem.kernel[axis]);
+  result.input = static_cast<int>(problem.input[axis]);
+  return result;
+}
+
+// How the blocks share the work.
+inline void set_work(const Problem& problem, Params* p) {
+  const auto& axis = p->axis;
+  // Of output + padding = stride * plane + tap.
+  const int stride = axis[0].stride;
+  p->padding = static_cast<int>(problem.padding[0]);
+  p->outputs = static_cast<int>(problem.output()[0]);
+  p->first_plane = p->padding / stride;
+  p->marching_steps = (p->outputs - 1 + p->padding) / stride - p->first_plane + 1;
+  const int plane_taps = axis[1].kernel * axis[2].kernel;
+  p->tile_cost =
+      (plane_taps + axis[1].stride * axis[2].stride) * p->marching_steps * p->column_tiles;
+  const int residues = static_cast<int>(volume(problem.stride));
+  p->items = static_cast<unsigned>(p->column_tiles * p->tiles * p->strips * residues);
+  std::array<int, kMaxResidues> taps;
+  for (int r = 0; r < residues; ++r) {
+    p->order[r] = static_cast<unsigned char>(r);
+    taps[r] = axis[2].residue[r % axis[2].stride].num_taps *
+              axis[1].residue[r / axis[2].stride % axis[1].stride].num_taps *
+              axis[0].residue[r / axis[2].stride / axis[1].stride].num_taps;
+  }
+  std::stable_sort(p->order, p->order + residues,
+                   [&](unsigned char a, unsigned char b) { return taps[a] > taps[b]; });
+}
+
+inline Params make_params(const Call& call) {
+  const Problem& problem = call.description.problem;
+  const Operands& operands = call.operands;
+  const Config& config = call.config;
+  Params p{};
+  p.packed = static_cast<const unsigned char*>(call.workspace);
+  p.weight = operands.weight.data;
+  p.bias = operands.bias;
+  p.output = operands.output.data;
+  p.bias_stride = operands.bias_stride;
+  std::copy(operands.weight.stride.begin(), operands.weight.stride.end(), p.weight_stride);
+  std::copy(operands.output.stride.begin(), operands.output.stride.end(), p.output_stride);
+  for (int a = 0; a < 3; ++a) p.axis[a] = make_axis(problem, a);
+  p.batch = static_cast<int>(problem.batch);
+  p.in_channels = static_cast<int>(problem.in_channels);
+  p.out_channels = static_cast<int>(problem.out_channels);
+  p.warpgroups = config.warpgroups;
+  p.steps = config.steps;
+  p.chunks = config.chunks;
+  p.chunk_channels =
+      config.steps * 32 / static_cast<int>(element_bytes(call.description.precision));
+  p.column_tiles = ceil_div(problem.out_channels, config.channels);
+  p.strip = config.strip;
+  p.pitch = config.pitch;
+  p.lines = config.lines;
+  p.planes = config.planes;
+  p.strips = config.strips;
+  p.tiles = static_cast<int>(config.tiles);
+  p.stage_bytes = config.stage_rows * kRowBytes;
+  const int block_bytes = config.steps * 32 * config.slots * config.channels;
+  p.weight_bytes = config.weight_stages * config.weight_group * block_bytes;
+  p.input_stages = config.input_stages;
+  p.weight_stages = config.weight_stages;
+  p.weight_group = config.weight_group;
+  p.resident = config.resident;
+  set_work(problem, &p);
+  return p;
+}
+
+inline CUtensorMap make_map(const Call& call) {
+  const Problem& problem = call.description.problem;
+  const TensorView& input = call.operands.input;
+  const auto& s = input.stride;
+  const int row = kRowBytes / static_cast<int>(element_bytes(call.description.precision));
+  return sm90::encode({input.data,
+                       call.description.precision,
+                       {problem.in_channels, problem.input[2], problem.input[1], problem.input[0],
+                        problem.batch},
+                       {1, s[4], s[3], s[2], s[0]},
+                       {row, call.config.pitch, 1, 1, 1}});
+}
+
+using Kernel = void (*)(Params, CUtensorMap);
+
+template <typename T, int kSlots, int kChannels>
+Kernel kernel_of_steps(int steps) {
+  switch (steps) {
+    case 2:
+      if constexpr (min_steps(kSlots) <= 2) return halo_gemm_kernel<T, kSlots, kChannels, 2>;
+      return nullptr;
+    case 3:
+      return halo_gemm_kernel<T, kSlots, kChannels, 3>;
+    default:
+      return halo_gemm_kernel<T, kSlots, kChannels, 4>;
+  }
+}
+
+template <typename T>
+Kernel kernel_of(const Config& config) {
+  if (config.slots == kMarchingSlots) {
+    switch (config.channels) {
+      case 24:
+        return kernel_of_steps<T, kMarchingSlots, 24>(config.steps);
+      case 32:
+        return kernel_of_steps<T, kMarchingSlots, 32>(config.steps);
+      case 48:
+        return kernel_of_steps<T, kMarchingSlots, 48>(config.steps);
+      default:
+        return kernel_of_steps<T, kMarchingSlots, 64>(config.steps);
+    }
+  }
+  switch (config.channels) {
+    case 64:
+      return kernel_of_steps<T, 1, 64>(config.steps);
+    case 96:
+      return kernel_of_steps<T, 1, 96>(config.steps);
+    default:
+      return kernel_of_steps<T, 1, 128>(config.steps);
+  }
+}
+
+template <Precision>
+struct ElementOf;
+template <>
+struct ElementOf<Precision::fp16> {
+  using T = __half;
+};
+template <>
+struct ElementOf<Precision::bf16> {
+  using T = __nv_bfloat16;
+};
+template <>
+struct ElementOf<Precision::tf32> {
+  using T = float;
+};
+
+template <Precision kPrecision>
+void run(const Call& call) {
+  using T = typename ElementOf<kPrecision>::T;
+  const Config& config = call.config;
+  const Params p = make_params(call);
+  const CUtensorMap map = make_map(call);
+  const dim3 pack_blocks(static_cast<unsigned>(2 * config.steps * config.chunks),
+                         static_cast<unsigned>(p.column_tiles * config.channels / kPackOut));
+  pack_kernel<T><<<pack_blocks, kPackThreads, 0, call.stream>>>(
+      p, config.slots, config.channels, static_cast<unsigned char*>(call.workspace));
+  check(cudaGetLastError(), "halo_gemm pack_kernel");
+  const Kernel kernel = kernel_of<T>(config);
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
+        "halo_gemm shared memory");
+  const bool marching = config.slots > 1;
+  const auto sms = static_cast<unsigned>(call.device.num_sms);
+  const unsigned blocks = marching ? sms : std::min(p.items, sms);
+  const auto threads = static_cast<unsigned>((config.warpgroups + 1) * 128);
+  kernel<<<blocks, threads, kSharedBytes, call.stream>>>(p, map);
+  check(cudaGetLastError(), "halo_gemm kernel");
+}
+
+}  // namespace convt3d::cuda::halo_gemm

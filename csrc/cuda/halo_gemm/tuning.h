@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Numbers of halo_gemm, each with where it comes from.
+#pragma once
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+namespace convt3d::cuda::halo_gemm {
+
+// Limits: the kernel's parameters hold a table of residues per axis, and the order of all.
+inline constexpr int kMaxStride = 8, kMaxResidues = 64;
+// Limits of 32-bit coordinates, products of a few of them included.
+inline constexpr int64_t kMaxExtent = int64_t{1} << 24, kMaxPositions = int64_t{1} << 30;
+inline constexpr int64_t kMaxTaps = 1024;
+// Limit: the work of all tiles is counted in 32 bits.
+inline constexpr int64_t kMaxWork = int64_t{1} << 30;
+// Limit: the bias of all channels lies in shared memory.
+inline constexpr int64_t kMaxOutChannels = 4096, kMaxInChannels = int64_t{1} << 20;
+// Limit: 16-byte pieces of a position's output channels.
+inline constexpr int kChannelMultiple = 8;
+
+inline constexpr int kRowBytes = 128;        // of a stage: the width of the swizzle
+inline constexpr int kMaxSteps = 4;          // 128 bytes
+inline constexpr int kGroupRows = 64;        // of a warpgroup
+// Fewer are not built; where a block marches, narrow inputs are frequent.
+constexpr int min_steps(int slots) { return slots > 1 ? 2 : 3; }
+inline constexpr int kMaxBox = 256;          // limit of TMA
+inline constexpr int kSwizzleAlign = 1024;   // limit of the 128-byte swizzle
+inline constexpr int kMarchingSlots = 3;     // kernels of depth 3 march through it
+inline constexpr std::array<int, 4> kMarchingChannels{24, 32, 48, 64};
+inline constexpr std::array<int, 3> kPlainChannels{64, 96, 128};
+
+// Consumer warpgroups. Limit: 64 K registers of an SM, half a row of sums each thread.
+constexpr int max_warpgroups(int slots) { return slots == 1 ? 4 : 3; }
+
+// Limit: shared memory of a block on sm_90.
+inline constexpr int kSharedBytes = 232448;
+inline constexpr int kMaxInputStages = 6, kMaxWeightStages = 8, kMinWeightStages = 2;
+// Bytes of a weight stage, where blocks are small: enough that its barriers do not show.
+inline constexpr int64_t kWeightStageBytes = 24 * 1024;
+constexpr int64_t barrier_bytes() { return 16 * (kMaxInputStages + kMaxWeightStages) + 16; }
+
+// Estimates for the choice, in clocks of an SM.
+inline constexpr double kLoadBytesPerClock = 32;    // L2 to an SM, measured 25 to 45
+inline constexpr double kOutputBytesPerClock = 18;  // 4.3 TB/s over 132 SMs at 1.8 GHz
+inline constexpr double kIssueClocks = 2;           // of a wgmma, beside its products
+inline constexpr double kPlaneClocks = 250;         // a plane's or an item's start and end
+inline constexpr double kItemClocks = 600;
+inline constexpr int kMaxStrips = 8;
+// Items per SM up to which their distribution is simulated.
+inline constexpr int64_t kSimulated = 16;
+
+}  // namespace convt3d::cuda::halo_gemm

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Tensor maps for TMA. The driver's encoder is found through the runtime: libcuda is not linked.
+#pragma once
+#include <cuda.h>
+
+#include <array>
+#include <cstdint>
+
+#include "plan/description.h"
+
+namespace convt3d::cuda::sm90 {
+
+// Innermost axis first; its stride is 1. `box` is what one load brings, `bytes` of the innermost.
+struct TensorBox {
+  const void* data;
+  Precision precision;  // tf32: values are rounded to nearest even on their way
+  std::array<int64_t, 5> extent, stride;
+  std::array<int, 5> box;
+};
+
+// Rows of 128 bytes in shared memory, swizzled. Throws std::runtime_error where the driver refuses:
+// data or strides that are no multiples of 16 bytes, boxes above 256.
+CUtensorMap encode(const TensorBox& tensor);
+
+}  // namespace convt3d::cuda::sm90
