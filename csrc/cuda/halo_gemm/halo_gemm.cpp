@@ -131,7 +131,8 @@ double estimate(const Shape& shape, const Config& config) {
   const int columns = config.slots * config.channels;
   const double column_tiles = static_cast<double>(ceil_div(p.out_channels, config.channels));
   const double tiles = static_cast<double>(config.tiles * config.strips) * column_tiles;
-  const double step = std::max(columns / 2.0, 16 + columns / 4.0) + kIssueClocks;
+  const double step =
+      std::max(columns / 2.0, (16 + columns / 4.0) * kSharedClocks) + kIssueClocks;
   const double rows = config.warpgroups * kGroupRows;
   // Of one input plane.
   const auto plane_clocks = [&](const AxisResidue& h, const AxisResidue& w) {

@@ -43,6 +43,7 @@ constexpr int64_t barrier_bytes() { return 16 * (kMaxInputStages + kMaxWeightSta
 // Estimates for the choice, in clocks of an SM.
 inline constexpr double kLoadBytesPerClock = 32;    // L2 to an SM, measured 25 to 45
 inline constexpr double kOutputBytesPerClock = 18;  // 4.3 TB/s over 132 SMs at 1.8 GHz
+inline constexpr double kSharedClocks = 1.15;       // of 128 bytes: the loads write meanwhile
 inline constexpr double kIssueClocks = 2;           // of a wgmma, beside its products
 inline constexpr double kPlaneClocks = 250;         // a plane's or an item's start and end
 inline constexpr double kItemClocks = 600;
