@@ -9,7 +9,15 @@
 
 namespace convt3d {
 
-enum class Family { shuffle_gemm, halo_gemm, implicit_gemm, few_channels, direct, residue_gemm, aten };
+enum class Family {
+  shuffle_gemm,
+  halo_gemm,
+  implicit_gemm,
+  few_channels,
+  direct,
+  residue_gemm,
+  aten
+};
 
 const char* to_string(Family family);
 

@@ -8,8 +8,9 @@
 namespace convt3d::cuda::halo_gemm {
 
 struct Config {
-  int slots = 0;     // output planes that one input plane feeds: 1, or the kernel's depth
-  int channels = 0;  // output channels of a slot; slots * channels columns
+  int slots = 0;       // output planes that one input plane feeds: 1, or the kernel's depth
+  int channels = 0;    // output channels of a slot; slots * channels columns
+  int fused = 1;       // residues of w that share a tile: all, or 1
   int warpgroups = 0;  // of 64 rows each
   int steps = 0;       // 32-byte steps of input channels that are loaded together
   int chunks = 0;      // of steps * 32 bytes, over all input channels

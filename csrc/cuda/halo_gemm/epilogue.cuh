@@ -7,27 +7,29 @@
 
 namespace convt3d::cuda::halo_gemm {
 
-// The two rows of sums that a thread has, as outputs.
+// The two rows of sums that a thread has, as outputs of the unit's first residue of w.
 struct Rows {
-  int64_t offset[2];  // elements, without the column tile; where marching, of output plane 0
-  bool stored[2];     // else a position between lines or planes, or beyond the last
+  int64_t offset[2];  // elements, without column tile and residue of w; marching: of output plane 0
+  int w[2];           // or more than there are: a position between lines or planes
 
   __device__ Rows(const Params& p, const Unit& unit, bool marching, int row) {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       unsigned rest = unit.first + row + 8 * i;
       const int x = take(&rest, p.pitch), h = take(&rest, p.lines), d = take(&rest, p.planes);
-      const int n = static_cast<int>(rest), w = unit.strip * p.strip + x;
-      stored[i] = n < p.batch && h < unit.axis(p, 1).num_outputs && x < p.strip &&
-                  w < unit.axis(p, 2).num_outputs;
-      offset[i] = n * p.output_stride[0] +
-                  (unit.axis(p, 1).first_output + int64_t{h} * p.axis[1].stride) * p.output_stride[3] +
-                  (unit.axis(p, 2).first_output + int64_t{w} * p.axis[2].stride) * p.output_stride[4];
+      const int n = static_cast<int>(rest);
+      bool there = n < p.batch && h < unit.axis(p, 1).num_outputs && x < p.strip;
+      w[i] = unit.strip * p.strip + x;
+      offset[i] =
+          n * p.output_stride[0] +
+          (unit.axis(p, 1).first_output + int64_t{h} * p.axis[1].stride) * p.output_stride[3] +
+          int64_t{w[i]} * p.axis[2].stride * p.output_stride[4];
       if (!marching) {
-        stored[i] = stored[i] && d < unit.axis(p, 0).num_outputs;
+        there = there && d < unit.axis(p, 0).num_outputs;
         offset[i] +=
             (unit.axis(p, 0).first_output + int64_t{d} * p.axis[0].stride) * p.output_stride[2];
       }
+      if (!there) w[i] = INT32_MAX;
     }
   }
 };
@@ -35,13 +37,15 @@ struct Rows {
 // `sum` are the first kChannels / 2 of a thread's sums; `bias` a table in shared memory.
 template <typename T, int kChannels, int kSums>
 __device__ __forceinline__ void store(const Params& p, const float* bias, int column_tile,
-                                      const Rows& rows, int64_t plane, const float (&sum)[kSums]) {
+                                      const Residue& of_w, const Rows& rows, int64_t plane,
+                                      const float (&sum)[kSums]) {
   constexpr int kGroups = kChannels / 8;
   const int quad = threadIdx.x % 4;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    if (!rows.stored[i]) continue;
-    T* const position = static_cast<T*>(p.output) + rows.offset[i] + plane;
+    if (rows.w[i] >= of_w.num_outputs) continue;
+    T* const position =
+        static_cast<T*>(p.output) + rows.offset[i] + plane + of_w.first_output * p.output_stride[4];
 #pragma unroll
     for (int j = 0; j < kGroups; ++j) {
       // The compiler unrolls this over the runs: those j where none starts vanish.

@@ -19,7 +19,7 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // the next may begin, see kernel.cuh.
 struct AxisSummary {
   std::vector<AxisResidue> residues;
-  int64_t outputs = 0, span = 0, reach = 1;
+  int64_t outputs = 0, span = 0, all_span = 0, reach = 1;  // all_span: over all residues
 
   int64_t all_taps() const {
     int64_t taps = 0;
@@ -30,6 +30,7 @@ struct AxisSummary {
 
 AxisSummary summarize(const Problem& problem, int axis) {
   AxisSummary summary{axis_residues(problem, axis)};
+  int64_t first = INT64_MAX, last = INT64_MIN;
   for (const AxisResidue& r : summary.residues) {
     summary.outputs = std::max(summary.outputs, r.num_outputs);
     summary.reach = std::max(summary.reach, r.num_outputs);
@@ -38,7 +39,11 @@ AxisSummary summarize(const Problem& problem, int axis) {
     summary.span = std::max(summary.span, span);
     summary.reach = std::max({summary.reach, problem.input[axis] - (r.first_input - span),
                               r.num_outputs + r.first_input, span});
+    first = std::min(first, r.first_input - span);
+    last = std::max(last, r.first_input);
   }
+  summary.all_span = last - first;
+  summary.reach = std::max(summary.reach, summary.all_span);
   return summary;
 }
 
@@ -53,12 +58,13 @@ struct Shape {
 bool choose_positions(const Shape& shape, int strips, Config* config) {
   const AxisSummary &d = shape.axis[0], &h = shape.axis[1], &w = shape.axis[2];
   const int64_t strip = ceil_div(w.outputs, strips);
-  const int64_t pitch = strips == 1 ? w.reach : strip + w.span;
+  const int64_t span = config->fused > 1 ? w.all_span : w.span;
+  const int64_t pitch = strips == 1 ? w.reach : strip + span;
   if (pitch > kMaxBox || strip == 0) return false;
   const int64_t planes = config->slots > 1 ? 1 : d.outputs;
   const int64_t positions = shape.problem.batch * planes * h.reach * pitch;
   const int64_t rows = int64_t{config->warpgroups} * kGroupRows;
-  const int64_t shift = h.span * pitch + w.span;
+  const int64_t shift = h.span * pitch + span;
   if (std::max(positions, shift) + rows > kMaxPositions) return false;
   config->strips = strips;
   config->strip = static_cast<int>(strip);
@@ -87,8 +93,8 @@ bool choose_stages(const Shape& shape, Config* config) {
   const int64_t block = 32 * config->steps * columns;
   const int64_t column_tiles = ceil_div(p.out_channels, config->channels);
   const int64_t input = int64_t{config->stage_rows} * kRowBytes;
-  const int64_t room = kSharedBytes - kSwizzleAlign - barrier_bytes() -
-                       column_tiles * config->channels * 4;
+  const int64_t room =
+      kSharedBytes - kSwizzleAlign - barrier_bytes() - column_tiles * config->channels * 4;
   const int64_t taps = volume(p.kernel) / (config->slots > 1 ? p.kernel[0] : 1);
   int64_t plane_taps = 1;
   for (int a : {1, 2}) {
@@ -102,23 +108,22 @@ bool choose_stages(const Shape& shape, Config* config) {
   if (config->resident) {
     // One group holds all that a chunk needs: `weight_stages` of them are all weights.
     config->weight_group = static_cast<int>(plane_taps);
-    config->weight_stages = static_cast<int>(ceil_div(taps * config->chunks * column_tiles,
-                                                      plane_taps));
+    config->weight_stages =
+        static_cast<int>(ceil_div(taps * config->chunks * column_tiles, plane_taps));
     config->input_stages = static_cast<int>(std::min<int64_t>(
-        kMaxInputStages,
-        (room - block * config->weight_stages * config->weight_group) / input));
+        kMaxInputStages, (room - block * config->weight_stages * config->weight_group) / input));
     if (config->input_stages >= 2) return true;
     config->resident = false;
   }
   const int64_t affordable = (room - 2 * input) / kMinWeightStages / block;
   if (affordable < 1) return false;
-  config->weight_group = static_cast<int>(std::min(
-      {affordable, plane_taps, std::max<int64_t>(1, kWeightStageBytes / block)}));
+  config->weight_group = static_cast<int>(
+      std::min({affordable, plane_taps, std::max<int64_t>(1, kWeightStageBytes / block)}));
   const int64_t weight = block * config->weight_group;
   // A third of the room to weights, at most what their ring holds.
   const int64_t wanted = std::clamp<int64_t>(room / 3 / weight, kMinWeightStages, 4);
-  config->input_stages = static_cast<int>(
-      std::clamp<int64_t>((room - wanted * weight) / input, 2, kMaxInputStages));
+  config->input_stages =
+      static_cast<int>(std::clamp<int64_t>((room - wanted * weight) / input, 2, kMaxInputStages));
   config->weight_stages = static_cast<int>(
       std::min<int64_t>(kMaxWeightStages, (room - config->input_stages * input) / weight));
   return config->weight_stages >= kMinWeightStages;
@@ -131,14 +136,13 @@ double estimate(const Shape& shape, const Config& config) {
   const int columns = config.slots * config.channels;
   const double column_tiles = static_cast<double>(ceil_div(p.out_channels, config.channels));
   const double tiles = static_cast<double>(config.tiles * config.strips) * column_tiles;
-  const double step =
-      std::max(columns / 2.0, (16 + columns / 4.0) * kSharedClocks) + kIssueClocks;
+  const double step = std::max(columns / 2.0, (16 + columns / 4.0) * kSharedClocks) + kIssueClocks;
   const double rows = config.warpgroups * kGroupRows;
   // Of one input plane.
-  const auto plane_clocks = [&](const AxisResidue& h, const AxisResidue& w) {
-    const double taps = static_cast<double>(h.num_taps * w.num_taps);
-    const double shift = static_cast<double>((h.num_taps - 1) * h.input_step * config.pitch +
-                                             (w.num_taps - 1) * w.input_step);
+  const auto plane_clocks = [&](const AxisResidue& h, int64_t taps_w) {
+    const double taps = static_cast<double>(h.num_taps * taps_w);
+    const double shift =
+        static_cast<double>((h.num_taps - 1) * h.input_step * config.pitch + shape.axis[2].span);
     const double products = taps * config.steps * config.warpgroups * step;
     const double loads = (rows + shift + config.pitch / 2.0) * 32 * config.steps +
                          (config.resident ? 0 : taps * config.steps * 32 * columns);
@@ -153,10 +157,13 @@ double estimate(const Shape& shape, const Config& config) {
     double warmup = 0;
     for (const AxisResidue& h : shape.axis[1].residues) {
       for (const AxisResidue& w : shape.axis[2].residues) {
-        const double store = outputs * static_cast<double>(p.stride[0]) / kOutputBytesPerClock;
-        const double plane = std::max(plane_clocks(h, w), store) + kPlaneClocks;
+        const int64_t taps_w = config.fused > 1 ? p.kernel[2] : w.num_taps;
+        const double store =
+            outputs * static_cast<double>(p.stride[0] * config.fused) / kOutputBytesPerClock;
+        const double plane = std::max(plane_clocks(h, taps_w), store) + kPlaneClocks;
         total += tiles * march * plane;
         warmup = std::max(warmup, plane);
+        if (config.fused > 1) break;
       }
     }
     return total / shape.num_sms + static_cast<double>(before + 1) * warmup + kItemClocks;
@@ -166,8 +173,8 @@ double estimate(const Shape& shape, const Config& config) {
   for (const AxisResidue& d : shape.axis[0].residues) {
     for (const AxisResidue& h : shape.axis[1].residues) {
       for (const AxisResidue& w : shape.axis[2].residues) {
-        classes.emplace_back(static_cast<double>(d.num_taps) * plane_clocks(h, w) + kItemClocks +
-                                 outputs / kOutputBytesPerClock / 2,
+        classes.emplace_back(static_cast<double>(d.num_taps) * plane_clocks(h, w.num_taps) +
+                                 kItemClocks + outputs / kOutputBytesPerClock / 2,
                              count);
         total += classes.back().first * static_cast<double>(count);
       }
@@ -177,13 +184,17 @@ double estimate(const Shape& shape, const Config& config) {
   const auto items = count * static_cast<int64_t>(classes.size());
   const double mean = total / shape.num_sms;
   if (items > kSimulated * shape.num_sms) return mean + classes.front().first / 2;
-  std::vector<double> load(static_cast<size_t>(shape.num_sms));
-  for (int64_t i = 0; i < items; ++i) {
-    const int64_t round = i / shape.num_sms, at = i % shape.num_sms;
-    load[static_cast<size_t>(round % 2 == 0 ? at : shape.num_sms - 1 - at)] +=
-        classes[static_cast<size_t>(i / count)].first;
+  // To and fro over the SMs: the first, the last and one between them.
+  double most = 0;
+  for (int64_t at : {int64_t{0}, int64_t{shape.num_sms / 2}, int64_t{shape.num_sms - 1}}) {
+    double load = 0;
+    for (int64_t round = 0; round * shape.num_sms < items; ++round) {
+      const int64_t item = round * shape.num_sms + (round % 2 == 0 ? at : shape.num_sms - 1 - at);
+      if (item < items) load += classes[static_cast<size_t>(item / count)].first;
+    }
+    most = std::max(most, load);
   }
-  return *std::max_element(load.begin(), load.end());
+  return most;
 }
 
 Config search(const Description& description, const Device& device) {
@@ -195,7 +206,7 @@ Config search(const Description& description, const Device& device) {
   const int64_t all_steps = ceil_div(p.in_channels * shape.bytes, 32);
   Config best;
   double least = 0;
-  const auto consider = [&](int slots, int channels) {
+  const auto consider = [&](int slots, int channels, int fused) {
     // A quarter of the columns may be padding.
     const int64_t padded = ceil_div(p.out_channels, channels) * channels;
     if (padded * 3 > p.out_channels * 4 && padded > channels) return;
@@ -203,11 +214,15 @@ Config search(const Description& description, const Device& device) {
     config.slots = slots;
     config.channels = channels;
     config.chunks = static_cast<int>(ceil_div(all_steps, kMaxSteps));
-    config.steps = std::max(static_cast<int>(ceil_div(all_steps, config.chunks)), min_steps(slots));
+    config.fused = fused;
+    config.steps = static_cast<int>(ceil_div(all_steps, config.chunks));
+    while (!is_built(slots, fused, config.steps)) ++config.steps;
     for (int groups = 1; groups <= max_warpgroups(slots); ++groups) {
       for (int strips = 1; strips <= kMaxStrips; ++strips) {
         config.warpgroups = groups;
-        if (!choose_positions(shape, strips, &config) || !choose_stages(shape, &config)) continue;
+        if (!choose_positions(shape, strips, &config)) continue;
+        if (strips > 1 && config.pitch < kMinPitch) break;
+        if (!choose_stages(shape, &config)) continue;
         const double clocks = estimate(shape, config);
         if (best.slots != 0 && clocks >= least) continue;
         best = config;
@@ -215,9 +230,13 @@ Config search(const Description& description, const Device& device) {
       }
     }
   };
-  for (int channels : kPlainChannels) consider(1, channels);
+  for (int channels : kPlainChannels) consider(1, channels, 1);
   if (p.kernel[0] == kMarchingSlots && p.dilation[0] == 1) {
-    for (int channels : kMarchingChannels) consider(kMarchingSlots, channels);
+    for (int channels : kMarchingChannels) {
+      consider(kMarchingSlots, channels, 1);
+      const int fused = max_fused(kMarchingSlots, channels);
+      if (fused > 1 && p.stride[2] == fused) consider(kMarchingSlots, channels, fused);
+    }
   }
   return best;
 }
@@ -286,9 +305,10 @@ std::string to_string(const Config& config) {
   const std::string columns = std::to_string(config.channels);
   return std::to_string(config.warpgroups * kGroupRows) + " rows, " +
          (config.slots > 1 ? std::to_string(config.slots) + " x " + columns : columns) +
-         " columns, " + std::to_string(config.chunks) + " chunks of " +
-         std::to_string(32 * config.steps) + " bytes, " + std::to_string(config.input_stages) +
-         " stages of " + std::to_string(config.stage_rows) + " rows, " +
+         " columns, " + (config.fused > 1 ? "residues of w fused, " : "") +
+         std::to_string(config.chunks) + " chunks of " + std::to_string(32 * config.steps) +
+         " bytes, " + std::to_string(config.input_stages) + " stages of " +
+         std::to_string(config.stage_rows) + " rows, " +
          (config.resident ? "weights resident" : "weights streamed") +
          (config.strips > 1 ? ", " + std::to_string(config.strips) + " strips" : "");
 }

@@ -18,7 +18,8 @@
 // the tensor included, and read by all taps of h and w through descriptors that start at any row.
 // N = output channels; where the kernel has depth kSlots, N = kSlots x channels: the output planes
 // that one input plane feeds. Then a block marches through the input planes; after each, the first
-// `stride` slots are finished and stored, and the others move up.
+// `stride` slots are finished and stored, and the others move up. kFused residues of w have sums of
+// their own and share the input.
 //
 //   warpgroups 0 ..   consumers       64 rows each
 //   then one warp     loads input     input_full: bytes of the boxes -> consumers
@@ -41,6 +42,8 @@
 #include "cuda/sm90/wgmma_shared.cuh"
 
 namespace convt3d::cuda::halo_gemm {
+
+inline constexpr int kRowUnits = kRowBytes >> 4;  // in a descriptor's units
 
 // Walks a ring of stages: the stage, and the parity of its phase.
 struct Ring {
@@ -88,103 +91,108 @@ __device__ __forceinline__ void release(uint32_t barrier, const Ring& ring) {
   if (threadIdx.x % 32 == 0) sm90::barrier_arrive(barrier + 8 * ring.stage);
 }
 
-// The products of one input plane: chunks x taps of h and w. `block`: its first block of weights,
-// where they are resident.
+// The products of one residue, input plane and chunk. `a` describes a tile's first row, `block` is
+// the first block of weights, where they are resident.
 template <typename T, int kColumns, int kSteps>
-__device__ __forceinline__ void multiply(const Params& p, const Shared& shared, const Unit& unit,
-                                         int row, int block, Ring* input, Ring* weight,
+__device__ __forceinline__ void multiply(const Params& p, const Shared& shared, const Taps& taps,
+                                         uint64_t a, int block, Ring* weight,
                                          float (&sum)[kColumns / 2]) {
-  constexpr int kStep = kColumns * 32 >> 4;  // in a descriptor's units
-  constexpr int kRow = kRowBytes >> 4;
-  constexpr int kBlock = kSteps * kStep;
-  const int taps_w = unit.axis(p, 2).num_taps;
-  const int step_w = p.axis[2].input_step * kRow;
-  const int step_h = p.axis[1].input_step * p.pitch * kRow - taps_w * step_w;
-  for (int chunk = 0; chunk < p.chunks; ++chunk) {
-    sm90::barrier_wait(shared.input_full + 8 * input->stage, input->parity);
-    uint64_t a = sm90::swizzled_descriptor(shared.input + input->stage * p.stage_bytes) +
-                 (row + unit.shift) * kRow;
-    int left_w = taps_w;
-    for (int left = unit.plane_taps; left > 0; left -= p.weight_group) {
-      uint64_t b;
-      if (p.resident) {
-        b = sm90::b_descriptor(shared.weight) +
-            (block + unit.plane_taps - left) * kBlock;
-      } else {
-        sm90::barrier_wait(shared.weight_full + 8 * weight->stage, weight->parity);
-        b = sm90::b_descriptor(shared.weight) + weight->stage * (p.weight_group * kBlock);
-      }
-      int taps = min(left, p.weight_group);
-#pragma unroll 1
-      do {
-        sm90::wgmma_fence();
-#pragma unroll
-        for (int s = 0; s < kSteps; ++s) {
-          sm90::WgmmaShared<T, kColumns>::run(sum, a + 2 * s, b + s * kStep);
-        }
-        b += kBlock;
-        a -= step_w;
-        if (--left_w == 0) {
-          left_w = taps_w;
-          a -= step_h;
-        }
-      } while (--taps > 0);
-      sm90::wgmma_commit();
-      sm90::wgmma_wait<0>();
-      pin(sum);
-      if (!p.resident) {
-        release(shared.weight_empty, *weight);
-        weight->next(p.weight_stages);
-      }
+  constexpr int kStep = kColumns * 32 >> 4, kBlock = kSteps * kStep;  // in a descriptor's units
+  const int step_w = p.axis[2].input_step * kRowUnits;
+  const int step_h = p.axis[1].input_step * p.pitch * kRowUnits - taps.w * step_w;
+  a += taps.shift * kRowUnits;
+  int left_w = taps.w;
+  for (int left = taps.count; left > 0; left -= p.weight_group) {
+    uint64_t b;
+    if (p.resident) {
+      b = sm90::b_descriptor(shared.weight) + (block + taps.count - left) * kBlock;
+    } else {
+      sm90::barrier_wait(shared.weight_full + 8 * weight->stage, weight->parity);
+      b = sm90::b_descriptor(shared.weight) + weight->stage * (p.weight_group * kBlock);
     }
-    release(shared.input_empty, *input);
-    block += unit.plane_taps;
-    input->next(p.input_stages);
+    int group = min(left, p.weight_group);
+#pragma unroll 1
+    do {
+      sm90::wgmma_fence();
+#pragma unroll
+      for (int s = 0; s < kSteps; ++s) {
+        sm90::WgmmaShared<T, kColumns>::run(sum, a + 2 * s, b + s * kStep);
+      }
+      b += kBlock;
+      a -= step_w;
+      if (--left_w == 0) {
+        left_w = taps.w;
+        a -= step_h;
+      }
+    } while (--group > 0);
+    sm90::wgmma_commit();
+    sm90::wgmma_wait<0>();
+    pin(sum);
+    if (!p.resident) {
+      release(shared.weight_empty, *weight);
+      weight->next(p.weight_stages);
+    }
   }
 }
 
-template <typename T, int kSlots, int kChannels, int kSteps>
+template <typename T, int kSlots, int kChannels, int kFused, int kSteps>
 __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
-  constexpr int kColumns = kSlots * kChannels;
+  constexpr int kColumns = kSlots * kChannels, kSums = kColumns / 2, kSlotSums = kChannels / 2;
   constexpr bool kMarching = kSlots > 1;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int group_row = warp / 4 * kGroupRows;
   Ring input, weight;
-  float sum[kColumns / 2];
+  float sum[kFused][kSums];
   if (p.resident) sm90::barrier_wait(shared.weight_full, 0);
   Walk<kMarching> walk(p);
   for (Unit unit; walk.next(p, &unit);) {
     const Rows rows(p, unit, kMarching, group_row + warp % 4 * 16 + lane / 4);
     const int row = unit.first % p.pitch + group_row;
 #pragma unroll
-    for (int i = 0; i < kColumns / 2; ++i) sum[i] = 0;
-    if constexpr (!kMarching) {
-      if (unit.plane_taps > 0) {
-        const int per_plane = unit.plane_taps * p.chunks;
-        for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) {
-          multiply<T, kColumns, kSteps>(p, shared, unit, row, unit.block + j * per_plane, &input,
-                                        &weight, sum);
+    for (int i = 0; i < kFused * kSums; ++i) sum[i / kSums][i % kSums] = 0;
+    // One input plane, the `tap`th of d where not marching.
+    const auto add_plane = [&](int tap) {
+#pragma unroll 1
+      for (int chunk = 0; chunk < p.chunks; ++chunk) {
+        sm90::barrier_wait(shared.input_full + 8 * input.stage, input.parity);
+        const uint64_t a =
+            sm90::swizzled_descriptor(shared.input + input.stage * p.stage_bytes) + row * kRowUnits;
+#pragma unroll
+        for (int f = 0; f < kFused; ++f) {
+          const Taps taps(p, unit, kMarching, f);
+          multiply<T, kColumns, kSteps>(p, shared, taps, a,
+                                        taps.block + (tap * p.chunks + chunk) * taps.count, &weight,
+                                        sum[f]);
         }
+        release(shared.input_empty, input);
+        input.next(p.input_stages);
       }
-      store<T, kChannels>(p, shared.bias, unit.column_tile, rows, 0, sum);
+    };
+    if constexpr (!kMarching) {
+      if (unit.loads) {
+        for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) add_plane(j);
+      }
+      store<T, kChannels>(p, shared.bias, unit.column_tile, unit.axis(p, 2), rows, 0, sum[0]);
     } else {
       // Planes before the first that is stored fill the slots.
       const Axis& axis = p.axis[0];
       const int first = p.first_plane + unit.begin, last = p.first_plane + unit.end;
       for (int plane = max(first - (axis.kernel - 1) / axis.stride, 0); plane < last; ++plane) {
-        if (plane < axis.input && unit.plane_taps > 0) {
-          multiply<T, kColumns, kSteps>(p, shared, unit, row, unit.block, &input, &weight, sum);
-        }
+        if (plane < axis.input && unit.loads) add_plane(0);
 #pragma unroll 1
         for (int r = 0; r < axis.stride; ++r) {
           const int output = plane * axis.stride + r - p.padding;
           if (plane >= first && output >= 0 && output < p.outputs) {
-            store<T, kChannels>(p, shared.bias, unit.column_tile, rows,
-                                output * p.output_stride[2], sum);
+#pragma unroll
+            for (int f = 0; f < kFused; ++f) {
+              store<T, kChannels>(p, shared.bias, unit.column_tile, unit.axis(p, 2, f), rows,
+                                  output * p.output_stride[2], sum[f]);
+            }
           }
 #pragma unroll
-          for (int i = 0; i < kColumns / 2; ++i) {
-            sum[i] = i + kChannels / 2 < kColumns / 2 ? sum[(i + kChannels / 2) % (kColumns / 2)] : 0;
+          for (int i = 0; i < kFused * kSums; ++i) {
+            const int f = i / kSums, from = i % kSums + kSlotSums;
+            sum[f][i % kSums] = from < kSums ? sum[f][from % kSums] : 0;
           }
         }
       }
@@ -200,15 +208,13 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
   Ring input;
   Walk<kMarching> walk(p);
   for (Unit unit; walk.next(p, &unit);) {
-    if (unit.plane_taps == 0) continue;
-    const auto first_input = [&](int a) {
-      const Residue& r = unit.axis(p, a);
-      return r.first_input - (r.num_taps - 1) * p.axis[a].input_step;
-    };
+    if (!unit.loads) continue;
+    const Residue& of_h = unit.axis(p, 1);
     const int first_line = unit.first / p.pitch;
     const int rows = p.warpgroups * kGroupRows;
     const int lines = (unit.first + rows - 1 + unit.shift) / p.pitch - first_line + 1;
-    const int w = unit.strip * p.strip + first_input(2), h = first_input(1);
+    const int w = unit.strip * p.strip + unit.halo_w;
+    const int h = of_h.first_input - (of_h.num_taps - 1) * p.axis[1].input_step;
     const auto load = [&](int plane) {
       for (int chunk = 0; chunk < p.chunks; ++chunk) {
         sm90::barrier_wait(shared.input_empty + 8 * input.stage, input.parity ^ 1);
@@ -240,8 +246,8 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
   }
 }
 
-// One lane; in the consumers' order. A residue's blocks are contiguous.
-template <bool kMarching, int kBlockBytes>
+// One lane; in the consumers' order.
+template <bool kMarching, int kFused, int kBlockBytes>
 __device__ __forceinline__ void copy_weights(const Params& p, const Shared& shared) {
   if (p.resident) {
     const int blocks = (kMarching ? 1 : p.axis[0].kernel) * p.axis[1].kernel * p.axis[2].kernel *
@@ -253,30 +259,33 @@ __device__ __forceinline__ void copy_weights(const Params& p, const Shared& shar
   Ring weight;
   Walk<kMarching> walk(p);
   for (Unit unit; walk.next(p, &unit);) {
-    const unsigned char* const first = p.packed + int64_t{unit.block} * kBlockBytes;
-    const auto copy = [&](const unsigned char* from) {
+    const auto copy = [&](int tap) {
       for (int chunk = 0; chunk < p.chunks; ++chunk) {
-        for (int left = unit.plane_taps; left > 0; left -= p.weight_group) {
-          const uint32_t bytes = min(left, p.weight_group) * kBlockBytes;
-          const uint32_t full = shared.weight_full + 8 * weight.stage;
-          sm90::barrier_wait(shared.weight_empty + 8 * weight.stage, weight.parity ^ 1);
-          sm90::barrier_arrive_expect(full, bytes);
-          sm90::bulk_copy(shared.weight + weight.stage * (p.weight_group * kBlockBytes), from,
-                          bytes, full);
-          from += bytes;
-          weight.next(p.weight_stages);
+        for (int f = 0; f < kFused; ++f) {
+          const Taps taps(p, unit, kMarching, f);
+          const unsigned char* from =
+              p.packed + int64_t{taps.block + (tap * p.chunks + chunk) * taps.count} * kBlockBytes;
+          for (int left = taps.count; left > 0; left -= p.weight_group) {
+            const uint32_t bytes = min(left, p.weight_group) * kBlockBytes;
+            const uint32_t full = shared.weight_full + 8 * weight.stage;
+            sm90::barrier_wait(shared.weight_empty + 8 * weight.stage, weight.parity ^ 1);
+            sm90::barrier_arrive_expect(full, bytes);
+            sm90::bulk_copy(shared.weight + weight.stage * (p.weight_group * kBlockBytes), from,
+                            bytes, full);
+            from += bytes;
+            weight.next(p.weight_stages);
+          }
         }
       }
     };
     if constexpr (!kMarching) {
-      const int64_t plane_bytes = int64_t{unit.plane_taps} * p.chunks * kBlockBytes;
-      for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) copy(first + j * plane_bytes);
+      for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) copy(j);
     } else {
       const Axis& axis = p.axis[0];
       const int begin = p.first_plane + unit.begin;
       const int last = min(p.first_plane + unit.end, axis.input);
       for (int plane = max(begin - (axis.kernel - 1) / axis.stride, 0); plane < last; ++plane) {
-        copy(first);
+        copy(0);
       }
     }
   }
@@ -294,7 +303,7 @@ struct Roles {
   static constexpr int kConsumerRegisters = kPlain ? 104 : 152;
 };
 
-template <typename T, int kSlots, int kChannels, int kSteps>
+template <typename T, int kSlots, int kChannels, int kFused, int kSteps>
 __global__ void __launch_bounds__(Roles<kSlots>::kThreads, 1)
     halo_gemm_kernel(const __grid_constant__ Params p, const __grid_constant__ CUtensorMap map) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -322,13 +331,13 @@ __global__ void __launch_bounds__(Roles<kSlots>::kThreads, 1)
   __syncthreads();
   if (warp < consumers) {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Roles<kSlots>::kConsumerRegisters));
-    consume<T, kSlots, kChannels, kSteps>(p, shared);
+    consume<T, kSlots, kChannels, kFused, kSteps>(p, shared);
   } else {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Roles<kSlots>::kProducerRegisters));
     if (warp == consumers) {
       load_input<kMarching>(p, shared, &map);
     } else if (threadIdx.x == consumers * 32 + 32) {
-      copy_weights<kMarching, kSteps * kColumns * 32>(p, shared);
+      copy_weights<kMarching, kFused, kSteps * kColumns * 32>(p, shared);
     }
   }
 #endif

@@ -19,6 +19,7 @@ inline int ceil_div(int64_t a, int64_t b) { return static_cast<int>((a + b - 1) 
 inline Axis make_axis(const Problem& problem, int axis) {
   Axis result{};
   int taps = 0;
+  int64_t first = INT64_MAX, last = INT64_MIN;
   for (int64_t r = 0; r < problem.stride[axis]; ++r) {
     const AxisResidue residue = axis_residue(problem, axis, r);
     result.residue[r] = {
@@ -28,7 +29,12 @@ inline Axis make_axis(const Problem& problem, int axis) {
     taps += static_cast<int>(residue.num_taps);
     result.input_step = static_cast<int>(residue.input_step);
     result.tap_step = static_cast<int>(residue.tap_step);
+    if (residue.num_taps == 0) continue;
+    first = std::min(first, residue.first_input - (residue.num_taps - 1) * residue.input_step);
+    last = std::max(last, residue.first_input);
   }
+  result.halo_first = static_cast<int>(first);
+  result.halo_span = static_cast<int>(last - first);
   result.stride = static_cast<int>(problem.stride[axis]);
   result.dilation = static_cast<int>(problem.dilation[axis]);
   result.kernel = static_cast<int>(problem.kernel[axis]);
@@ -46,8 +52,8 @@ inline void set_work(const Problem& problem, Params* p) {
   p->first_plane = p->padding / stride;
   p->marching_steps = (p->outputs - 1 + p->padding) / stride - p->first_plane + 1;
   const int plane_taps = axis[1].kernel * axis[2].kernel;
-  p->tile_cost =
-      (plane_taps + axis[1].stride * axis[2].stride) * p->marching_steps * p->column_tiles;
+  p->tile_cost = (plane_taps + axis[1].stride * axis[2].stride / p->fused) * p->marching_steps *
+                 p->column_tiles;
   const int residues = static_cast<int>(volume(problem.stride));
   p->items = static_cast<unsigned>(p->column_tiles * p->tiles * p->strips * residues);
   std::array<int, kMaxResidues> taps;
@@ -77,6 +83,7 @@ inline Params make_params(const Call& call) {
   p.batch = static_cast<int>(problem.batch);
   p.in_channels = static_cast<int>(problem.in_channels);
   p.out_channels = static_cast<int>(problem.out_channels);
+  p.fused = config.fused;
   p.warpgroups = config.warpgroups;
   p.steps = config.steps;
   p.chunks = config.chunks;
@@ -105,42 +112,48 @@ inline CUtensorMap make_map(const Call& call) {
   const TensorView& input = call.operands.input;
   const auto& s = input.stride;
   const int row = kRowBytes / static_cast<int>(element_bytes(call.description.precision));
-  return sm90::encode({input.data,
-                       call.description.precision,
-                       {problem.in_channels, problem.input[2], problem.input[1], problem.input[0],
-                        problem.batch},
-                       {1, s[4], s[3], s[2], s[0]},
-                       {row, call.config.pitch, 1, 1, 1}});
+  return sm90::encode(
+      {input.data,
+       call.description.precision,
+       {problem.in_channels, problem.input[2], problem.input[1], problem.input[0], problem.batch},
+       {1, s[4], s[3], s[2], s[0]},
+       {row, call.config.pitch, 1, 1, 1}});
 }
 
 using Kernel = void (*)(Params, CUtensorMap);
 
-template <typename T, int kSlots, int kChannels>
+template <typename T, int kSlots, int kChannels, int kFused = 1>
 Kernel kernel_of_steps(int steps) {
   switch (steps) {
     case 2:
-      if constexpr (min_steps(kSlots) <= 2) return halo_gemm_kernel<T, kSlots, kChannels, 2>;
+      if constexpr (is_built(kSlots, kFused, 2)) {
+        return halo_gemm_kernel<T, kSlots, kChannels, kFused, 2>;
+      }
       return nullptr;
     case 3:
-      return halo_gemm_kernel<T, kSlots, kChannels, 3>;
+      if constexpr (is_built(kSlots, kFused, 3)) {
+        return halo_gemm_kernel<T, kSlots, kChannels, kFused, 3>;
+      }
+      return nullptr;
     default:
-      return halo_gemm_kernel<T, kSlots, kChannels, 4>;
+      return halo_gemm_kernel<T, kSlots, kChannels, kFused, 4>;
   }
 }
 
 template <typename T>
 Kernel kernel_of(const Config& config) {
-  if (config.slots == kMarchingSlots) {
-    switch (config.channels) {
-      case 24:
-        return kernel_of_steps<T, kMarchingSlots, 24>(config.steps);
-      case 32:
-        return kernel_of_steps<T, kMarchingSlots, 32>(config.steps);
-      case 48:
-        return kernel_of_steps<T, kMarchingSlots, 48>(config.steps);
-      default:
-        return kernel_of_steps<T, kMarchingSlots, 64>(config.steps);
-    }
+  constexpr int kSlots = kMarchingSlots;
+  switch (config.slots == 1 ? 0 : config.channels) {
+    case 24:
+      return config.fused == 2 ? kernel_of_steps<T, kSlots, 24, 2>(config.steps)
+                               : kernel_of_steps<T, kSlots, 24>(config.steps);
+    case 32:
+      return config.fused == 2 ? kernel_of_steps<T, kSlots, 32, 2>(config.steps)
+                               : kernel_of_steps<T, kSlots, 32>(config.steps);
+    case 48:
+      return kernel_of_steps<T, kSlots, 48>(config.steps);
+    case 64:
+      return kernel_of_steps<T, kSlots, 64>(config.steps);
   }
   switch (config.channels) {
     case 64:

@@ -15,6 +15,8 @@ struct Residue {
 struct Axis {
   Residue residue[kMaxStride];
   int stride, dilation, input_step, tap_step, kernel, input;
+  // Of all residues: the first input that position 0 reads, and how many from there to the last.
+  int halo_first, halo_span;
 };
 
 struct Params {
@@ -27,48 +29,63 @@ struct Params {
   Axis axis[3];
   int batch, in_channels, out_channels;
   // Config
-  int warpgroups, steps, chunks, chunk_channels, column_tiles;
+  int fused, warpgroups, steps, chunks, chunk_channels, column_tiles;
   int strip, pitch, lines, planes, strips, tiles;
   int stage_bytes, weight_bytes;  // of a stage of input, of all stages of weights
   int input_stages, weight_stages, weight_group;
   bool resident;
   // Marching: input planes from the first that finishes an output plane on; output planes, padding.
   int first_plane, marching_steps, outputs, padding;
-  int tile_cost;      // marching: of all residues of a tile and its column tiles
-  unsigned items;     // not marching
+  int tile_cost;                      // marching: of all residues of a tile and its column tiles
+  unsigned items;                     // not marching
   unsigned char order[kMaxResidues];  // of residues, most taps first
 };
 
-// One residue of one tile, not yet multiplied.
+// One residue of one tile, or all of w where they are fused: residue[2] is the first then.
 struct Unit {
   int column_tile, strip, first;  // position
   int residue[3];
   int begin, end;  // marching: input planes that finish an output plane
-  int plane_taps;  // of one input plane
-  int block;       // its first block of weights
+  bool loads;      // whether it reads any input
+  int halo_w;      // of position 0: the first input of w that its taps read
   int shift;       // rows from the first to the last that a row's taps read
 
-  __device__ void set(const Params& p, bool marching, int d, int h, int w) {
+  __device__ void set(const Params& p, int d, int h, int w) {
     residue[0] = d;
     residue[1] = h;
     residue[2] = w;
-    const int taps_h = axis(p, 1).num_taps, taps_w = axis(p, 2).num_taps;
-    plane_taps = taps_h * taps_w;
-    shift = max(taps_h - 1, 0) * p.axis[1].input_step * p.pitch +
-            max(taps_w - 1, 0) * p.axis[2].input_step;
-    block = (column_tile * (marching ? 1 : p.axis[0].kernel) * p.axis[1].kernel * p.axis[2].kernel +
-             taps_before(p, marching)) *
-            p.chunks;
+    const Residue &of_h = axis(p, 1), &of_w = axis(p, 2);
+    loads = of_h.num_taps > 0 && (p.fused > 1 || of_w.num_taps > 0);
+    const int span_w = max(of_w.num_taps - 1, 0) * p.axis[2].input_step;
+    halo_w = p.fused > 1 ? p.axis[2].halo_first : of_w.first_input - span_w;
+    shift = max(of_h.num_taps - 1, 0) * p.axis[1].input_step * p.pitch +
+            (p.fused > 1 ? p.axis[2].halo_span : span_w);
   }
-  __device__ const Residue& axis(const Params& p, int a) const {
-    return p.axis[a].residue[residue[a]];
+  __device__ const Residue& axis(const Params& p, int a, int fused = 0) const {
+    return p.axis[a].residue[residue[a] + fused];
   }
+};
+
+// The taps of h and w of one residue of a unit, the `fused`th of w.
+struct Taps {
+  int w, count;
+  int shift;  // rows from a tile's first to that of tap 0, the last one
+  int block;  // its first block of weights, of the first tap of d
+
   // Residues lie one after another, the last axis fastest.
-  __device__ int taps_before(const Params& p, bool marching) const {
-    const Residue &d = axis(p, 0), &h = axis(p, 1), &w = axis(p, 2);
-    const int before = marching ? 0 : d.taps_before, taps = marching ? 1 : d.num_taps;
-    return (before * p.axis[1].kernel + taps * h.taps_before) * p.axis[2].kernel +
-           taps * h.num_taps * w.taps_before;
+  __device__ Taps(const Params& p, const Unit& unit, bool marching, int fused) {
+    const Residue &of_d = unit.axis(p, 0), &of_h = unit.axis(p, 1), &of_w = unit.axis(p, 2, fused);
+    w = of_w.num_taps;
+    count = of_h.num_taps * w;
+    shift =
+        max(of_h.num_taps - 1, 0) * p.axis[1].input_step * p.pitch + of_w.first_input - unit.halo_w;
+    const int before = marching ? 0 : of_d.taps_before, of_planes = marching ? 1 : of_d.num_taps;
+    const int planes = marching ? 1 : p.axis[0].kernel;
+    block = ((unit.column_tile * planes * p.axis[1].kernel + before * p.axis[1].kernel +
+              of_planes * of_h.taps_before) *
+                 p.axis[2].kernel +
+             of_planes * of_h.num_taps * of_w.taps_before) *
+            p.chunks;
   }
 };
 
@@ -99,7 +116,7 @@ class Walk<false> {
     unit->strip = take(&index, p.strips);
     unsigned residue = p.order[index];
     const int w = take(&residue, p.axis[2].stride), h = take(&residue, p.axis[1].stride);
-    unit->set(p, false, static_cast<int>(residue), h, w);
+    unit->set(p, static_cast<int>(residue), h, w);
     return true;
   }
 
@@ -128,11 +145,13 @@ class Walk<true> {
       rest -= unit->column_tile * column_cost;
       int plane;
       for (int h = 0, w = 0;;) {
-        unit->set(p, true, 0, h, w);
-        plane = unit->plane_taps + 1;
+        unit->set(p, 0, h, w);
+        plane = unit->axis(p, 1).num_taps *
+                    (p.fused > 1 ? p.axis[2].kernel : unit->axis(p, 2).num_taps) +
+                1;
         if (rest < plane * p.marching_steps) break;
         rest -= plane * p.marching_steps;
-        if (++w == p.axis[2].stride) w = 0, ++h;
+        if (p.fused > 1 || ++w == p.axis[2].stride) w = 0, ++h;
       }
       const int start = at_ - rest;
       unit->begin = (rest + plane - 1) / plane;

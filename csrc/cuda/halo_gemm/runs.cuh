@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Which output channel a column of the product is. Thread c of a quad holds columns 8 j + 2 c +
-// {0, 1} of every j; so that it can store 16 bytes at once, 16 / sizeof(T) / 2 neighbouring j make a
-// run, in which it owns contiguous channels. What is left of a slot makes shorter runs.
+// {0, 1} of every j; so that it can store 16 bytes at once, 16 / sizeof(T) / 2 neighbouring j make
+// a run, in which it owns contiguous channels. What is left of a slot makes shorter runs.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

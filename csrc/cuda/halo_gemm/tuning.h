@@ -19,14 +19,18 @@ inline constexpr int64_t kMaxOutChannels = 4096, kMaxInChannels = int64_t{1} << 
 // Limit: 16-byte pieces of a position's output channels.
 inline constexpr int kChannelMultiple = 8;
 
-inline constexpr int kRowBytes = 128;        // of a stage: the width of the swizzle
-inline constexpr int kMaxSteps = 4;          // 128 bytes
-inline constexpr int kGroupRows = 64;        // of a warpgroup
-// Fewer are not built; where a block marches, narrow inputs are frequent.
-constexpr int min_steps(int slots) { return slots > 1 ? 2 : 3; }
-inline constexpr int kMaxBox = 256;          // limit of TMA
-inline constexpr int kSwizzleAlign = 1024;   // limit of the 128-byte swizzle
-inline constexpr int kMarchingSlots = 3;     // kernels of depth 3 march through it
+inline constexpr int kRowBytes = 128;  // of a stage: the width of the swizzle
+inline constexpr int kMaxSteps = 4;    // 128 bytes
+inline constexpr int kGroupRows = 64;  // of a warpgroup
+// Where a block marches, narrow inputs are frequent.
+constexpr bool is_built(int slots, int fused, int steps) {
+  return steps == kMaxSteps || (steps == 3 && fused == 1) || (steps == 2 && slots > 1);
+}
+// Limit: sums of two residues of at most 96 columns in the registers of a consumer.
+constexpr int max_fused(int slots, int channels) { return slots > 1 && channels <= 32 ? 2 : 1; }
+inline constexpr int kMaxBox = 256;         // limit of TMA
+inline constexpr int kSwizzleAlign = 1024;  // limit of the 128-byte swizzle
+inline constexpr int kMarchingSlots = 3;    // kernels of depth 3 march through it
 inline constexpr std::array<int, 4> kMarchingChannels{24, 32, 48, 64};
 inline constexpr std::array<int, 3> kPlainChannels{64, 96, 128};
 
@@ -41,13 +45,13 @@ inline constexpr int64_t kWeightStageBytes = 24 * 1024;
 constexpr int64_t barrier_bytes() { return 16 * (kMaxInputStages + kMaxWeightStages) + 16; }
 
 // Estimates for the choice, in clocks of an SM.
-inline constexpr double kLoadBytesPerClock = 32;    // L2 to an SM, measured 25 to 45
+inline constexpr double kLoadBytesPerClock = 24;    // L2 to an SM, measured 25 to 45
 inline constexpr double kOutputBytesPerClock = 18;  // 4.3 TB/s over 132 SMs at 1.8 GHz
 inline constexpr double kSharedClocks = 1.15;       // of 128 bytes: the loads write meanwhile
 inline constexpr double kIssueClocks = 2;           // of a wgmma, beside its products
 inline constexpr double kPlaneClocks = 250;         // a plane's or an item's start and end
 inline constexpr double kItemClocks = 600;
-inline constexpr int kMaxStrips = 8;
+inline constexpr int kMaxStrips = 8, kMinPitch = 16;
 // Items per SM up to which their distribution is simulated.
 inline constexpr int64_t kSimulated = 16;
 

@@ -65,11 +65,12 @@ __global__ void __launch_bounds__(kPackThreads)
         residue[a] = at[a] * p.axis[a].dilation % p.axis[a].stride;
         step[a] = (at[a] - p.axis[a].residue[residue[a]].first_tap) / p.axis[a].tap_step;
       }
-      unit.set(p, marching, residue[0], residue[1], residue[2]);
+      unit.set(p, residue[0], residue[1], residue[2]);
+      const Taps of_residue(p, unit, marching, 0);
       const int piece = blockIdx.x, chunk = piece / (2 * p.steps);
-      const int rank = step[1] * unit.axis(p, 2).num_taps + step[2];
+      const int rank = step[1] * of_residue.w + step[2];
       const int plane = marching ? 0 : step[0];
-      const int block = unit.block + (plane * p.chunks + chunk) * unit.plane_taps + rank;
+      const int block = of_residue.block + (plane * p.chunks + chunk) * of_residue.count + rank;
       const int column = (marching ? at[0] * channels : 0) +
                          column_of_channel<T>((first_out + out) % channels, channels);
       const int columns = slots * channels;

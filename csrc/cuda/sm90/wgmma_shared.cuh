@@ -26,19 +26,19 @@ struct WgmmaShared;
 
 #define CONVT3D_F4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define CONVT3D_F12(i) CONVT3D_F4(i), CONVT3D_F4(i + 4), CONVT3D_F4(i + 8)
-#define CONVT3D_WGMMA(T, N, KIND, TRANSPOSE, LIST, A, B, ...)                                  \
-  template <>                                                                                  \
-  struct WgmmaShared<T, N> {                                                                   \
-    static __device__ __forceinline__ void run(float (&d)[N / 2], uint64_t a, uint64_t b) {    \
-      asm volatile("wgmma.mma_async.sync.aligned.m64n" #N KIND " {" LIST "}, " A ", " B        \
-                   ", 1, 1, 1" TRANSPOSE ";"                                                   \
-                   : __VA_ARGS__                                                               \
-                   : "l"(a), "l"(b));                                                          \
-    }                                                                                          \
+#define CONVT3D_WGMMA(T, N, KIND, TRANSPOSE, LIST, A, B, ...)                               \
+  template <>                                                                               \
+  struct WgmmaShared<T, N> {                                                                \
+    static __device__ __forceinline__ void run(float (&d)[N / 2], uint64_t a, uint64_t b) { \
+      asm volatile("wgmma.mma_async.sync.aligned.m64n" #N KIND " {" LIST "}, " A ", " B     \
+                   ", 1, 1, 1" TRANSPOSE ";"                                                \
+                   : __VA_ARGS__                                                            \
+                   : "l"(a), "l"(b));                                                       \
+    }                                                                                       \
   };
-#define CONVT3D_WGMMA_OF(N, LIST, A, B, ...)                                               \
-  CONVT3D_WGMMA(__half, N, "k16.f32.f16.f16", ", 0, 0", LIST, A, B, __VA_ARGS__)           \
-  CONVT3D_WGMMA(__nv_bfloat16, N, "k16.f32.bf16.bf16", ", 0, 0", LIST, A, B, __VA_ARGS__)  \
+#define CONVT3D_WGMMA_OF(N, LIST, A, B, ...)                                              \
+  CONVT3D_WGMMA(__half, N, "k16.f32.f16.f16", ", 0, 0", LIST, A, B, __VA_ARGS__)          \
+  CONVT3D_WGMMA(__nv_bfloat16, N, "k16.f32.bf16.bf16", ", 0, 0", LIST, A, B, __VA_ARGS__) \
   CONVT3D_WGMMA(float, N, "k8.f32.tf32.tf32", "", LIST, A, B, __VA_ARGS__)
 
 #define CONVT3D_D12 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11"
