@@ -207,9 +207,10 @@ Config search(const Description& description, const Device& device) {
   Config best;
   double least = 0;
   const auto consider = [&](int slots, int channels, int fused) {
-    // A quarter of the columns may be padding.
+    // How much of the columns may be padding.
     const int64_t padded = ceil_div(p.out_channels, channels) * channels;
-    if (padded * 3 > p.out_channels * 4 && padded > channels) return;
+    const double most = slots == 1 ? kPlainPadding : kMarchingPadding;
+    if (static_cast<double>(padded) > most * static_cast<double>(p.out_channels)) return;
     Config config;
     config.slots = slots;
     config.channels = channels;
@@ -295,8 +296,12 @@ Verdict supports(const Description& description, const Device& device) {
   // Whom unaligned tensors fall back to.
   const Verdict fallback = implicit_gemm::supports(description, device);
   if (!fallback.ok) return fallback;
-  if (choose(description, device).slots == 0) {
-    return Verdict::refuse("the taps reach too far apart for shared memory");
+  const Config config = choose(description, device);
+  if (config.slots == 0) {
+    return Verdict::refuse("too few out_channels, or taps too far apart for shared memory");
+  }
+  if (bytes == 2 && config.slots == 1 && p.in_channels <= kFewIn && p.out_channels <= kFewOut) {
+    return Verdict::refuse("16 bits and few channels, but no kernel of depth 3");
   }
   return Verdict::accept();
 }
