@@ -184,7 +184,7 @@ double estimate(const Shape& shape, const Config& config) {
   const auto items = count * static_cast<int64_t>(classes.size());
   const double mean = total / shape.num_sms;
   if (items > kSimulated * shape.num_sms) return mean + classes.front().first / 2;
-  // To and fro over the SMs: the first, the last and one between them.
+  // Back and forth over the SMs: the first, the last and one between them.
   double most = 0;
   for (int64_t at : {int64_t{0}, int64_t{shape.num_sms / 2}, int64_t{shape.num_sms - 1}}) {
     double load = 0;

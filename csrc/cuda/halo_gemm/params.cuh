@@ -100,8 +100,8 @@ __device__ __forceinline__ int take(unsigned* index, int radix) {
 template <bool kMarching>
 class Walk;
 
-// Residues with most taps come first, tiles of one residue are dealt out to and fro: the sums of
-// the blocks differ by less than one unit.
+// Residues with most taps come first, tiles of one residue are dealt out back and forth: the sums
+// of the blocks differ by less than one unit.
 template <>
 class Walk<false> {
  public:
