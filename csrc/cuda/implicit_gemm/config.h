@@ -19,6 +19,7 @@ struct Config {
   int input_stages = 0, weight_stages = 0;
   int weight_group = 0;       // blocks (of one tap and one chunk) in a weight stage
   bool all_residues = false;  // of a tile in one item
+  int split_axes = 0;         // grad_input: so many of the last axes have one halo for all residues
 };
 
 Config choose(const Description& description, const Device& device);

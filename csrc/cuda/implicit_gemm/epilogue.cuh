@@ -77,7 +77,7 @@ inline __device__ __noinline__ float exact_sum(const Params& p, ResidueSet set, 
       for (int a = 2; a >= 0; --a) {
         const Residue& r = *set.axis[a];
         const int step = rest % r.num_taps;
-        const int i = q[a] + r.halo_first + r.shift + step * p.axis[a].shift_step;
+        const int i = q[a] * p.axis[a].split + r.halo_first + r.shift + step * p.axis[a].shift_step;
         rest /= r.num_taps;
         inside = inside && i >= 0 && i < r.num_inputs;
         from += r.input_offset + i * p.input_stride[2 + a];

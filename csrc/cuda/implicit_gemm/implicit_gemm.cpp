@@ -22,12 +22,16 @@ struct AxisSummary {
   int64_t outputs = 0;  // of the residue with most
   int64_t span = 0;     // input positions between the first and the last that an output reads
   double taps = 0;      // mean
-  int64_t largest_taps = 0;
+  int64_t largest_taps = 0, all_taps = 0;
   int64_t halos = 0, spans = 0;  // grad_input: residues with taps, and the sum of their spans
+  // grad_input: the stride, if all residues have taps; and the inputs between first and last tap.
+  int64_t splittable = 1, reach = 0;
+  int64_t split = 1;  // Axis::split of params.cuh
 };
 
 AxisSummary summarize(const Problem& problem, int axis, bool grad_input) {
   AxisSummary summary;
+  summary.all_taps = problem.kernel[axis];
   int64_t first = INT64_MAX, last = INT64_MIN, longest = 0;
   for (int64_t r = 0; r < problem.stride[axis]; ++r) {
     const AxisResidue residue = axis_residue(problem, axis, r);
@@ -44,7 +48,11 @@ AxisSummary summarize(const Problem& problem, int axis, bool grad_input) {
     summary.spans += span;
   }
   summary.span = grad_input ? longest : last - first;
-  if (grad_input) summary.outputs = problem.input[axis];
+  if (grad_input) {
+    summary.outputs = problem.input[axis];
+    summary.reach = problem.dilation[axis] * (problem.kernel[axis] - 1);
+    if (summary.halos == problem.stride[axis]) summary.splittable = problem.stride[axis];
+  }
   return summary;
 }
 
@@ -90,9 +98,25 @@ Shape make_shape(const Description& description) {
   return shape;
 }
 
+// The same with one halo for all residues of an axis; false if there is nothing to gain.
+bool split(Shape* shape, int a) {
+  AxisSummary& axis = shape->axis[a];
+  if (axis.splittable == 1) return false;
+  axis.split = axis.splittable;
+  shape->halos /= axis.halos;
+  shape->largest_taps = shape->largest_taps / axis.largest_taps * axis.all_taps;
+  return true;
+}
+
+// Rows of an axis in a stage.
+int64_t halo_extent(const AxisSummary& axis, int box) {
+  if (axis.split == 1) return box + axis.span;
+  return ceil_div(axis.split * (box - 1) + axis.reach + 1, axis.split) * axis.split;
+}
+
 int64_t halo_rows(const Shape& shape, const Box& box) {
   int64_t rows = box[0];
-  for (int a = 0; a < 3; ++a) rows *= box[1 + a] + shape.axis[a].span;
+  for (int a = 0; a < 3; ++a) rows *= halo_extent(shape.axis[a], box[1 + a]);
   return rows;
 }
 
@@ -100,14 +124,18 @@ int64_t halo_rows(const Shape& shape, const Box& box) {
 int64_t loaded_rows(const Shape& shape, const Box& box) {
   if (!shape.grad_input) return halo_rows(shape, box);
   int64_t rows = box[0];
-  for (int a = 0; a < 3; ++a) rows *= shape.axis[a].halos * box[1 + a] + shape.axis[a].spans;
+  for (int a = 0; a < 3; ++a) {
+    const AxisSummary& axis = shape.axis[a];
+    rows *= axis.split == 1 ? axis.halos * box[1 + a] + axis.spans
+                            : axis.split * (box[1 + a] - 1) + axis.reach + 1;
+  }
   return rows;
 }
 
 // Divides shared memory into stages; false if it does not do.
 bool choose_stages(const Shape& shape, Config* config) {
   for (int a = 0; a < 3; ++a) {
-    if (config->box[1 + a] + shape.axis[a].span > kMaxHalo[1 + a]) return false;
+    if (halo_extent(shape.axis[a], config->box[1 + a]) > kMaxHalo[1 + a]) return false;
   }
   const int64_t halo = halo_rows(shape, config->box);
   const int64_t input = halo * (32 * config->steps + 16);
@@ -155,7 +183,8 @@ double estimate(const Shape& shape, const Config& config, int num_sms) {
                       kTileClocks;
   double clocks;
   if (shape.grad_input) {
-    clocks = std::max(consumer, load);
+    const double fills = static_cast<double>(shape.halos * config.chunks);
+    clocks = std::max(consumer + fills * kHaloReadClocks, load + fills * kHaloFillClocks);
   } else if (config.all_residues) {
     consumer *= static_cast<double>(shape.residues);
     const bool overlapped = config.input_stages >= 2 * config.chunks;
@@ -216,11 +245,16 @@ Config search(const Description& description, const Device& device) {
       config.columns = columns;
       config.steps = steps;
       config.chunks = static_cast<int>(ceil_div(all_steps, steps));
-      double clocks = 0;
-      if (!choose_box(shape, device.num_sms, &config, &clocks)) continue;
-      if (best.columns != 0 && clocks >= least) continue;
-      best = config;
-      least = clocks;
+      Shape as = shape;
+      do {
+        double clocks = 0;
+        const bool found = choose_box(as, device.num_sms, &config, &clocks);
+        if (found && (best.columns == 0 || clocks < least)) {
+          best = config;
+          least = clocks;
+        }
+        ++config.split_axes;
+      } while (config.split_axes <= 3 && split(&as, 3 - config.split_axes));
     }
   }
   return best;
@@ -285,7 +319,8 @@ std::string to_string(const Config& config) {
   text.back() = ',';
   return text + " " + std::to_string(config.columns) + " columns, " +
          std::to_string(config.chunks) + " chunks of " + std::to_string(32 * config.steps) +
-         " bytes" + (config.all_residues ? ", all residues" : "");
+         " bytes" + (config.all_residues ? ", all residues" : "") +
+         (config.split_axes > 0 ? ", " + std::to_string(config.split_axes) + " split axes" : "");
 }
 
 std::string config(const Description& description, const Device& device) {

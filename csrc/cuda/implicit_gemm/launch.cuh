@@ -23,6 +23,27 @@ inline bool rows_aligned(const TensorView& view, int64_t element_bytes) {
   });
 }
 
+// grad_input's axis whose residues are read together.
+inline Axis make_split_axis(const Problem& problem, int axis, int box) {
+  const auto stride = static_cast<int>(problem.stride[axis]);
+  Axis result{};
+  Residue& all = result.residue[0];
+  all.num_inputs = static_cast<int>(problem.output()[axis]);
+  all.num_outputs = static_cast<int>(problem.input[axis]);
+  all.num_taps = static_cast<int>(problem.kernel[axis]);
+  all.halo_first = static_cast<int>(-problem.padding[axis]);
+  result.shift_step = static_cast<int>(problem.dilation[axis]);
+  all.halo = stride * (box - 1) + result.shift_step * (all.num_taps - 1) + 1;
+  result.split = stride;
+  result.halo = ceil_div(all.halo, stride) * stride;
+  result.residues = 1;
+  result.dilation = result.shift_step;
+  result.tap_step = 1;
+  result.kernel = all.num_taps;
+  result.tiles = ceil_div(all.num_outputs, box);
+  return result;
+}
+
 // `read` and `written` are the strides of the axis in the two activations.
 inline Axis make_axis(const Problem& problem, int axis, int box, bool grad_input, int64_t read,
                       int64_t written) {
@@ -69,6 +90,7 @@ inline Axis make_axis(const Problem& problem, int axis, int box, bool grad_input
     }
   }
   result.residues = static_cast<int>(stride);
+  result.split = 1;
   result.dilation = static_cast<int>(problem.dilation[axis]);
   result.kernel = static_cast<int>(problem.kernel[axis]);
   result.tiles = ceil_div(most, box);
@@ -93,8 +115,6 @@ inline Params make_params(const Call& call) {
   std::copy(read.stride.begin(), read.stride.end(), p.input_stride);
   std::copy(operands.weight.stride.begin(), operands.weight.stride.end(), p.weight_stride);
   std::copy(written.stride.begin(), written.stride.end(), p.output_stride);
-  for (int a = 0; a < 3; ++a)
-    (grad_input ? p.input_stride : p.output_stride)[2 + a] *= problem.stride[a];
   std::copy(config.box.begin(), config.box.end(), p.box);
   p.batch = static_cast<int>(problem.batch);
   p.in_channels = static_cast<int>(problem.in_channels);
@@ -109,20 +129,26 @@ inline Params make_params(const Call& call) {
   p.weight_stages = config.weight_stages;
   p.weight_group = config.weight_group;
   p.taps = static_cast<int>(volume(problem.kernel));
-  p.residues = static_cast<int>(volume(problem.stride));
-  p.item_residues = config.all_residues ? p.residues : 1;
-  p.sum_residues = grad_input ? p.residues : 1;
-  p.vectorized = rows_aligned(read, bytes);
-  p.whole_stores = rows_aligned(written, bytes);
-  int64_t items = int64_t{ceil_div(problem.batch, config.box[0])} * p.column_tiles *
-                  (p.residues / p.item_residues);
+  p.residues = 1;
   p.halo_rows = config.box[0];
+  int64_t items = int64_t{ceil_div(problem.batch, config.box[0])} * p.column_tiles;
   for (int a = 0; a < 3; ++a) {
-    p.axis[a] = make_axis(problem, a, config.box[1 + a], grad_input, read.stride[2 + a],
-                          written.stride[2 + a]);
+    if (a >= 3 - config.split_axes) {
+      p.axis[a] = make_split_axis(problem, a, config.box[1 + a]);
+    } else {
+      p.axis[a] = make_axis(problem, a, config.box[1 + a], grad_input, read.stride[2 + a],
+                            written.stride[2 + a]);
+      (grad_input ? p.input_stride : p.output_stride)[2 + a] *= problem.stride[a];
+    }
+    p.residues *= p.axis[a].residues;
     p.halo_rows *= p.axis[a].halo;
     items *= p.axis[a].tiles;
   }
+  p.item_residues = config.all_residues ? p.residues : 1;
+  p.sum_residues = grad_input ? p.residues : 1;
+  items *= p.residues / p.item_residues;
+  p.vectorized = rows_aligned(read, bytes);
+  p.whole_stores = rows_aligned(written, bytes);
   if (items > INT32_MAX) throw std::runtime_error("convt3d: implicit_gemm has too many tiles");
   p.items = static_cast<unsigned>(items);
   return p;

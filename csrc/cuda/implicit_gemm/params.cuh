@@ -24,8 +24,12 @@ struct Axis {
   Residue residue[kMaxStride];
   int residues, dilation, tap_step, kernel;
   int shift_step;  // from a tap of a residue to the next, in inputs
-  int tiles;       // of the residue with most outputs
-  int halo;        // of the residue with most
+  // Where inputs of all residues are read together, the stride, else 1. The halo's inputs i are
+  // then kept by i % split, `halo` / split of each, so that the outputs' inputs are neighbours
+  // again.
+  int split;
+  int tiles;  // of the residue with most outputs
+  int halo;   // of the residue with most
 };
 
 struct Params {
@@ -106,7 +110,9 @@ struct Tap {
     int row = 0;
 #pragma unroll
     for (int a = 0; a < 3; ++a) {
-      row = row * p.axis[a].halo + set.axis[a]->shift + step[a] * p.axis[a].shift_step;
+      const int input = set.axis[a]->shift + step[a] * p.axis[a].shift_step;
+      const int split = p.axis[a].split;
+      row = row * p.axis[a].halo + input % split * (p.axis[a].halo / split) + input / split;
     }
     return row;
   }
@@ -148,8 +154,9 @@ struct Item {
     int64_t offset = origin[0] * p.input_stride[0];
 #pragma unroll
     for (int a = 0; a < 3; ++a) {
-      offset += residues.axis[a]->input_offset +
-                (origin[1 + a] + residues.axis[a]->halo_first) * p.input_stride[2 + a];
+      offset +=
+          residues.axis[a]->input_offset +
+          (origin[1 + a] * p.axis[a].split + residues.axis[a]->halo_first) * p.input_stride[2 + a];
     }
     return offset;
   }

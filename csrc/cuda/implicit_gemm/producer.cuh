@@ -22,7 +22,7 @@ struct Inside {
 #pragma unroll
     for (int a = 0; a < 3; ++a) {
       const Residue& residue = *item.residues.axis[a];
-      const int start = item.origin[1 + a] + residue.halo_first;
+      const int start = item.origin[1 + a] * p.axis[a].split + residue.halo_first;
       first[a] = min(max(-start, 0), p.axis[a].halo);
       beyond[a] = max(min(residue.num_inputs - start, residue.halo), 0);
     }

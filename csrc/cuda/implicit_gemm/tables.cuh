@@ -17,6 +17,16 @@ struct Coordinates {
     const int line = index / extent[3], plane = line / extent[2], n = plane / extent[1];
     packed = pack(n, plane - n * extent[1], line - plane * extent[2], index - line * extent[3]);
   }
+  // Of a halo's row, which axes may split (params.cuh).
+  __device__ Coordinates(int index, const int (&extent)[4], const Axis (&axis)[3])
+      : Coordinates(index, extent) {
+    int at[3];
+    for (int a = 0; a < 3; ++a) {
+      const int each = extent[1 + a] / axis[a].split, place = (*this)[1 + a];
+      at[a] = place % each * axis[a].split + place / each;
+    }
+    packed = pack((*this)[0], at[0], at[1], at[2]);
+  }
   static __device__ uint32_t pack(int n, int d, int h, int w) {
     return (n << 26) + (d << 18) + (h << 9) + w;
   }
@@ -70,7 +80,7 @@ struct Shared {
     }
     const int halo[4] = {p.box[0], p.axis[0].halo, p.axis[1].halo, p.axis[2].halo};
     for (int i = threadIdx.x; i < p.halo_rows; i += blockDim.x) {
-      halo_coordinates[i] = Coordinates(i, halo);
+      halo_coordinates[i] = Coordinates(i, halo, p.axis);
       halo_offset[i] = halo_coordinates[i].offset(p.input_stride);
     }
     for (int i = threadIdx.x; i < rows; i += blockDim.x) {

@@ -46,6 +46,9 @@ inline constexpr double kSharedBytesPerClock = 128;  // limit
 inline constexpr double kStepClocks = 8;             // of a 64-row step, beside its wgmma
 inline constexpr double kBlockClocks = 60;           // a step's start and end
 inline constexpr double kTileClocks = 1000;          // a tile's start and end
+// A halo's start and end, of which grad_input has one per residue and chunk: for the producers (its
+// addresses) and for the consumers (their first step).
+inline constexpr double kHaloFillClocks = 600, kHaloReadClocks = 200;
 // Ways to cut an axis that are looked at.
 inline constexpr int64_t kMaxCuts = 10;
 
