@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Forward as an implicit GEMM on the tensor cores of sm_90a:
+// Forward as an implicit GEMM on the tensor cores of sm_90a,
 //
 //   output[n, co, s q + r] = bias[co] + sum over taps t of residue r, ci:
 //                            input[n, ci, q + shift(t)] * weight[ci, co, t]
+//
+// and grad_input, which reads grad_output by residues and sums over all of them:
+//
+//   grad_input[n, ci, i] = sum over residues r, taps t of r, co:
+//                          grad_output[n, co, s (i + shift(t)) + r] * weight[ci, co, t]
+//
+// In what follows, as in the code, names are forward's: grad_input's input is grad_output.
 //
 // M = 256 outputs of one residue, a box over {batch, d, h, w};  N = output channels;  K = taps x
 // input channels. Every tap of a residue reads the same input, shifted by whole positions: the box
@@ -18,7 +25,8 @@
 //
 // The two consumer warpgroups wait for their own wgmmas at every step; each one's waits are the
 // other's turn. Where all chunks of a tile fit into the input stages, an item is the tile in all
-// residues, one after another; else in one residue. A stage of input has halo_rows rows of
+// residues, one after another; else in one residue. In grad_input an item is the tile, and its sums
+// stay in registers from one residue's halo to the next's. A stage of input has halo_rows rows of
 // steps * 32 + 16 bytes: the 16 keep ldmatrix free of bank conflicts. supports() guarantees
 // groups = 1, strides up to kMaxStride, a halo that fits, and 32-bit coordinates.
 #pragma once
