@@ -60,7 +60,23 @@ __device__ __forceinline__ void load_matrices(uint32_t (&part)[4], uint32_t row_
                : "memory");
 }
 
-// The same of 16-bit elements, each matrix transposed.
+// Two matrices; lanes 0 .. 15 give their rows.
+__device__ __forceinline__ void load_two_matrices(uint32_t (&part)[2], uint32_t row_address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+               : "=r"(part[0]), "=r"(part[1])
+               : "r"(row_address)
+               : "memory");
+}
+
+__device__ __forceinline__ void load_two_matrices_transposed(uint32_t (&part)[2],
+                                                             uint32_t row_address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+               : "=r"(part[0]), "=r"(part[1])
+               : "r"(row_address)
+               : "memory");
+}
+
+// Four matrices of 16-bit elements, each transposed.
 __device__ __forceinline__ void load_matrices_transposed(uint32_t (&part)[4],
                                                          uint32_t row_address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include "cuda/few_channels/config.h"
+#include "cuda/few_channels/matrix_config.h"
 #include "cuda/few_channels/weight_config.h"
 #include "plan/operands.h"
 
@@ -25,6 +26,14 @@ struct WeightCall {
   cudaStream_t stream;
 };
 
+struct MatrixCall {
+  const Description& description;
+  const Operands& operands;
+  const MatrixConfig& config;
+  void* workspace;
+  cudaStream_t stream;
+};
+
 // Defined in launch.cuh, instantiated in instances/: forward, one file for each element type and
 // mapping; grad_input, one for each element type.
 template <typename T, Mapping kMapping>
@@ -34,5 +43,8 @@ void run_gather(const Call& call);
 // Defined in weight_launch.cuh: grad_weight, one file for each element type.
 template <typename T>
 void run_weight(const WeightCall& call);
+// Defined in matrix_launch.cuh: both gradients, one file for each 16-bit type.
+template <typename T>
+void run_matrix(const MatrixCall& call);
 
 }  // namespace convt3d::cuda::few_channels

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cuda/few_channels/config.h"
+#include "cuda/few_channels/matrix_config.h"
 #include "cuda/few_channels/tuning.h"
 #include "cuda/few_channels/weight_config.h"
 
@@ -198,6 +199,7 @@ Verdict supports(const Description& description, const Device& device) {
   if (description.precision == Precision::fp64) return Verdict::refuse("no kernel for fp64");
   const Verdict extents = supports_extents(p);
   if (!extents.ok) return extents;
+  if (matrix_fits(description, device)) return Verdict::accept();
   const Roles r = roles(description);
   if (description.direction == Direction::grad_weight) {
     if (r.in > kMaxOuts && r.out > kMaxOuts) {
@@ -229,11 +231,15 @@ Verdict supports(const Description& description, const Device& device) {
 int64_t workspace_bytes(const Description& description, const Device& device) {
   if (description.direction != Direction::grad_weight) return 0;
   const Problem& p = description.problem;
-  return choose_weight(description, device).splits * p.in_channels * p.out_channels_per_group() *
-         volume(p.kernel) * int64_t{sizeof(float)};
+  const int64_t splits = matrix_fits(description, device)
+                             ? choose_matrix(description, device).splits
+                             : choose_weight(description, device).splits;
+  return splits * p.in_channels * p.out_channels_per_group() * volume(p.kernel) *
+         int64_t{sizeof(float)};
 }
 
 std::string config(const Description& description, const Device& device) {
+  if (matrix_fits(description, device)) return to_string(choose_matrix(description, device));
   return description.direction == Direction::grad_weight
              ? to_string(choose_weight(description, device))
              : to_string(choose(description));

@@ -47,6 +47,12 @@ void with_element(Precision precision, const Body& body) {
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
   const auto on = static_cast<cudaStream_t>(stream);
+  if (matrix_fits(description, device)) {
+    const MatrixConfig config = choose_matrix(description, device);
+    const MatrixCall call{description, operands, config, workspace, on};
+    return description.precision == Precision::fp16 ? run_matrix<__half>(call)
+                                                    : run_matrix<__nv_bfloat16>(call);
+  }
   if (description.direction == Direction::grad_weight) {
     const WeightConfig config = choose_weight(description, device);
     const WeightCall call{description, operands, config, workspace, on};

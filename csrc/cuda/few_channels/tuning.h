@@ -69,6 +69,22 @@ inline constexpr int64_t kWeightBlocksPerSm = 12;
 // Bound of the workspace.
 inline constexpr int64_t kMaxPartBytes = int64_t{64} << 20;
 
+// The tensor cores' kernels: channels of a chunk (16 bytes), threads and positions of a block, and
+// accumulators of grad_weight, pairs of taps x chunks of in channels of a warp (register limit).
+inline constexpr int kChunk = 8;
+inline constexpr int kMatrixWarps = 8;
+inline constexpr int kMatrixThreads = 32 * kMatrixWarps;
+inline constexpr int kMatrixPositions = 256;
+inline constexpr int kMatrixPairs = 16;
+inline constexpr int kMatrixBlocksPerSm = 2;
+// Where a group has less channels, most of a chunk is zeros.
+inline constexpr int64_t kMinMatrixChannels = 8;
+// For the choice of a box: clocks of a chunk staged, of a pair of taps multiplied, and chunks that
+// the start of a row costs.
+inline constexpr double kStageClocks = 0.25;
+inline constexpr double kPairClocks = 80;
+inline constexpr int64_t kRowChunks = 16;
+
 // Blocks per SM that a launch aims for: many while the weights are loaded at no cost.
 inline constexpr int64_t kCheapWeights = 1024;
 inline constexpr int64_t kBlocksPerSm = 32;

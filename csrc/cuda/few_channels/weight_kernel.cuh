@@ -68,12 +68,6 @@ struct WeightInstance {
   static constexpr int kResident = kSums < 64 ? 3 : 2;  // blocks on an SM: registers
 };
 
-// Where the result lies.
-struct WeightStrides {
-  int64_t stride[5];  // in, out, outer, run, w
-  Divisor by_kernel[3], by_outs;
-};
-
 // What a thread sums.
 struct WeightJob {
   int tap[3], taps_run;  // first taps
@@ -290,22 +284,6 @@ __global__ __launch_bounds__(kThreads, I::kResident) void weight_sums_kernel(
     }
   }
   write_part<I>(p, block, p.parts + split * p.weights, sum);
-}
-
-// Adds the parts of all splits in their order; one thread for each weight.
-template <typename T>
-__global__ __launch_bounds__(kThreads) void add_parts_kernel(
-    const __grid_constant__ WeightSums p, T* weight, const __grid_constant__ WeightStrides to) {
-  const int64_t at = blockIdx.x * int64_t{kThreads} + threadIdx.x;
-  if (at >= p.weights) return;
-  double total = 0;  // leaves one rounding
-#pragma unroll 8
-  for (int split = 0; split < p.splits; ++split) total += p.parts[split * p.weights + at];
-  int rest = static_cast<int>(at);
-  const int w = divide(&rest, to.by_kernel[2]), run = divide(&rest, to.by_kernel[1]);
-  const int outer = divide(&rest, to.by_kernel[0]), out = divide(&rest, to.by_outs);
-  weight[rest * to.stride[0] + out * to.stride[1] + outer * to.stride[2] + run * to.stride[3] +
-         w * to.stride[4]] = narrow<T>(static_cast<float>(total));
 }
 
 }  // namespace convt3d::cuda::few_channels

@@ -9,6 +9,7 @@
 #include "cuda/few_channels/memory.h"
 #include "cuda/few_channels/weight_config.h"
 #include "cuda/few_channels/weight_kernel.cuh"
+#include "cuda/few_channels/weight_parts.cuh"
 
 namespace convt3d::cuda::few_channels {
 
@@ -90,19 +91,9 @@ void launch_weight(const WeightCall& call) {
   weight_sums_kernel<I><<<blocks, kThreads, 0, call.stream>>>(p);
   check(cudaGetLastError(), "few_channels weight_sums_kernel");
 
-  const TensorView& weight = call.operands.weight;
-  const int axes[3] = {1 - call.config.run_axis, call.config.run_axis, 2};
-  WeightStrides to{};
-  for (int dim = 0; dim < 2; ++dim) to.stride[dim] = weight.stride[dim];
-  for (int i = 0; i < 3; ++i) {
-    to.stride[2 + i] = weight.stride[2 + axes[i]];
-    to.by_kernel[i] = make_divisor(p.kernel[i]);
-  }
-  to.by_outs = make_divisor(p.outs);
-  add_parts_kernel<typename I::T>
-      <<<static_cast<unsigned>(ceil_div(p.weights, kThreads)), kThreads, 0, call.stream>>>(
-          p, static_cast<typename I::T*>(weight.data), to);
-  check(cudaGetLastError(), "few_channels add_parts_kernel");
+  const int run = call.config.run_axis;
+  add_parts<typename I::T>(call.description.problem, call.operands.weight, call.workspace,
+                           call.config.splits, {1 - run, run, 2}, call.stream);
 }
 
 template <typename T, Mapping kMapping, int kIns, int kOuts>

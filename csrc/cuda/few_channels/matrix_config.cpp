@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda/few_channels/matrix_config.h"
+
+#include <algorithm>
+
+#include "cuda/few_channels/tuning.h"
+
+namespace convt3d::cuda::few_channels {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t halo_chunks(const MatrixConfig& config, int64_t stride_w) {
+  return config.halo[0] * config.halo[1] * stride_w * config.columns;
+}
+
+// Bytes of a block with this box.
+int64_t shared_bytes(const Description& description, const MatrixConfig& config) {
+  constexpr int64_t kChunkBytes = 16;
+  const int64_t halo = halo_chunks(config, description.problem.stride[2]) * kChunkBytes;
+  if (description.direction == Direction::grad_input) {
+    const int64_t weights = config.out_chunks * 2 * config.pairs * config.blocks * kChunk;
+    return halo + weights * kChunkBytes + 2 * config.pairs * int64_t{sizeof(int)};
+  }
+  const int64_t sums = config.tap_slices * kMatrixPairs * 4 * 32 * int64_t{sizeof(float)};
+  return std::max(halo + config.blocks * kMatrixPositions * kChunkBytes, sums);
+}
+
+void set_box(const Problem& p, int64_t d, int64_t h, MatrixConfig* config) {
+  config->tile = {d, h, kMatrixPositions / (d * h)};
+  for (int axis = 0; axis < 3; ++axis) {
+    config->halo[axis] =
+        p.stride[axis] * (config->tile[axis] - 1) + p.dilation[axis] * (p.kernel[axis] - 1) + 1;
+    config->boxes[axis] = ceil_div(p.input[axis], config->tile[axis]);
+  }
+  config->columns = ceil_div(config->halo[2], p.stride[2]);
+}
+
+// The box that covers the call in the least time, by the model of tuning.h.
+void choose_box(const Description& description, MatrixConfig* config) {
+  const Problem& p = description.problem;
+  double best = 0;
+  MatrixConfig chosen = *config;
+  for (int64_t d = 1; d <= kMatrixPositions; d *= 2) {
+    for (int64_t h = 1; d * h <= kMatrixPositions; h *= 2) {
+      set_box(p, d, h, config);
+      const double lines =
+          static_cast<double>(config->halo[0]) * static_cast<double>(config->halo[1]);
+      const double time =
+          static_cast<double>(volume(config->boxes)) *
+          (kStageClocks * lines * static_cast<double>(config->halo[2] + kRowChunks) +
+           kPairClocks * static_cast<double>(config->pairs));
+      const double bytes = lines * static_cast<double>(config->halo[2]) * 16;
+      if (bytes > static_cast<double>(kMaxShared)) continue;
+      config->shared = shared_bytes(description, *config);
+      if (config->shared > kMaxShared || (best > 0 && time >= best)) continue;
+      best = time;
+      chosen = *config;
+    }
+  }
+  if (best == 0) chosen.shared = kMaxShared + 1;
+  *config = chosen;
+}
+
+}  // namespace
+
+MatrixConfig choose_matrix(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  const bool weight = description.direction == Direction::grad_weight;
+  MatrixConfig config{};
+  config.taps = volume(p.kernel);
+  config.pairs = ceil_div(config.taps, 2);
+  config.blocks = p.in_channels_per_group() <= kChunk ? 1 : 4;
+  config.in_tiles = ceil_div(p.in_channels_per_group(), config.blocks * kChunk);
+  config.out_chunks = ceil_div(p.out_channels_per_group(), kChunk);
+  config.weight_tiles = p.groups * config.in_tiles * (weight ? config.out_chunks : 1);
+  if (weight) {
+    config.tap_slices = 1;
+    while (config.tap_slices * (kMatrixPairs / config.blocks) < config.pairs)
+      config.tap_slices *= 2;
+  }
+  choose_box(description, &config);
+  const int64_t boxes = p.batch * volume(config.boxes);
+  const int64_t wanted = ceil_div(device.num_sms * kMatrixBlocksPerSm, config.weight_tiles);
+  config.splits = std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, boxes));
+  return config;
+}
+
+bool matrix_fits(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  if (description.direction == Direction::forward || element_bytes(description.precision) != 2 ||
+      std::max(p.in_channels_per_group(), p.out_channels_per_group()) < kMinMatrixChannels) {
+    return false;
+  }
+  const MatrixConfig config = choose_matrix(description, device);
+  const int64_t weights = p.in_channels * p.out_channels_per_group() * config.taps;
+  return config.tap_slices <= kMatrixWarps && config.shared <= kMaxShared &&
+         config.splits * weights * int64_t{sizeof(float)} <= kMaxPartBytes &&
+         static_cast<double>(p.batch) * static_cast<double>(volume(config.boxes)) *
+                 static_cast<double>(config.weight_tiles) <
+             static_cast<double>(kMaxCount);
+}
+
+std::string to_string(const MatrixConfig& config) {
+  std::string text = "matrix, boxes of ";
+  for (int axis = 0; axis < 3; ++axis) {
+    text += (axis > 0 ? "x" : "") + std::to_string(config.tile[axis]);
+  }
+  return text + ", " + std::to_string(config.splits) + " splits";
+}
+
+}  // namespace convt3d::cuda::few_channels

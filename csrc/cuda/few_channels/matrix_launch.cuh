@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// From a call of the tensor cores' gradients to its launches; instances/ has one explicit
+// instantiation per element type.
+#pragma once
+#include "cuda/common/cuda_check.h"
+#include "cuda/few_channels/call.h"
+#include "cuda/few_channels/matrix_input_kernel.cuh"
+#include "cuda/few_channels/matrix_weight_kernel.cuh"
+#include "cuda/few_channels/memory.h"
+#include "cuda/few_channels/weight_parts.cuh"
+
+namespace convt3d::cuda::few_channels {
+
+inline MatrixSums describe_matrix(const MatrixCall& call) {
+  const Problem& problem = call.description.problem;
+  const MatrixConfig& config = call.config;
+  const TensorView &input = call.operands.input, &output = call.operands.output;
+  const int64_t element = element_bytes(call.description.precision);
+  const Extent3 output_extent = problem.output();
+  MatrixSums p{};
+  p.input = p.result = input.data;
+  p.output = output.data;
+  p.weight = call.operands.weight.data;
+  p.parts = static_cast<float*>(call.workspace);
+  for (int dim = 0; dim < 5; ++dim) {
+    p.input_stride[dim] = input.stride[dim];
+    p.input_bytes[dim] = input.stride[dim] * element;
+    p.output_bytes[dim] = output.stride[dim] * element;
+    p.weight_stride[dim] = call.operands.weight.stride[dim];
+  }
+  for (int axis = 0; axis < 3; ++axis) {
+    p.input_extent[axis] = static_cast<int>(problem.input[axis]);
+    p.output_extent[axis] = static_cast<int>(output_extent[axis]);
+    p.kernel[axis] = static_cast<int>(problem.kernel[axis]);
+    p.scale[axis] = static_cast<int>(problem.stride[axis]);
+    p.padding[axis] = static_cast<int>(problem.padding[axis]);
+    p.dilation[axis] = static_cast<int>(problem.dilation[axis]);
+    p.tile[axis] = static_cast<int>(config.tile[axis]);
+    p.halo[axis] = static_cast<int>(config.halo[axis]);
+    p.by_tile[axis] = make_divisor(p.tile[axis]);
+    p.by_halo[axis] = make_divisor(p.halo[axis]);
+    p.by_kernel[axis] = make_divisor(p.kernel[axis]);
+    p.by_boxes[axis] = make_divisor(config.boxes[axis]);
+  }
+  p.ins = static_cast<int>(problem.in_channels_per_group());
+  p.outs = static_cast<int>(problem.out_channels_per_group());
+  p.in_tiles = static_cast<int>(config.in_tiles);
+  p.out_chunks = static_cast<int>(config.out_chunks);
+  p.columns = static_cast<int>(config.columns);
+  p.taps = static_cast<int>(config.taps);
+  p.pairs = static_cast<int>(config.pairs);
+  p.tap_slices = static_cast<int>(config.tap_slices);
+  p.boxes = static_cast<int>(problem.batch * volume(config.boxes));
+  p.splits = static_cast<int>(config.splits);
+  p.weights = problem.in_channels * p.outs * config.taps;
+  p.by_scale_w = make_divisor(p.scale[2]);
+  p.by_in_tiles = make_divisor(p.in_tiles);
+  p.by_out_chunks = make_divisor(p.out_chunks);
+  // Whole chunks only: nothing beside a group's channels is read. grad_input stores pairs.
+  const bool stores = call.description.direction == Direction::grad_input;
+  const int own = stores ? 2 : kChunk;
+  p.long_inputs = p.ins % own == 0 && aligned_channels(input, element, own);
+  p.long_outputs = p.outs % kChunk == 0 && aligned_channels(output, element, kChunk);
+  return p;
+}
+
+template <typename Kernel>
+void launch_matrix(const MatrixCall& call, Kernel kernel, const MatrixSums& p) {
+  const int shared = static_cast<int>(call.config.shared);
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
+        "few_channels matrix attribute");
+  const auto blocks = static_cast<unsigned>(call.config.weight_tiles * call.config.splits);
+  kernel<<<blocks, kMatrixThreads, shared, call.stream>>>(p);
+  check(cudaGetLastError(), "few_channels matrix kernel");
+}
+
+template <typename T>
+void run_matrix(const MatrixCall& call) {
+  const MatrixSums p = describe_matrix(call);
+  const bool one = call.config.blocks == 1;
+  if (call.description.direction == Direction::grad_input) {
+    return launch_matrix(call, one ? matrix_input_kernel<T, 1> : matrix_input_kernel<T, 4>, p);
+  }
+  launch_matrix(call, one ? matrix_weight_kernel<T, 1> : matrix_weight_kernel<T, 4>, p);
+  add_parts<T>(call.description.problem, call.operands.weight, call.workspace, call.config.splits,
+               {0, 1, 2}, call.stream);
+}
+
+}  // namespace convt3d::cuda::few_channels

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The gradients of 16-bit tensors on the tensor cores: what both kernels share. Channels are taken
+// in *chunks* of eight, 16 bytes, zeros behind the last; a block has a box of positions i and the
+// part of grad_output that its taps read, all in shared memory, a chunk for each place:
+//
+//   positions   tile[0] x tile[1] x tile[2]
+//   grad_output halo[0] x halo[1] x halo[2],  halo = s * (tile - 1) + d * (kernel - 1) + 1
+//
+// Columns of grad_output lie by their residue modulo the stride on w, so that eight neighbouring
+// positions read eight neighbouring chunks for any tap (no bank is hit twice):
+//
+//   chunk(od, oh, ow) = ((od * halo[1] + oh) * s + ow % s) * columns + ow / s
+//
+// That is linear: chunk = base(position) + offset(tap).
+#pragma once
+#include <cstdint>
+
+#include "cuda/common/cp_async.cuh"
+#include "cuda/common/mma_sync.cuh"
+#include "cuda/few_channels/matrix_config.h"
+#include "cuda/few_channels/problem.cuh"
+#include "cuda/few_channels/vector.cuh"
+
+namespace convt3d::cuda::few_channels {
+
+struct MatrixSums {
+  const void* input;   // grad_weight
+  const void* output;  // grad_output
+  const void* weight;  // grad_input
+  void* result;        // grad_input
+  float* parts;        // grad_weight: [split][in_channels][out_channels / groups][taps]
+  int64_t input_stride[5], output_bytes[5], input_bytes[5], weight_stride[5];
+  int input_extent[3], output_extent[3], kernel[3], scale[3], padding[3], dilation[3];
+  int ins, outs;             // channels of a group
+  int in_tiles, out_chunks;  // of a group: blocks of kBlocks chunks; chunks
+  int tile[3], halo[3];
+  int columns;
+  int taps, pairs;    // pairs of taps
+  int tap_slices;     // grad_weight: warps side by side on the pairs
+  int boxes, splits;  // boxes of positions, in all; blocks that share them
+  int64_t weights;
+  Divisor by_tile[3], by_boxes[3], by_halo[3], by_kernel[3], by_scale_w;
+  Divisor by_in_tiles, by_out_chunks;
+  bool long_inputs, long_outputs;  // one load brings a chunk
+};
+
+// The first position of a box.
+struct Box {
+  int n, first[3];
+};
+
+__device__ __forceinline__ Box find_box(const MatrixSums& p, int index) {
+  Box box;
+#pragma unroll
+  for (int axis = 2; axis >= 0; --axis) {
+    box.first[axis] = divide(&index, p.by_boxes[axis]) * p.tile[axis];
+  }
+  box.n = index;
+  return box;
+}
+
+// base(position) of a position of the box.
+__device__ __forceinline__ int chunk_of_position(const MatrixSums& p, int position) {
+  const int w = divide(&position, p.by_tile[2]), h = divide(&position, p.by_tile[1]);
+  return (position * p.scale[0] * p.halo[1] + h * p.scale[1]) * p.scale[2] * p.columns + w;
+}
+
+// offset(tap); pairs of taps are complete: the last tap stands in for one that is not there.
+__device__ __forceinline__ int chunk_of_tap(const MatrixSums& p, int tap) {
+  int rest = min(tap, p.taps - 1);
+  const int w = divide(&rest, p.by_kernel[2]) * p.dilation[2];
+  const int h = divide(&rest, p.by_kernel[1]) * p.dilation[1];
+  int column = w;
+  const int residue = divide(&column, p.by_scale_w);
+  return ((rest * p.dilation[0] * p.halo[1] + h) * p.scale[2] + residue) * p.columns + column;
+}
+
+// One chunk to shared memory, zeros where not `there`.
+template <typename T>
+__device__ __forceinline__ void stage_chunk(uint4* target, const char* source, bool there,
+                                            int64_t channel_bytes, int channels, bool whole) {
+  if (whole) {
+    copy_or_zero_async<16>(shared_address(target), source, there);
+    return;
+  }
+  const auto chunk = load_elements<kChunk, T>(source, there, channel_bytes, channels, false);
+  *target = make_uint4(chunk.bits.value[0], chunk.bits.value[1], chunk.bits.value[2],
+                       chunk.bits.value[3]);
+}
+
+// grad_output around a box, channels from `first_out` of the tensor on; kUnroll chunks in flight.
+template <typename T, int kUnroll>
+__device__ __forceinline__ void stage_output(const MatrixSums& p, const Box& box, int first_out,
+                                             int channels, uint4* halo) {
+  const char* const source = static_cast<const char*>(p.output) + box.n * p.output_bytes[0] +
+                             first_out * p.output_bytes[1];
+  int first[3];
+#pragma unroll
+  for (int axis = 0; axis < 3; ++axis) {
+    first[axis] = box.first[axis] * p.scale[axis] - p.padding[axis];
+  }
+  const int count = p.halo[0] * p.halo[1] * p.halo[2];
+#pragma unroll kUnroll
+  for (int at = threadIdx.x; at < count; at += kMatrixThreads) {
+    int rest = at;
+    const int own_w = divide(&rest, p.by_halo[2]);
+    const int line = rest, own_h = divide(&rest, p.by_halo[1]);
+    const int d = first[0] + rest, h = first[1] + own_h, w = first[2] + own_w;
+    const bool there = within(d, p.output_extent[0]) && within(h, p.output_extent[1]) &&
+                       within(w, p.output_extent[2]);
+    int column = own_w;
+    const int residue = divide(&column, p.by_scale_w);
+    stage_chunk<T>(halo + (line * p.scale[2] + residue) * p.columns + column,
+                   source + d * p.output_bytes[2] + h * p.output_bytes[3] + w * p.output_bytes[4],
+                   there, p.output_bytes[1], channels, p.long_outputs);
+  }
+}
+
+}  // namespace convt3d::cuda::few_channels
