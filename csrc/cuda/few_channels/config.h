@@ -15,6 +15,7 @@ enum class Mapping {
   depthwise,  // NDHWC, one out channel in each group: the same, with inputs of their own
   reduction,  // NDHWC, tiny out_channels: eight threads share the in channels of a cell
   scatter,    // tiny out_channels, stride 2: see scatter_kernel.cuh
+  taps,       // grad_input of very many taps: see taps_kernel.cuh
 };
 
 struct Config {

@@ -54,7 +54,14 @@ int taps_width(const Description& description, const Config& config, Layout sour
   const bool planes = config.mapping == Mapping::planes;
   if (planes && !packed) return 0;
   if (planes && !gather && p.stride[2] == 2 && config.outs == 1 && p.kernel[2] == 2) return 2;
+  if (planes && gather && config.outs == 8 && p.kernel[2] == 4) return 4;
   return unrolls_taps(config.mapping, gather, config.ins) && p.kernel[2] == 3 ? 3 : 0;
+}
+
+// Taps for all threads of a block.
+bool long_sums(const Description& description) {
+  return description.direction == Direction::grad_input &&
+         volume(description.problem.kernel) >= kMinLongTaps;
 }
 
 bool choose_scatter(const Description& description, const Roles& r, Config* config) {
@@ -105,6 +112,10 @@ Config choose(const Description& description) {
   Config config{};
   if (choose_scatter(description, r, &config)) return config;
   config = Config{};
+  if (long_sums(description)) {
+    config.mapping = Mapping::taps;
+    return config;
+  }
   config.lanes = 1;
   config.ins = 1;
   if (!channels_last(r)) {
@@ -132,12 +143,13 @@ Config choose(const Description& description) {
 }
 
 const char* to_string(Mapping mapping) {
-  const char* const names[] = {"planes", "channels", "depthwise", "reduction", "scatter"};
+  const char* const names[] = {"planes", "channels", "depthwise", "reduction", "scatter", "taps"};
   return names[static_cast<int>(mapping)];
 }
 
 std::string to_string(const Config& config) {
   std::string text = to_string(config.mapping);
+  if (config.mapping == Mapping::taps) return text;
   text += ", " + std::to_string(config.outs) + " out channels a thread";
   if (config.taps_w > 0) text += ", " + std::to_string(config.taps_w) + " taps on w";
   return text;
@@ -211,6 +223,13 @@ Verdict supports(const Description& description, const Device& device) {
     return description.direction == Direction::forward
                ? Verdict::refuse("more than 4 in channels and more than 8 out channels per group")
                : Verdict::refuse("more than 8 in channels and more than 4 out channels per group");
+  }
+  if (long_sums(description)) {
+    const double results = static_cast<double>(p.batch) * static_cast<double>(p.in_channels) *
+                           static_cast<double>(volume(p.input));
+    return results < static_cast<double>(kMaxCount)
+               ? Verdict::accept()
+               : Verdict::refuse("too many results for 32-bit counts");
   }
   if (p.stride[0] > kMaxStride || p.stride[1] > kMaxStride) {
     return Verdict::refuse("strides on d and h must be at most 16");

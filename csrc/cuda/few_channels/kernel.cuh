@@ -65,6 +65,7 @@ struct Instance {
   // Inputs on w whose rows are loaded together, before the first product.
   static constexpr int kStepsW = kTapsW > 0 ? (kTapsW + kStrideW - 1) / kStrideW : kIns > 1 ? 1 : 2;
   static constexpr int kTogether = kIns > 1 ? 1 : kStepsW;
+  static constexpr int kResident = kGather ? 3 : 2;  // blocks on an SM: registers
   // Inputs on w lie side by side: one address serves all steps.
   static constexpr bool kPacked = kMap == Mapping::planes && kTapsW > 0;
 };
@@ -246,8 +247,8 @@ __device__ __forceinline__ void add_all(const FewChannels& p, const Thread<I>& t
 }
 
 template <typename I>
-__global__ __launch_bounds__(kThreads,
-                             2) void few_channels_kernel(const __grid_constant__ FewChannels p) {
+__global__ __launch_bounds__(kThreads, I::kResident) void few_channels_kernel(
+    const __grid_constant__ FewChannels p) {
   using T = typename I::T;
   extern __shared__ __align__(16) float weights[];
   const int tile = blockIdx.x / p.blocks_per_tile, block = blockIdx.x % p.blocks_per_tile;

@@ -24,6 +24,8 @@ void run_mapping(const Call& call) {
       return run<T, Mapping::reduction>(call);
     case Mapping::scatter:
       return run<T, Mapping::scatter>(call);
+    case Mapping::taps:
+      break;  // grad_input only
   }
 }
 

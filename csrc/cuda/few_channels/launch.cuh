@@ -12,6 +12,7 @@
 #include "cuda/few_channels/kernel.cuh"
 #include "cuda/few_channels/memory.h"
 #include "cuda/few_channels/scatter_kernel.cuh"
+#include "cuda/few_channels/taps_launch.cuh"
 
 namespace convt3d::cuda::few_channels {
 
@@ -201,6 +202,11 @@ void run_taps(const Call& call) {
       return launch_instance<Instance<T, kMapping, kRows, kStrideW, 2, kOuts, kIns>>(call);
     }
   }
+  if constexpr (kMapping == Mapping::planes && kRows == Rows::taps && kOuts == 8) {
+    if (call.config.taps_w == 4) {
+      return launch_instance<Instance<T, kMapping, kRows, kStrideW, 4, kOuts, kIns>>(call);
+    }
+  }
   if constexpr (unrolls_taps(kMapping, kRows == Rows::taps, kIns)) {
     if (call.config.taps_w == 3) {
       return launch_instance<Instance<T, kMapping, kRows, kStrideW, 3, kOuts, kIns>>(call);
@@ -275,6 +281,8 @@ void run_gather(const Call& call) {
       if (outs == 1) return gather<T, Mapping::reduction, 1, 4>(call);
       if (ins == 4) return gather<T, Mapping::reduction, 4, 4>(call);
       return gather<T, Mapping::reduction, 4, 1>(call);
+    case Mapping::taps:
+      return run_long_sums<T>(call);
     case Mapping::scatter:
       break;  // forward only
   }

@@ -88,6 +88,26 @@ __device__ __forceinline__ void stage_chunk(uint4* target, const char* source, b
                        chunk.bits.value[3]);
 }
 
+// Where a place of the halo lies in shared memory and in grad_output, and whether it is inside.
+struct HaloPlace {
+  int target;
+  int64_t source;  // bytes
+  bool there;
+};
+
+__device__ __forceinline__ HaloPlace find_halo(const MatrixSums& p, const int (&first)[3], int at) {
+  int rest = at;
+  const int own_w = divide(&rest, p.by_halo[2]);
+  const int line = rest, own_h = divide(&rest, p.by_halo[1]);
+  const int d = first[0] + rest, h = first[1] + own_h, w = first[2] + own_w;
+  int column = own_w;
+  const int residue = divide(&column, p.by_scale_w);
+  return {(line * p.scale[2] + residue) * p.columns + column,
+          d * p.output_bytes[2] + h * p.output_bytes[3] + w * p.output_bytes[4],
+          within(d, p.output_extent[0]) && within(h, p.output_extent[1]) &&
+              within(w, p.output_extent[2])};
+}
+
 // grad_output around a box, channels from `first_out` of the tensor on; kUnroll chunks in flight.
 template <typename T, int kUnroll>
 __device__ __forceinline__ void stage_output(const MatrixSums& p, const Box& box, int first_out,
@@ -100,19 +120,22 @@ __device__ __forceinline__ void stage_output(const MatrixSums& p, const Box& box
     first[axis] = box.first[axis] * p.scale[axis] - p.padding[axis];
   }
   const int count = p.halo[0] * p.halo[1] * p.halo[2];
+  if (p.outs <= kNarrowChunk) {
+    // One or two loads a place: more places in flight.
+#pragma unroll 4
+    for (int at = threadIdx.x; at < count; at += kMatrixThreads) {
+      const HaloPlace place = find_halo(p, first, at);
+      const auto own = load_elements<kNarrowChunk, T>(source + place.source, place.there,
+                                                      p.output_bytes[1], channels, false);
+      halo[place.target] = make_uint4(own.bits.value[0], 0, 0, 0);
+    }
+    return;
+  }
 #pragma unroll kUnroll
   for (int at = threadIdx.x; at < count; at += kMatrixThreads) {
-    int rest = at;
-    const int own_w = divide(&rest, p.by_halo[2]);
-    const int line = rest, own_h = divide(&rest, p.by_halo[1]);
-    const int d = first[0] + rest, h = first[1] + own_h, w = first[2] + own_w;
-    const bool there = within(d, p.output_extent[0]) && within(h, p.output_extent[1]) &&
-                       within(w, p.output_extent[2]);
-    int column = own_w;
-    const int residue = divide(&column, p.by_scale_w);
-    stage_chunk<T>(halo + (line * p.scale[2] + residue) * p.columns + column,
-                   source + d * p.output_bytes[2] + h * p.output_bytes[3] + w * p.output_bytes[4],
-                   there, p.output_bytes[1], channels, p.long_outputs);
+    const HaloPlace place = find_halo(p, first, at);
+    stage_chunk<T>(halo + place.target, source + place.source, place.there, p.output_bytes[1],
+                   channels, p.long_outputs);
   }
 }
 

@@ -79,7 +79,7 @@ __device__ __forceinline__ void write_matrix_part(const MatrixSums& p, int group
 template <typename T, int kBlocks>
 __global__ __launch_bounds__(kMatrixThreads,
                              2) void matrix_weight_kernel(const __grid_constant__ MatrixSums p) {
-  constexpr int kPairs = kMatrixPairs / kBlocks;
+  constexpr int kPairs = matrix_pairs(kBlocks);
   extern __shared__ uint4 shared[];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int halo_chunks = p.halo[0] * p.halo[1] * p.scale[2] * p.columns;
@@ -110,7 +110,8 @@ __global__ __launch_bounds__(kMatrixThreads,
   for (int index = split; index < p.boxes; index += p.splits) {
     const Box box = find_box(p, index);
     __syncthreads();  // all have read the previous box
-    stage_output<T, 1>(p, box, group * p.outs + first_out, p.outs - first_out, halo);
+    stage_output<T, kBlocks == 1 ? 2 : 1>(p, box, group * p.outs + first_out, p.outs - first_out,
+                                          halo);
     stage_input<T, kBlocks>(p, box, group * p.ins + first_in, p.ins - first_in, input);
     copies_commit();
     copies_wait<0>();

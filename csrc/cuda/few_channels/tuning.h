@@ -32,6 +32,9 @@ inline constexpr int64_t kMinScatterIns = 12;
 // More out channels are more passes over the input.
 inline constexpr int64_t kMaxScatterOuts = 2;
 
+// grad_input with at least this many taps: a block sums those of a few results.
+inline constexpr int64_t kMinLongTaps = 1024;
+
 // Threads that share the in channels of a cell: with four fp32 channels each they read 128 bytes.
 inline constexpr int kReductionLanes = 8;
 // Most threads side by side on out channels: one warp.
@@ -70,13 +73,14 @@ inline constexpr int64_t kWeightBlocksPerSm = 12;
 inline constexpr int64_t kMaxPartBytes = int64_t{64} << 20;
 
 // The tensor cores' kernels: channels of a chunk (16 bytes), threads and positions of a block, and
-// accumulators of grad_weight, pairs of taps x chunks of in channels of a warp (register limit).
+// pairs of taps of a warp of grad_weight with so many chunks of in channels (register limit).
 inline constexpr int kChunk = 8;
 inline constexpr int kMatrixWarps = 8;
 inline constexpr int kMatrixThreads = 32 * kMatrixWarps;
 inline constexpr int kMatrixPositions = 256;
-inline constexpr int kMatrixPairs = 16;
-inline constexpr int kMatrixBlocksPerSm = 2;
+constexpr int matrix_pairs(int blocks) { return blocks == 1 ? 14 : 4; }
+// Chunks with at most this many channels are loaded by a loop of their own.
+inline constexpr int kNarrowChunk = 2;
 // Where a group has less channels, most of a chunk is zeros.
 inline constexpr int64_t kMinMatrixChannels = 8;
 // For the choice of a box: clocks of a chunk staged, of a pair of taps multiplied, and chunks that

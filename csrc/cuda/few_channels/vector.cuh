@@ -19,6 +19,7 @@ struct alignas(kCount * sizeof(T) < kMaxAccess ? kCount * sizeof(T) : kMaxAccess
 // before every load, and wait for it.
 __device__ __forceinline__ void keep_in_registers(const char*& address) {
   asm volatile("" : "+l"(address));
+  __builtin_assume(__isGlobal(address));
 }
 
 // `kCount` elements as they lie in memory.
