@@ -110,8 +110,7 @@ __global__ __launch_bounds__(kMatrixThreads,
   for (int index = split; index < p.boxes; index += p.splits) {
     const Box box = find_box(p, index);
     __syncthreads();  // all have read the previous box
-    stage_output<T, kBlocks == 1 ? 2 : 1>(p, box, group * p.outs + first_out, p.outs - first_out,
-                                          halo);
+    stage_output<T, 1>(p, box, group * p.outs + first_out, p.outs - first_out, halo);
     stage_input<T, kBlocks>(p, box, group * p.ins + first_in, p.ins - first_in, input);
     copies_commit();
     copies_wait<0>();
