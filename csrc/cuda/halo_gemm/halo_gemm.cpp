@@ -93,8 +93,10 @@ bool choose_stages(const Shape& shape, Config* config) {
   const int64_t block = 32 * config->steps * columns;
   const int64_t column_tiles = ceil_div(p.out_channels, config->channels);
   const int64_t input = int64_t{config->stage_rows} * kRowBytes;
-  const int64_t room =
-      kSharedBytes - kSwizzleAlign - barrier_bytes() - column_tiles * config->channels * 4;
+  const int64_t lines =
+      config->lines_out ? line_bytes(config->fused, static_cast<int>(shape.bytes)) : 0;
+  const int64_t room = kSharedBytes - kSwizzleAlign - barrier_bytes() -
+                       column_tiles * config->channels * 4 - 4 * config->warpgroups * lines;
   const int64_t taps = volume(p.kernel) / (config->slots > 1 ? p.kernel[0] : 1);
   int64_t plane_taps = 1;
   for (int a : {1, 2}) {
@@ -148,7 +150,12 @@ double estimate(const Shape& shape, const Config& config) {
                          (config.resident ? 0 : taps * config.steps * 32 * columns);
     return taps == 0 ? 0.0 : config.chunks * std::max(products, loads / kLoadBytesPerClock);
   };
-  const double outputs = rows * config.channels * static_cast<double>(shape.bytes);
+  // Clocks of storing a tile of one residue, as outputs of kOutputBytesPerClock.
+  const bool sparse = p.stride[2] > 1 && config.fused == 1;
+  const double outputs =
+      rows * config.channels *
+      (config.lines_out ? (sparse ? kSparseLineClocks : kLineClocks) / 32 * kOutputBytesPerClock
+                        : static_cast<double>(shape.bytes));
   double total = 0;
   if (marching) {
     const int64_t steps = (p.output()[0] - 1 + p.padding[0]) / p.stride[0] + 1;
@@ -204,6 +211,9 @@ Config search(const Description& description, const Device& device) {
                     element_bytes(description.precision),
                     device.num_sms};
   const int64_t all_steps = ceil_div(p.in_channels * shape.bytes, 32);
+  const bool packed_input =
+      description.input != Layout::ndhwc || p.in_channels * shape.bytes % 16 != 0;
+  const bool lines_out = description.output != Layout::ndhwc;
   Config best;
   double least = 0;
   const auto consider = [&](int slots, int channels, int fused) {
@@ -212,6 +222,8 @@ Config search(const Description& description, const Device& device) {
     const double most = slots == 1 ? kPlainPadding : kMarchingPadding;
     if (static_cast<double>(padded) > most * static_cast<double>(p.out_channels)) return;
     Config config;
+    config.packed_input = packed_input;
+    config.lines_out = lines_out;
     config.slots = slots;
     config.channels = channels;
     config.chunks = static_cast<int>(ceil_div(all_steps, kMaxSteps));
@@ -264,19 +276,12 @@ Config choose(const Description& description, const Device& device) {
 
 Verdict supports(const Description& description, const Device& device) {
   const Problem& p = description.problem;
-  const int64_t bytes = element_bytes(description.precision);
   if (device.arch != 90) return Verdict::refuse("its instructions are those of sm_90");
   if (description.direction != Direction::forward) return Verdict::refuse("forward only");
   if (description.precision == Precision::fp64 || description.precision == Precision::fp32) {
     return Verdict::refuse("float16, bfloat16 and TF32 only");
   }
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
-  if (description.input != Layout::ndhwc || description.output != Layout::ndhwc) {
-    return Verdict::refuse("input and output must be channels_last_3d");
-  }
-  if (p.in_channels * bytes % 16 != 0) {
-    return Verdict::refuse("a position's in_channels must be a multiple of 16 bytes");
-  }
   if (p.out_channels % kChannelMultiple != 0) {
     return Verdict::refuse("out_channels must be a multiple of 8");
   }
@@ -300,7 +305,8 @@ Verdict supports(const Description& description, const Device& device) {
   if (config.slots == 0) {
     return Verdict::refuse("too few out_channels, or taps too far apart for shared memory");
   }
-  if (bytes == 2 && config.slots == 1 && p.in_channels <= kFewIn && p.out_channels <= kFewOut) {
+  if (element_bytes(description.precision) == 2 && config.slots == 1 && p.in_channels <= kFewIn &&
+      p.out_channels <= kFewOut) {
     return Verdict::refuse("16 bits and few channels, but no kernel of depth 3");
   }
   return Verdict::accept();
@@ -315,20 +321,37 @@ std::string to_string(const Config& config) {
          " bytes, " + std::to_string(config.input_stages) + " stages of " +
          std::to_string(config.stage_rows) + " rows, " +
          (config.resident ? "weights resident" : "weights streamed") +
-         (config.strips > 1 ? ", " + std::to_string(config.strips) + " strips" : "");
+         (config.strips > 1 ? ", " + std::to_string(config.strips) + " strips" : "") +
+         (config.packed_input ? ", input packed" : "") +
+         (config.lines_out ? ", stored as lines" : "");
 }
 
 std::string config(const Description& description, const Device& device) {
   return to_string(choose(description, device));
 }
 
-// The weight, its channels padded to whole blocks.
+int64_t packed_weight_bytes(const Description& description, const Config& config) {
+  const Problem& p = description.problem;
+  const int64_t bytes = ceil_div(p.out_channels, config.channels) * config.channels *
+                        volume(p.kernel) * config.chunks * config.steps * 32;
+  return ceil_div(bytes, kMapAlign) * kMapAlign;
+}
+
+int64_t packed_channels(const Description& description) {
+  const int64_t vector = 16 / element_bytes(description.precision);
+  return ceil_div(description.problem.in_channels, vector) * vector;
+}
+
+// The weight, its channels padded to whole blocks; and the input where TMA needs rows of it.
 int64_t workspace_bytes(const Description& description, const Device& device) {
   const Config config = choose(description, device);
   const Problem& p = description.problem;
-  const int64_t packed = ceil_div(p.out_channels, config.channels) * config.channels *
-                         volume(p.kernel) * config.chunks * config.steps * 32;
-  return std::max(packed, implicit_gemm::workspace_bytes(description, device));
+  int64_t bytes = packed_weight_bytes(description, config);
+  if (config.packed_input) {
+    bytes += p.batch * volume(p.input) * packed_channels(description) *
+             element_bytes(description.precision);
+  }
+  return std::max(bytes, implicit_gemm::workspace_bytes(description, device));
 }
 
 }  // namespace convt3d::cuda::halo_gemm

@@ -35,6 +35,7 @@
 #pragma once
 #include "cuda/common/cp_async.cuh"
 #include "cuda/halo_gemm/epilogue.cuh"
+#include "cuda/halo_gemm/lines.cuh"
 #include "cuda/halo_gemm/params.cuh"
 #include "cuda/sm90/mbarrier.cuh"
 #include "cuda/sm90/tma.cuh"
@@ -63,6 +64,7 @@ struct Shared {
   uint32_t input, weight;  // stages
   float* bias;             // [column tiles * channels], zeros without one
   uint32_t input_full, input_empty, weight_full, weight_empty;  // barriers
+  uint32_t lines;                                               // buffers of the consumer warps
 
   __device__ Shared(const Params& p, unsigned char* memory, uint32_t weight_bytes, int channels) {
     const uint32_t start = shared_address(memory);
@@ -74,6 +76,7 @@ struct Shared {
     input_empty = input_full + 8 * kMaxInputStages;
     weight_full = input_empty + 8 * kMaxInputStages;
     weight_empty = weight_full + 8 * kMaxWeightStages;
+    lines = weight_empty + 8 * kMaxWeightStages;
   }
 };
 
@@ -135,7 +138,7 @@ __device__ __forceinline__ void multiply(const Params& p, const Shared& shared, 
   }
 }
 
-template <typename T, int kSlots, int kChannels, int kFused, int kSteps>
+template <typename T, int kSlots, int kChannels, int kFused, int kSteps, bool kLines>
 __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   constexpr int kColumns = kSlots * kChannels, kSums = kColumns / 2, kSlotSums = kChannels / 2;
   constexpr bool kMarching = kSlots > 1;
@@ -146,7 +149,25 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   if (p.resident) sm90::barrier_wait(shared.weight_full, 0);
   Walk<kMarching> walk(p);
   for (Unit unit; walk.next(p, &unit);) {
-    const Rows rows(p, unit, kMarching, group_row + warp % 4 * 16 + lane / 4);
+    const auto rows = [&] {
+      const int first = group_row + warp % 4 * 16;
+      if constexpr (kLines)
+        return LineRow::make<kFused>(p, unit, kMarching, first);
+      else
+        return Rows(p, unit, kMarching, first + lane / 4);
+    }();
+    const auto store_slot = [&](int64_t plane) {
+      if constexpr (kLines) {
+        store_lines<T, kChannels>(p, shared.bias, unit.column_tile, rows, plane,
+                                  shared.lines + warp * p.line_bytes, sum);
+      } else {
+#pragma unroll
+        for (int f = 0; f < kFused; ++f) {
+          store<T, kChannels>(p, shared.bias, unit.column_tile, unit.axis(p, 2, f), rows, plane,
+                              sum[f]);
+        }
+      }
+    };
     const int row = unit.first % p.pitch + group_row;
 #pragma unroll
     for (int i = 0; i < kFused * kSums; ++i) sum[i / kSums][i % kSums] = 0;
@@ -172,7 +193,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
       if (unit.loads) {
         for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) add_plane(j);
       }
-      store<T, kChannels>(p, shared.bias, unit.column_tile, unit.axis(p, 2), rows, 0, sum[0]);
+      store_slot(0);
     } else {
       // Planes before the first that is stored fill the slots.
       const Axis& axis = p.axis[0];
@@ -183,11 +204,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
         for (int r = 0; r < axis.stride; ++r) {
           const int output = plane * axis.stride + r - p.padding;
           if (plane >= first && output >= 0 && output < p.outputs) {
-#pragma unroll
-            for (int f = 0; f < kFused; ++f) {
-              store<T, kChannels>(p, shared.bias, unit.column_tile, unit.axis(p, 2, f), rows,
-                                  output * p.output_stride[2], sum[f]);
-            }
+            store_slot(output * p.output_stride[2]);
           }
 #pragma unroll
           for (int i = 0; i < kFused * kSums; ++i) {
@@ -303,7 +320,7 @@ struct Roles {
   static constexpr int kConsumerRegisters = kPlain ? 104 : 152;
 };
 
-template <typename T, int kSlots, int kChannels, int kFused, int kSteps>
+template <typename T, int kSlots, int kChannels, int kFused, int kSteps, bool kLines>
 __global__ void __launch_bounds__(Roles<kSlots>::kThreads, 1)
     halo_gemm_kernel(const __grid_constant__ Params p, const __grid_constant__ CUtensorMap map) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -331,7 +348,7 @@ __global__ void __launch_bounds__(Roles<kSlots>::kThreads, 1)
   __syncthreads();
   if (warp < consumers) {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Roles<kSlots>::kConsumerRegisters));
-    consume<T, kSlots, kChannels, kFused, kSteps>(p, shared);
+    consume<T, kSlots, kChannels, kFused, kSteps, kLines>(p, shared);
   } else {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Roles<kSlots>::kProducerRegisters));
     if (warp == consumers) {

@@ -25,11 +25,15 @@ void launch(const Description& description, const Device& device, const Operands
   const Problem& p = description.problem;
   const int64_t bytes = element_bytes(description.precision);
   const Extent3 out = p.output();
-  if (!aligned(operands.input, {p.batch, 1, p.input[0], p.input[1], p.input[2]}, bytes) ||
-      !aligned(operands.output, {p.batch, 1, out[0], out[1], out[2]}, bytes)) {
+  const Config config = choose(description, device);
+  const bool loads =
+      config.packed_input ||
+      aligned(operands.input, {p.batch, 1, p.input[0], p.input[1], p.input[2]}, bytes);
+  const bool stores =
+      config.lines_out || aligned(operands.output, {p.batch, 1, out[0], out[1], out[2]}, bytes);
+  if (!loads || !stores) {
     return implicit_gemm::launch(description, device, operands, workspace, stream);
   }
-  const Config config = choose(description, device);
   const Call call{description, device,    operands,
                   config,      workspace, static_cast<cudaStream_t>(stream)};
   switch (description.precision) {

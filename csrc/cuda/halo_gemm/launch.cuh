@@ -7,6 +7,7 @@
 
 #include "cuda/common/cuda_check.h"
 #include "cuda/halo_gemm/call.h"
+#include "cuda/halo_gemm/input_pack.cuh"
 #include "cuda/halo_gemm/kernel.cuh"
 #include "cuda/halo_gemm/weight_pack.cuh"
 #include "cuda/sm90/tensor_map.h"
@@ -103,13 +104,24 @@ inline Params make_params(const Call& call) {
   p.weight_stages = config.weight_stages;
   p.weight_group = config.weight_group;
   p.resident = config.resident;
+  const int bytes = static_cast<int>(element_bytes(call.description.precision));
+  p.line_bytes = config.lines_out ? line_bytes(config.fused, bytes) : 0;
   set_work(problem, &p);
   return p;
 }
 
+// Where input_pack.cuh puts the input: behind the weight in the workspace.
+inline TensorView packed_input(const Call& call) {
+  const Extent3& e = call.description.problem.input;
+  const int64_t row = packed_channels(call.description);
+  return {static_cast<unsigned char*>(call.workspace) +
+              packed_weight_bytes(call.description, call.config),
+          {volume(e) * row, 1, e[1] * e[2] * row, e[2] * row, row}};
+}
+
 inline CUtensorMap make_map(const Call& call) {
   const Problem& problem = call.description.problem;
-  const TensorView& input = call.operands.input;
+  const TensorView input = call.config.packed_input ? packed_input(call) : call.operands.input;
   const auto& s = input.stride;
   const int row = kRowBytes / static_cast<int>(element_bytes(call.description.precision));
   return sm90::encode(
@@ -122,21 +134,27 @@ inline CUtensorMap make_map(const Call& call) {
 
 using Kernel = void (*)(Params, CUtensorMap);
 
+template <typename T, int kSlots, int kChannels, int kFused, int kSteps>
+Kernel kernel_of_layout(bool lines) {
+  return lines ? halo_gemm_kernel<T, kSlots, kChannels, kFused, kSteps, true>
+               : halo_gemm_kernel<T, kSlots, kChannels, kFused, kSteps, false>;
+}
+
 template <typename T, int kSlots, int kChannels, int kFused = 1>
-Kernel kernel_of_steps(int steps) {
-  switch (steps) {
+Kernel kernel_of_steps(const Config& config) {
+  switch (config.steps) {
     case 2:
       if constexpr (is_built(kSlots, kFused, 2)) {
-        return halo_gemm_kernel<T, kSlots, kChannels, kFused, 2>;
+        return kernel_of_layout<T, kSlots, kChannels, kFused, 2>(config.lines_out);
       }
       return nullptr;
     case 3:
       if constexpr (is_built(kSlots, kFused, 3)) {
-        return halo_gemm_kernel<T, kSlots, kChannels, kFused, 3>;
+        return kernel_of_layout<T, kSlots, kChannels, kFused, 3>(config.lines_out);
       }
       return nullptr;
     default:
-      return halo_gemm_kernel<T, kSlots, kChannels, kFused, 4>;
+      return kernel_of_layout<T, kSlots, kChannels, kFused, 4>(config.lines_out);
   }
 }
 
@@ -145,23 +163,23 @@ Kernel kernel_of(const Config& config) {
   constexpr int kSlots = kMarchingSlots;
   switch (config.slots == 1 ? 0 : config.channels) {
     case 24:
-      return config.fused == 2 ? kernel_of_steps<T, kSlots, 24, 2>(config.steps)
-                               : kernel_of_steps<T, kSlots, 24>(config.steps);
+      return config.fused == 2 ? kernel_of_steps<T, kSlots, 24, 2>(config)
+                               : kernel_of_steps<T, kSlots, 24>(config);
     case 32:
-      return config.fused == 2 ? kernel_of_steps<T, kSlots, 32, 2>(config.steps)
-                               : kernel_of_steps<T, kSlots, 32>(config.steps);
+      return config.fused == 2 ? kernel_of_steps<T, kSlots, 32, 2>(config)
+                               : kernel_of_steps<T, kSlots, 32>(config);
     case 48:
-      return kernel_of_steps<T, kSlots, 48>(config.steps);
+      return kernel_of_steps<T, kSlots, 48>(config);
     case 64:
-      return kernel_of_steps<T, kSlots, 64>(config.steps);
+      return kernel_of_steps<T, kSlots, 64>(config);
   }
   switch (config.channels) {
     case 64:
-      return kernel_of_steps<T, 1, 64>(config.steps);
+      return kernel_of_steps<T, 1, 64>(config);
     case 96:
-      return kernel_of_steps<T, 1, 96>(config.steps);
+      return kernel_of_steps<T, 1, 96>(config);
     default:
-      return kernel_of_steps<T, 1, 128>(config.steps);
+      return kernel_of_steps<T, 1, 128>(config);
   }
 }
 
@@ -180,6 +198,26 @@ struct ElementOf<Precision::tf32> {
   using T = float;
 };
 
+template <typename T>
+void pack_input(const Call& call) {
+  // As bits: zero is zero in every type.
+  using Bits = std::conditional_t<sizeof(T) == 2, uint16_t, uint32_t>;
+  const Problem& problem = call.description.problem;
+  const TensorView& input = call.operands.input;
+  InputPack pack{};
+  pack.input = input.data;
+  pack.packed = static_cast<uint4*>(packed_input(call).data);
+  std::copy(input.stride.begin(), input.stride.end(), pack.stride);
+  std::copy(problem.input.begin(), problem.input.end(), pack.extent);
+  pack.positions = problem.batch * volume(problem.input);
+  pack.channels = static_cast<int>(problem.in_channels);
+  pack.pieces = static_cast<int>(packed_channels(call.description) * sizeof(T) / 16);
+  const dim3 grid(static_cast<unsigned>(ceil_div(pack.positions, kPackPositions)),
+                  static_cast<unsigned>(ceil_div(pack.pieces, kPackPieces)));
+  pack_input_kernel<Bits><<<grid, kTurnThreads, 0, call.stream>>>(pack);
+  check(cudaGetLastError(), "halo_gemm pack_input_kernel");
+}
+
 template <Precision kPrecision>
 void run(const Call& call) {
   using T = typename ElementOf<kPrecision>::T;
@@ -191,6 +229,7 @@ void run(const Call& call) {
   pack_kernel<T><<<pack_blocks, kPackThreads, 0, call.stream>>>(
       p, config.slots, config.channels, static_cast<unsigned char*>(call.workspace));
   check(cudaGetLastError(), "halo_gemm pack_kernel");
+  if (config.packed_input) pack_input<T>(call);
   const Kernel kernel = kernel_of<T>(config);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
         "halo_gemm shared memory");

@@ -33,6 +33,7 @@ struct Params {
   int strip, pitch, lines, planes, strips, tiles;
   int stage_bytes, weight_bytes;  // of a stage of input, of all stages of weights
   int input_stages, weight_stages, weight_group;
+  int line_bytes;  // of a warp's buffer for lines, 0 where there are none
   bool resident;
   // Marching: input planes from the first that finishes an output plane on; output planes, padding.
   int first_plane, marching_steps, outputs, padding;

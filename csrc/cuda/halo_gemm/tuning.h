@@ -30,6 +30,7 @@ constexpr bool is_built(int slots, int fused, int steps) {
 constexpr int max_fused(int slots, int channels) { return slots > 1 && channels <= 32 ? 2 : 1; }
 inline constexpr int kMaxBox = 256;         // limit of TMA
 inline constexpr int kSwizzleAlign = 1024;  // limit of the 128-byte swizzle
+inline constexpr int64_t kMapAlign = 256;   // of the packed input; TMA wants 16
 inline constexpr int kMarchingSlots = 3;    // kernels of depth 3 march through it
 inline constexpr std::array<int, 4> kMarchingChannels{24, 32, 48, 64};
 inline constexpr std::array<int, 3> kPlainChannels{64, 96, 128};
@@ -42,6 +43,11 @@ inline constexpr int kSharedBytes = 232448;
 inline constexpr int kMaxInputStages = 6, kMaxWeightStages = 8, kMinWeightStages = 2;
 // Bytes of a weight stage, where blocks are small: enough that its barriers do not show.
 inline constexpr int64_t kWeightStageBytes = 24 * 1024;
+// Bytes of a warp's buffer for lines of the output (lines.cuh), and of a channel in it.
+constexpr int line_pitch(int fused, int element_bytes) { return 16 * fused * element_bytes + 16; }
+constexpr int line_bytes(int fused, int element_bytes) {
+  return 8 * line_pitch(fused, element_bytes);
+}
 constexpr int64_t barrier_bytes() { return 16 * (kMaxInputStages + kMaxWeightStages) + 16; }
 
 // Columns over out_channels. Measured: 48 -> 48, k5, in 64 columns 1.15 times implicit_gemm's time;
@@ -54,9 +60,12 @@ inline constexpr int64_t kFewIn = 128, kFewOut = 64;
 // Estimates for the choice, in clocks of an SM.
 inline constexpr double kLoadBytesPerClock = 24;    // L2 to an SM: less than 25 to 45, measured
 inline constexpr double kOutputBytesPerClock = 18;  // 4.3 TB/s over 132 SMs at 1.8 GHz
-inline constexpr double kSharedClocks = 1.15;       // of 128 bytes: the loads write meanwhile
-inline constexpr double kIssueClocks = 2;           // of a wgmma, beside its products
-inline constexpr double kPlaneClocks = 250;         // a plane's or an item's start and end
+// Lines of NCDHW: 32 elements of them, contiguous or every other one. Measured: 4 to 20 and 10
+// to 15.
+inline constexpr double kLineClocks = 10, kSparseLineClocks = 14;
+inline constexpr double kSharedClocks = 1.15;  // of 128 bytes: the loads write meanwhile
+inline constexpr double kIssueClocks = 2;      // of a wgmma, beside its products
+inline constexpr double kPlaneClocks = 250;    // a plane's or an item's start and end
 inline constexpr double kItemClocks = 600;
 inline constexpr int kMaxStrips = 8, kMinPitch = 16;
 // Items per SM up to which their distribution is simulated.
