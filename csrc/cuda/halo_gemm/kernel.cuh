@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Forward in NDHWC as an implicit GEMM whose two operands wgmma reads from shared memory:
+// Forward as an implicit GEMM whose two operands wgmma reads from shared memory:
 //
 //   output[n, co, s q + r] = bias[co] + sum over taps t of residue r, ci:
 //                            input[n, ci, q + shift(t)] * weight[ci, co, t]
@@ -30,8 +30,8 @@
 // Weights that fit are copied once, else a residue's blocks stream through a ring. A consumer
 // waits for its own wgmmas at the end of each group of blocks; the others have the tensor cores
 // meanwhile. supports()
-// guarantees groups = 1, NDHWC, channels in multiples of 16 bytes (in) and 8 (out), positions below
-// 2^30, and stages that fit.
+// guarantees groups = 1, out_channels in multiples of 8, positions below 2^30, and stages that fit;
+// launch() rows of input that TMA can address. kLines: the output is NCDHW.
 #pragma once
 #include "cuda/common/cp_async.cuh"
 #include "cuda/halo_gemm/epilogue.cuh"
