@@ -10,7 +10,7 @@ namespace convt3d::cuda::shuffle_gemm {
 struct Call {
   Params params;
   Config config;
-  bool channels_inner;  // of the input: neighbouring channels are (the nearest) neighbours
+  bool channels_inner;  // of the source: neighbouring channels are (the nearest) neighbours
   cudaStream_t stream;
 };
 
@@ -18,10 +18,7 @@ Call make_call(const Description& description, const Config& config, const Opera
                void* stream);
 
 // Defined in launch.cuh, instantiated in instances/.
-template <Precision kPrecision>
+template <Precision kPrecision, Direction kDirection>
 void run(const Call& call);
-
-// The instance for the call's precision.
-void run(Precision precision, const Call& call);
 
 }  // namespace convt3d::cuda::shuffle_gemm

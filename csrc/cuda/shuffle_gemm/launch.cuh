@@ -7,14 +7,15 @@
 
 namespace convt3d::cuda::shuffle_gemm {
 
-template <Precision kPrecision>
+template <Precision kPrecision, Direction kDirection>
 void run(const Call& call) {
   const Config& config = call.config;
   with_tile(config.tile, [&](auto tile) {
     using Tile = decltype(tile);
-    if constexpr (kPrecision != Precision::fp32 || Tile::kN != 128) {
-      const auto kernel = call.channels_inner ? shuffle_kernel<kPrecision, Tile, true>
-                                              : shuffle_kernel<kPrecision, Tile, false>;
+    if constexpr (is_built(Tile::kKind, kPrecision, kDirection)) {
+      const auto kernel = call.channels_inner
+                              ? shuffle_kernel<kPrecision, Tile, kDirection, true>
+                              : shuffle_kernel<kPrecision, Tile, kDirection, false>;
       const int bytes = static_cast<int>(config.shared_bytes);
       check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
             "shuffle_gemm attribute");

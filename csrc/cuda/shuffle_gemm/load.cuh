@@ -7,10 +7,10 @@
 
 namespace convt3d::cuda::shuffle_gemm {
 
-// Elements between the start of input and output and channel 0 of a position; negative behind the
+// Elements between the start of source and result and channel 0 of a position; negative behind the
 // last position.
 struct Row {
-  int64_t input, output;
+  int64_t source, result;
 };
 
 __device__ __forceinline__ Row describe_row(const Params& p, int position) {
@@ -21,10 +21,10 @@ __device__ __forceinline__ Row describe_row(const Params& p, int position) {
   rest -= d * p.plane.divisor;
   const uint32_t h = p.line.divide(rest);
   const uint32_t w = rest - h * p.line.divisor;
-  return {
-      n * p.input_stride[0] + d * p.input_stride[2] + h * p.input_stride[3] + w * p.input_stride[4],
-      n * p.output_stride[0] + d * p.kernel[0] * p.output_stride[2] +
-          h * p.kernel[1] * p.output_stride[3] + w * p.kernel[2] * p.output_stride[4]};
+  const auto offset = [&](const int64_t (&stride)[4]) {
+    return n * stride[0] + d * stride[1] + h * stride[2] + w * stride[3];
+  };
+  return {offset(p.source_position), offset(p.result_position)};
 }
 
 template <int kBytes_>
@@ -52,15 +52,15 @@ struct Source {
   bool there;  // else zeros, and nothing is read
 };
 
-// kCount accesses, to shared addresses kStep bytes apart; source(i) says what access i copies. At
+// kCount accesses; target(i) is the shared address of access i, source(i) says what it copies. At
 // most kInFlight at a time where they pass through registers.
-template <typename T, int kBytes, int kCount, int kStep, int kInFlight, typename SourceOf>
-__device__ __forceinline__ void copy_all(uint32_t target, SourceOf source) {
+template <typename T, int kBytes, int kCount, int kInFlight, typename TargetOf, typename SourceOf>
+__device__ __forceinline__ void copy_all(TargetOf target, SourceOf source) {
   if constexpr (kBytes >= 4) {
 #pragma unroll 4
     for (int i = 0; i < kCount; ++i) {
       const Source<T> access = source(i);
-      copy_or_zero_async<kBytes>(target + i * kStep, access.from, access.there);
+      copy_or_zero_async<kBytes>(target(i), access.from, access.there);
     }
   } else {
     // cp.async has no 2-byte form: several loads in flight, then their stores.
@@ -76,8 +76,7 @@ __device__ __forceinline__ void copy_all(uint32_t target, SourceOf source) {
       }
 #pragma unroll
       for (int i = 0; i < kBatch; ++i) {
-        asm volatile("st.shared.u16 [%0], %1;" ::"r"(target + (batch + i) * kStep), "h"(held[i])
-                     : "memory");
+        asm volatile("st.shared.u16 [%0], %1;" ::"r"(target(batch + i)), "h"(held[i]) : "memory");
       }
     }
   }
@@ -120,8 +119,9 @@ __device__ __forceinline__ void load_channels(ChannelCursor<T>* cursor, uint32_t
     constexpr int kBytes = decltype(access)::kBytes;
     constexpr int kRowStep = kThreads * (kBytes / static_cast<int>(sizeof(T))) / kColumns;
     static_assert(kRowStep > 0 && kRows % kRowStep == 0);
-    copy_all<T, kBytes, kRows / kRowStep, kRowStep * kPitch, loads_in_flight(kThreads)>(
-        target + cursor->target, [&](int i) -> Source<T> {
+    copy_all<T, kBytes, kRows / kRowStep, loads_in_flight(kThreads)>(
+        [&](int i) { return target + cursor->target + i * kRowStep * kPitch; },
+        [&](int i) -> Source<T> {
           return {cursor->from + i * kRowStep * stride, i * kRowStep < cursor->channels};
         });
   });
@@ -129,25 +129,66 @@ __device__ __forceinline__ void load_channels(ChannelCursor<T>* cursor, uint32_t
   cursor->channels -= kRows;
 }
 
-// Channels `channel` .. of the positions of a tile, [positions][channels].
-template <typename T, typename Tile>
-__device__ __forceinline__ void load_positions(const Params& p, uint32_t target, int channel,
-                                               const Row* rows) {
-  using Shared = SharedMemory<Tile, sizeof(T)>;
-  with_access<T>(p.input_access, [&](auto access) {
+// What a chunk of K from `first` on of `depth` is in memory, for rows that have K innermost.
+struct DepthRange {
+  const void* data;
+  int access;  // bytes
+  int first, depth;
+};
+
+// That chunk of kRows rows, [rows][K]. offset_of_depth(k) and offset_of_row(row) add up to what
+// leads from `data` to an element; the latter is negative where there is no row.
+template <typename T, typename Tile, int kRows, typename DepthOf, typename RowOf>
+__device__ __forceinline__ void load_rows(uint32_t target, const DepthRange& range,
+                                          DepthOf offset_of_depth, RowOf offset_of_row) {
+  constexpr int kPitch = SharedMemory<Tile, sizeof(T), Direction::forward>::kDepthPitch;
+  with_access<T>(range.access, [&](auto access) {
     constexpr int kBytes = decltype(access)::kBytes, kElements = kBytes / sizeof(T);
-    constexpr int kPerRow = Shared::kChunk / kElements, kRowStep = Tile::kThreads / kPerRow;
-    static_assert(Tile::kThreads % kPerRow == 0 && Tile::kM % kRowStep == 0);
+    constexpr int kPerRow = Tile::kChunkBytes / kBytes, kRowStep = Tile::kThreads / kPerRow;
+    static_assert(Tile::kThreads % kPerRow == 0 && kRows % kRowStep == 0);
     const uint32_t thread = thread_index();
     const int row = static_cast<int>(thread / kPerRow);
-    const int column = channel + static_cast<int>(thread % kPerRow * kElements);
-    const bool there = column < p.channels;
-    const T* from = static_cast<const T*>(p.input) + column * p.input_stride[1];
-    copy_all<T, kBytes, Tile::kM / kRowStep, kRowStep * Shared::kChannelsPitch,
-             loads_in_flight(Tile::kThreads)>(
-        target + row * Shared::kChannelsPitch + thread % kPerRow * kBytes, [&](int i) -> Source<T> {
-          const int64_t offset = rows[row + i * kRowStep].input;
+    const int k = range.first + static_cast<int>(thread % kPerRow * kElements);
+    const bool there = k < range.depth;
+    const T* from = static_cast<const T*>(range.data) + offset_of_depth(k);
+    target += row * kPitch + thread % kPerRow * kBytes;
+    copy_all<T, kBytes, kRows / kRowStep, loads_in_flight(Tile::kThreads)>(
+        [&](int i) { return target + i * kRowStep * kPitch; },
+        [&](int i) -> Source<T> {
+          const int64_t offset = offset_of_row(row + i * kRowStep);
           return {from + offset, there && offset >= 0};
+        });
+  });
+}
+
+// The chunk's lines of grad_output, [lines][positions][group]: as they lie in memory where
+// neighbouring positions do. `lines` and `rows` have the offsets of both; negative: not there.
+template <typename T, typename Tile>
+__device__ __forceinline__ void load_lines(const Params& p, uint32_t target, const int64_t* lines,
+                                           const Row* rows) {
+  with_access<T>(p.source_access, [&](auto access) {
+    constexpr int kBytes = decltype(access)::kBytes;
+    constexpr int kCount = Tile::kM * Tile::kChunkBytes / kBytes / Tile::kThreads;
+    constexpr int kLogM = Tile::kM == 128 ? 7 : 6, kLogBytes = kBytes == 16  ? 4
+                                                               : kBytes == 8 ? 3
+                                                               : kBytes == 4 ? 2
+                                                                             : 1;
+    static_assert(1 << kLogM == Tile::kM && 1 << kLogBytes == kBytes && kCount > 0);
+    const int group_log = p.group_log, log = kLogM + group_log - kLogBytes;  // accesses of a line
+    const uint32_t pitch = (Tile::kM + 8) << group_log;
+    const uint32_t thread = thread_index();
+    const auto line_of = [&](int i) { return (thread + i * Tile::kThreads) >> log; };
+    const auto byte_of = [&](int i) {
+      return ((thread + i * Tile::kThreads) & ((1u << log) - 1)) * kBytes;
+    };
+    copy_all<T, kBytes, kCount, loads_in_flight(Tile::kThreads)>(
+        [&](int i) { return target + line_of(i) * pitch + byte_of(i); },
+        [&](int i) -> Source<T> {
+          const uint32_t at = byte_of(i);
+          const int64_t line = lines[line_of(i)], row = rows[at >> group_log].source;
+          const uint32_t tap = (at & ((1u << group_log) - 1)) / static_cast<uint32_t>(sizeof(T));
+          return {static_cast<const T*>(p.source) + line + row + tap * p.source_stride[4],
+                  line >= 0 && row >= 0};
         });
   });
 }

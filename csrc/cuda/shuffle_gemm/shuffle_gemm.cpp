@@ -13,13 +13,24 @@ namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-bool is_full_precision(const Description& d) { return d.precision == Precision::fp32; }
+template <typename Tile>
+int64_t shared_bytes(const Description& description, int64_t slots) {
+  const auto total = [&]<int kElementBytes>() {
+    return description.direction == Direction::forward
+               ? SharedMemory<Tile, kElementBytes, Direction::forward>::total(slots)
+               : SharedMemory<Tile, kElementBytes, Direction::grad_input>::total(slots);
+  };
+  return element_bytes(description.precision) == 2 ? total.template operator()<2>()
+                                                   : total.template operator()<4>();
+}
 
 }  // namespace
 
 Verdict supports(const Description& description, const Device& device) {
   const Problem& p = description.problem;
-  if (description.direction != Direction::forward) return Verdict::refuse("forward only");
+  if (description.direction == Direction::grad_weight) {
+    return Verdict::refuse("no kernel for grad_weight");
+  }
   if (device.arch < 80) return Verdict::refuse("needs compute capability 8.0");
   if (description.precision == Precision::fp64) return Verdict::refuse("no kernel for float64");
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
@@ -43,18 +54,17 @@ int64_t workspace_bytes(const Description&, const Device&) { return 0; }
 Config choose_with(TileKind kind, const Description& description, const Device& device) {
   const Problem& p = description.problem;
   const int64_t element = element_bytes(description.precision);
+  const bool forward = description.direction == Direction::forward;
+  const int64_t pairs = p.out_channels * volume(p.kernel);
   const SharedMemoryLimits limits = shared_memory_limits(device.arch);
   return with_tile(kind, [&](auto tile) {
     using Tile = decltype(tile);
     const int64_t tiles = ceil_div(p.batch * volume(p.input), Tile::kM);
-    const int64_t slices = ceil_div(p.out_channels * volume(p.kernel), Tile::kN);
-    const int64_t chunks = ceil_div(p.in_channels * element, Tile::kChunkBytes);
-    const auto bytes = [&](int64_t slots) {
-      return element == 2 ? SharedMemory<Tile, 2>::total(slots)
-                          : SharedMemory<Tile, 4>::total(slots);
-    };
+    const int64_t slices = ceil_div(forward ? pairs : p.in_channels, Tile::kN);
+    const int64_t chunks =
+        ceil_div((forward ? p.in_channels : pairs) * element, Tile::kChunkBytes);
     const auto resident_blocks = [&](int64_t slots) {
-      const int64_t shared = bytes(slots);
+      const int64_t shared = shared_bytes<Tile>(description, slots);
       if (shared > limits.per_block) return int64_t{0};
       return std::min<int64_t>(blocks_per_sm<Tile>(description.precision),
                                limits.per_sm / (shared + kReservedSharedMemory));
@@ -64,7 +74,8 @@ Config choose_with(TileKind kind, const Description& description, const Device& 
     const int64_t room = std::max<int64_t>(1, streamed) * device.num_sms;
     const int64_t walkers = std::max<int64_t>(1, std::min(tiles, room / slices));
     const bool resident = fits && (chunks <= Tile::kStages || tiles > walkers);
-    const int64_t shared = bytes(resident ? chunks : int64_t{Tile::kStages});
+    const int64_t shared =
+        shared_bytes<Tile>(description, resident ? chunks : int64_t{Tile::kStages});
     return Config{kind, tiles, slices, chunks, walkers, resident, streamed, shared};
   });
 }
@@ -75,8 +86,7 @@ Config choose(const Description& description, const Device& device) {
   Config best{};
   double least = 0;
   for (const TileKind kind : kKinds) {
-    // The sums of split products need the registers of the largest tile twice.
-    if (kind == TileKind::t128x128 && is_full_precision(description)) continue;
+    if (!is_built(kind, description.precision, description.direction)) continue;
     const Config config = choose_with(kind, description, device);
     if (config.blocks_per_sm == 0) continue;
     // Tiles that the busiest SM works on, one after the other or at the same time.

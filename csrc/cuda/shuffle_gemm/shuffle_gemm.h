@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// shuffle_gemm: kernel = stride without padding: one matrix product whose epilogue puts each
-// position's block of outputs where it belongs. mma.sync, forward only.
+// shuffle_gemm: kernel = stride without padding: one matrix product. forward's epilogue puts each
+// position's block of outputs where it belongs, grad_input reads it from there. mma.sync.
 #pragma once
 #include <cstdint>
 #include <string>

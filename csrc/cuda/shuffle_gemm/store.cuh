@@ -5,7 +5,8 @@
 //   along positions (NCDHW)    staging[column / run][position][column % run]
 //   along columns (NDHWC)      staging[position][column]
 //
-// A run is neighbouring columns that are neighbours in the output too: kw of them, or a part.
+// A run is neighbouring columns that are neighbours in the output too: kw of them, or a part
+// (in grad_input always 1).
 #pragma once
 #include "cuda/common/element.cuh"
 #include "cuda/shuffle_gemm/load.cuh"
@@ -14,7 +15,7 @@ namespace convt3d::cuda::shuffle_gemm {
 
 // What is known of each column of a slice, in shared memory; offsets are negative behind the last.
 struct Columns {
-  const int64_t* output;
+  const int64_t* result;
   const int64_t* weight;
   const float* bias;
 };
@@ -78,7 +79,7 @@ __device__ __forceinline__ void store_passes(const Params& p,
   // Pitches that put the pairs of a warp on different banks: 16 bytes for each column of a run.
   constexpr int kRunPitch = kWarpM * kRun + kRun * 16 / sizeof(T);
   constexpr int kRowPitch = kPassColumns + 8;
-  T* const output = static_cast<T*>(p.output);
+  T* const result = static_cast<T*>(p.result);
   const int row = lane / 4, pair = lane % 4 * 2;
 #pragma unroll
   for (int pass = 0; pass < kPasses; ++pass) {
@@ -111,12 +112,12 @@ __device__ __forceinline__ void store_passes(const Params& p,
       }
     }
     __syncwarp();  // all of the pass is staged
-    with_access<T>(p.output_access, [&](auto access) {
+    with_access<T>(p.result_access, [&](auto access) {
       constexpr int kBytes = decltype(access)::kBytes;
       const auto store = [&](int m, int n, int element) {
-        const int64_t to_row = rows[m].output, to_column = columns.output[n];
+        const int64_t to_row = rows[m].result, to_column = columns.result[n];
         if (to_row >= 0 && to_column >= 0) {
-          copy_out<T, kBytes>(output + to_row + to_column, staging + element);
+          copy_out<T, kBytes>(result + to_row + to_column, staging + element);
         }
       };
       if constexpr (kRun == 0) {
@@ -158,7 +159,8 @@ __device__ __forceinline__ uint32_t find_doubtful(const float (&sums)[2][kColumn
   return bits;
 }
 
-// Those outputs once more, product by product in float32.
+// Those results once more, product by product in float32.
+template <Direction kDirection>
 __device__ __forceinline__ void store_again(const Params& p, uint32_t bits, const Row* rows,
                                             const Columns& columns, int lane) {
   __syncwarp();  // the other lanes' stores come first
@@ -167,20 +169,24 @@ __device__ __forceinline__ void store_again(const Params& p, uint32_t bits, cons
     const int bit = __ffs(static_cast<int>(bits)) - 1;
     const int m = bit / 16 * 16 + bit / 2 % 2 * 8 + lane / 4;
     const int n = bit / 4 % 4 * 8 + lane % 4 * 2 + bit % 2;
-    if (rows[m].output < 0 || columns.output[n] < 0) continue;
-    const float* x = static_cast<const float*>(p.input) + rows[m].input;
+    if (rows[m].result < 0 || columns.result[n] < 0) continue;
+    const float* x = static_cast<const float*>(p.source) + rows[m].source;
     const float* w = static_cast<const float*>(p.weight) + columns.weight[n];
     float sum = 0;
 #pragma unroll 1
-    for (int k = 0; k < p.channels; ++k) {
-      sum = fmaf(x[k * p.input_stride[1]], w[k * p.weight_stride[0]], sum);
+    for (int k = 0; k < p.depth; ++k) {
+      if constexpr (kDirection == Direction::forward) {
+        sum = fmaf(x[k * p.source_stride[1]], w[k * p.weight_stride[0]], sum);
+      } else {
+        sum = fmaf(x[p.depth_source.offset(k)], w[p.depth_weight.offset(k)], sum);
+      }
     }
-    static_cast<float*>(p.output)[rows[m].output + columns.output[n]] = sum + columns.bias[n];
+    static_cast<float*>(p.result)[rows[m].result + columns.result[n]] = sum + columns.bias[n];
   }
 }
 
 // `rows` and `columns` start at the warp's first. All lanes call it.
-template <Precision kPrecision, typename T, typename Tile>
+template <Precision kPrecision, typename T, typename Tile, Direction kDirection>
 __device__ __forceinline__ void store_tile(const Params& p,
                                            const float (&sums)[2][Tile::kWarpN / 8][4], T* staging,
                                            const Row* rows, const Columns& columns) {
@@ -192,6 +198,8 @@ __device__ __forceinline__ void store_tile(const Params& p,
   }
   if (!p.along_positions) {
     store_passes<T, Tile, 0>(p, sums, staging, rows, columns, lane);
+  } else if constexpr (kDirection == Direction::grad_input) {
+    store_passes<T, Tile, 1>(p, sums, staging, rows, columns, lane);
   } else if (p.run == 4) {
     store_passes<T, Tile, 4>(p, sums, staging, rows, columns, lane);
   } else if (p.run == 2) {
@@ -200,7 +208,7 @@ __device__ __forceinline__ void store_tile(const Params& p,
     store_passes<T, Tile, 1>(p, sums, staging, rows, columns, lane);
   }
   if constexpr (kPrecision == Precision::fp32) {
-    if (__any_sync(~0u, doubtful != 0)) store_again(p, doubtful, rows, columns, lane);
+    if (__any_sync(~0u, doubtful != 0)) store_again<kDirection>(p, doubtful, rows, columns, lane);
   }
 }
 
@@ -232,9 +240,9 @@ static __device__ __noinline__ void fill_border(const Params& p, int64_t warp, i
         const float bias =
             p.bias ? widen(static_cast<const T*>(p.bias)[channel * p.bias_stride]) : 0.0f;
         static_cast<T*>(
-            p.output)[n * p.output_stride[0] + channel * p.output_stride[1] +
-                      (from[0] + d) * p.output_stride[2] + (from[1] + h) * p.output_stride[3] +
-                      (from[2] + w) * p.output_stride[4]] = narrow<T>(bias);
+            p.result)[n * p.result_stride[0] + channel * p.result_stride[1] +
+                      (from[0] + d) * p.result_stride[2] + (from[1] + h) * p.result_stride[3] +
+                      (from[2] + w) * p.result_stride[4]] = narrow<T>(bias);
       }
     }
     if (axis == 2) break;

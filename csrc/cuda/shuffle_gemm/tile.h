@@ -2,11 +2,13 @@
 // The tiles that are built, and the shared memory that each takes. Plain C++, used by host and
 // device.
 //
-//   columns      output offset, weight offset (64-bit) and bias (float) of each column
-//   rows         input and output offset of each row, of the tiles that are under way
+//   columns      result offset, weight offset (64-bit) and bias (float) of each column
+//   rows         source and result offset of each row, of the tiles that are under way
+//   lines        grad_input: source offset of each line of two chunks
 //   staging      a buffer for each warp: its part of the tile in the order of the result
-//   input        kStages chunks of A: [channels][positions] or [positions][channels]
-//   weights      chunks of B, [channels][columns]: kStages, or all of the slice where resident
+//   source       kStages chunks of A: [K][positions] or [positions][K]
+//   weights      chunks of B, [K][columns] (grad_input: [columns][K]): kStages, or all of the slice
+//                where resident
 #pragma once
 #include <cstdint>
 
@@ -19,9 +21,10 @@ inline constexpr int kWarpM = 32;
 
 // kChunkBytes: of K in a pipeline stage; an mma.sync takes 32. Large tiles have no room for more
 // than 64; small ones save barriers with 128.
-template <int kM_, int kN_, int kWarpsM_, int kWarpsN_, int kChunkBytes_, int kStages_,
-          int kBlocksPerSm_>
+template <TileKind kKind_, int kM_, int kN_, int kWarpsM_, int kWarpsN_, int kChunkBytes_,
+          int kStages_, int kBlocksPerSm_>
 struct Tile {
+  static constexpr TileKind kKind = kKind_;
   static constexpr int kM = kM_, kN = kN_;
   static constexpr int kWarpsM = kWarpsM_, kWarpsN = kWarpsN_;
   static constexpr int kWarps = kWarpsM * kWarpsN;
@@ -31,16 +34,23 @@ struct Tile {
   static constexpr int kStages = kStages_, kBlocksPerSm = kBlocksPerSm_;
   static_assert(kWarpsM * kWarpM == kM && (kWarpN == 32 || kWarpN == 64));
 };
-using Tile128x128 = Tile<128, 128, 4, 2, 64, 3, 2>;
-using Tile128x64 = Tile<128, 64, 4, 2, 64, 3, 2>;
-using Tile64x64 = Tile<64, 64, 2, 2, 128, 4, 3>;
-using Tile128x32 = Tile<128, 32, 4, 1, 64, 4, 4>;
+using Tile128x128 = Tile<TileKind::t128x128, 128, 128, 4, 2, 64, 3, 2>;
+using Tile128x64 = Tile<TileKind::t128x64, 128, 64, 4, 2, 64, 3, 2>;
+using Tile64x64 = Tile<TileKind::t64x64, 64, 64, 2, 2, 128, 4, 3>;
+using Tile128x32 = Tile<TileKind::t128x32, 128, 32, 4, 1, 64, 4, 4>;
 
 // Blocks on an SM: three products for one need more registers than 16 warps have.
 template <typename Tile>
 constexpr int blocks_per_sm(Precision precision) {
   return precision == Precision::fp32 ? Tile::kBlocksPerSm - (Tile::kBlocksPerSm > 2)
                                       : Tile::kBlocksPerSm;
+}
+
+// Which tiles have a kernel. The sums of split products need the registers of the largest tile
+// twice; grad_input reads so much that narrow tiles gain nothing from their fewer columns.
+constexpr bool is_built(TileKind kind, Precision precision, Direction direction) {
+  return (kind != TileKind::t128x128 || precision != Precision::fp32) &&
+         (kind != TileKind::t128x32 || direction == Direction::forward);
 }
 
 // Single 16-bit elements that a thread loads at a time: registers limit the large tiles.
@@ -62,33 +72,39 @@ auto with_tile(TileKind kind, Body body) {
   return body(Tile128x128{});
 }
 
-template <typename Tile, int kElementBytes>
+template <typename Tile, int kElementBytes, Direction kDirection>
 struct SharedMemory {
-  static constexpr int kChunk = Tile::kChunkBytes / kElementBytes;  // channels of a stage
+  static constexpr bool kForward = kDirection == Direction::forward;
+  static constexpr int kChunk = Tile::kChunkBytes / kElementBytes;  // of K in a stage
   // Row pitches in bytes that keep the rows of one fragment load on different banks: ldmatrix
   // wants an odd multiple of 16, single words of K rows 8 words (32 bytes) modulo 32.
   static constexpr int kKRowPad = kElementBytes == 2 ? 16 : 32;
-  static constexpr int kPositionsPitch = Tile::kM * kElementBytes + kKRowPad;  // [channels][...]
-  static constexpr int kChannelsPitch = Tile::kChunkBytes + 16;                // [positions][...]
-  static constexpr int kWeightPitch = Tile::kN * kElementBytes + kKRowPad;
+  static constexpr int kPositionsPitch = Tile::kM * kElementBytes + kKRowPad;  // [K][...]
+  static constexpr int kDepthPitch = Tile::kChunkBytes + 16;                   // [...][K]
+  static constexpr int kWeightPitch = Tile::kN * kElementBytes + kKRowPad;     // forward
+  // Where the elements of a group are kept together, [K / group][positions][group], the same bytes
+  // of padding for each of K: the rows of one fragment load are then on different banks, too.
+  static constexpr int kWordsPitch = 4 * (Tile::kM + 8);
+  static_assert(kPositionsPitch * 4 == kWordsPitch * kElementBytes);
 
-  static constexpr int kByChannels = kChunk * kPositionsPitch;
-  static constexpr int kByPositions = Tile::kM * kChannelsPitch;
-  static constexpr int kInputBytes = kByChannels > kByPositions ? kByChannels : kByPositions;
-  static constexpr int kWeightBytes = kChunk * kWeightPitch;
+  static constexpr int kByDepth = kChunk * kPositionsPitch;
+  static constexpr int kByPositions = Tile::kM * kDepthPitch;
+  static constexpr int kSourceBytes = kByDepth > kByPositions ? kByDepth : kByPositions;
+  static constexpr int kWeightBytes = kForward ? kChunk * kWeightPitch : Tile::kN * kDepthPitch;
   // 1024 elements in one pass of the epilogue, and what padding adds to them.
   static constexpr int kStagingPad = Tile::kWarpN == 32 ? 32 * 8 * kElementBytes : 512;
   static constexpr int kStagingBytes = 1024 * kElementBytes + kStagingPad;
   // Tiles whose rows are in use: one is stored, kStages - 1 are loaded, one is described.
   static constexpr int kTilesUnderWay = Tile::kStages + 1;
 
-  static constexpr int kColumnOutput = 0;
-  static constexpr int kColumnWeight = kColumnOutput + 8 * Tile::kN;
+  static constexpr int kColumnResult = 0;
+  static constexpr int kColumnWeight = kColumnResult + 8 * Tile::kN;
   static constexpr int kColumnBias = kColumnWeight + 8 * Tile::kN;
   static constexpr int kRows = kColumnBias + 4 * Tile::kN;
-  static constexpr int kStaging = kRows + 16 * kTilesUnderWay * Tile::kM;
-  static constexpr int kInput = kStaging + Tile::kWarps * kStagingBytes;
-  static constexpr int kWeights = kInput + Tile::kStages * kInputBytes;
+  static constexpr int kLines = kRows + 16 * kTilesUnderWay * Tile::kM;
+  static constexpr int kStaging = kLines + (kForward ? 0 : 2 * 8 * kChunk);
+  static constexpr int kSource = kStaging + Tile::kWarps * kStagingBytes;
+  static constexpr int kWeights = kSource + Tile::kStages * kSourceBytes;
   static constexpr int64_t total(int64_t slots) { return kWeights + slots * kWeightBytes; }
 };
 

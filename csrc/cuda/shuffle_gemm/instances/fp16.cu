@@ -1,5 +1,0 @@
-// SPDX-License-Identifier: BSD-3-Clause
-#include "cuda/shuffle_gemm/launch.cuh"
-
-template void convt3d::cuda::shuffle_gemm::run<convt3d::Precision::fp16>(
-    const convt3d::cuda::shuffle_gemm::Call&);
