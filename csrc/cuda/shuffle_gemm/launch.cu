@@ -124,8 +124,7 @@ void set_gradient(const Problem& p, const TensorView& gradient, const Volume& v,
   const auto [n, c, d, h, w] = gradient.stride;
   const Extent3 extent = p.output();
   // All of a single position's block in one piece, in the order of NCDHW.
-  const bool one_block =
-      volume(p.input) == 1 && is_contiguous(pair_digits(p, gradient, true));
+  const bool one_block = volume(p.input) == 1 && is_contiguous(pair_digits(p, gradient, true));
   call->channels_inner = one_block || has_channels_inner(p.out_channels, extent, gradient);
   params.taps_inner = one_block || !call->channels_inner;
   params.depth_source = pair_digits(p, gradient, params.taps_inner);
@@ -157,10 +156,9 @@ void set_gradient(const Problem& p, const TensorView& gradient, const Volume& v,
                                   {extent[0], d},
                                   {extent[1], h},
                                   {joins ? 1 : extent[2] / group, group}}};
-  params.source_access =
-      w == 1 || extent[2] == 1
-          ? widest_access(gradient.data, element, joins ? v.w * group : group, axes)
-          : as_int(element);
+  params.source_access = w == 1 || extent[2] == 1 ? widest_access(gradient.data, element,
+                                                                  joins ? v.w * group : group, axes)
+                                                  : as_int(element);
 }
 
 void set_weight(const Problem& p, const TensorView& weight, int64_t element, Params* params) {

@@ -13,9 +13,8 @@ void run(const Call& call) {
   with_tile(config.tile, [&](auto tile) {
     using Tile = decltype(tile);
     if constexpr (is_built(Tile::kKind, kPrecision, kDirection)) {
-      const auto kernel = call.channels_inner
-                              ? shuffle_kernel<kPrecision, Tile, kDirection, true>
-                              : shuffle_kernel<kPrecision, Tile, kDirection, false>;
+      const auto kernel = call.channels_inner ? shuffle_kernel<kPrecision, Tile, kDirection, true>
+                                              : shuffle_kernel<kPrecision, Tile, kDirection, false>;
       const int bytes = static_cast<int>(config.shared_bytes);
       check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
             "shuffle_gemm attribute");

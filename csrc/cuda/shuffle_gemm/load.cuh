@@ -21,7 +21,7 @@ __device__ __forceinline__ Row describe_row(const Params& p, int position) {
   rest -= d * p.plane.divisor;
   const uint32_t h = p.line.divide(rest);
   const uint32_t w = rest - h * p.line.divisor;
-  const auto offset = [&](const int64_t (&stride)[4]) {
+  const auto offset = [&](const int64_t(&stride)[4]) {
     return n * stride[0] + d * stride[1] + h * stride[2] + w * stride[3];
   };
   return {offset(p.source_position), offset(p.result_position)};
@@ -181,7 +181,7 @@ __device__ __forceinline__ void load_lines(const Params& p, uint32_t target, con
     const auto byte_of = [&](int i) {
       return ((thread + i * Tile::kThreads) & ((1u << log) - 1)) * kBytes;
     };
-    copy_all<T, kBytes, kCount, loads_in_flight(Tile::kThreads)>(
+    copy_all<T, kBytes, kCount, 8>(  // with more in flight registers spill on 8.0
         [&](int i) { return target + line_of(i) * pitch + byte_of(i); },
         [&](int i) -> Source<T> {
           const uint32_t at = byte_of(i);

@@ -94,8 +94,7 @@ __device__ __forceinline__ void multiply(float (&sums)[2][Tile::kWarpN / 8][4], 
   using Shared = SharedMemory<Tile, sizeof(T), kDirection>;
   constexpr int kSteps = Tile::kChunkBytes / 32, kStepK = Shared::kChunk / kSteps;
   constexpr int kStepA = kOrder == Order::by_position ? 32 : kStepK * Shared::kPositionsPitch;
-  constexpr int kStepB =
-      kDirection == Direction::grad_input ? 32 : kStepK * Shared::kWeightPitch;
+  constexpr int kStepB = kDirection == Direction::grad_input ? 32 : kStepK * Shared::kWeightPitch;
   if constexpr (kPrecision == Precision::fp32) {
     // Read anew for each chunk: else addresses that follow from it take registers, and spill.
     if constexpr (kOrder == Order::by_word) asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));

@@ -58,11 +58,11 @@ struct Params {
   bool resident;
 
   // A position is (n, d, h, w); axes whose blocks lie in one line of the output are merged into w.
-  Divider image, plane, line;   // positions of one
-  int64_t source_position[4];   // from one position to the next in n, d, h, w
+  Divider image, plane, line;  // positions of one
+  int64_t source_position[4];  // from one position to the next in n, d, h, w
   int64_t result_position[4];
-  int64_t source_stride[5];     // n, c, d, h, w
-  int64_t result_stride[5];     // n, c, d, h, w
+  int64_t source_stride[5];  // n, c, d, h, w
+  int64_t result_stride[5];  // n, c, d, h, w
   int kernel[3];
 
   // Pairs of channel and tap are in the order (channel, tap), or (tap, channel) where channels are

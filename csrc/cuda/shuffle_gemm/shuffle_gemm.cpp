@@ -33,6 +33,11 @@ Verdict supports(const Description& description, const Device& device) {
   }
   if (device.arch < 80) return Verdict::refuse("needs compute capability 8.0");
   if (description.precision == Precision::fp64) return Verdict::refuse("no kernel for float64");
+  const int64_t pairs = p.out_channels * volume(p.kernel);
+  if (description.direction == Direction::grad_input && description.precision == Precision::fp32 &&
+      pairs < kMinSplitDepth) {
+    return Verdict::refuse("float32: too few products in a sum to be as exact as whole ones");
+  }
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
   for (int axis = 0; axis < 3; ++axis) {
     // One input position has no neighbour: its stride does not matter.
@@ -41,9 +46,8 @@ Verdict supports(const Description& description, const Device& device) {
       return Verdict::refuse("needs kernel_size = stride, padding 0 and dilation 1");
     }
   }
-  const int64_t taps = volume(p.kernel);
-  if (p.in_channels >= kMaxIndex || p.batch * volume(p.input) >= kMaxIndex ||
-      p.out_channels * taps >= kMaxIndex || volume(p.output()) >= kMaxIndex) {
+  if (p.in_channels >= kMaxIndex || p.batch * volume(p.input) >= kMaxIndex || pairs >= kMaxIndex ||
+      volume(p.output()) >= kMaxIndex) {
     return Verdict::refuse("positions, channels or outputs beyond 2**30");
   }
   return Verdict::accept();
@@ -61,8 +65,7 @@ Config choose_with(TileKind kind, const Description& description, const Device& 
     using Tile = decltype(tile);
     const int64_t tiles = ceil_div(p.batch * volume(p.input), Tile::kM);
     const int64_t slices = ceil_div(forward ? pairs : p.in_channels, Tile::kN);
-    const int64_t chunks =
-        ceil_div((forward ? p.in_channels : pairs) * element, Tile::kChunkBytes);
+    const int64_t chunks = ceil_div((forward ? p.in_channels : pairs) * element, Tile::kChunkBytes);
     const auto resident_blocks = [&](int64_t slots) {
       const int64_t shared = shared_bytes<Tile>(description, slots);
       if (shared > limits.per_block) return int64_t{0};

@@ -10,6 +10,10 @@ namespace convt3d::cuda::shuffle_gemm {
 // Limit: 32-bit indices, to which a tile's extent is added.
 inline constexpr int64_t kMaxIndex = int64_t{1} << 30;
 
+// Measured: relative L2 error of split products 1.2e-7 with 7 in a sum, torch's IEEE path 0.5e-7;
+// with 16 and more torch's grows to where twice of it is more than ours.
+inline constexpr int64_t kMinSplitDepth = 16;
+
 struct SharedMemoryLimits {
   int64_t per_block, per_sm;  // bytes
 };
