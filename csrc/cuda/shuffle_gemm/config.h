@@ -10,7 +10,7 @@
 namespace convt3d::cuda::shuffle_gemm {
 
 // Positions x columns of a block's tile.
-enum class TileKind { t128x128, t128x64, t64x64, t128x32 };
+enum class TileKind { t256x64, t128x128, t128x64, t64x64, t128x32 };
 
 struct Config {
   TileKind tile;
@@ -20,6 +20,7 @@ struct Config {
   int64_t walkers;  // blocks of a slice; they share its tiles
   bool resident;    // the slice's weights stay in shared memory
   int64_t blocks_per_sm, shared_bytes;
+  int64_t splits;  // of K: blocks of a cluster that share a tile
 };
 
 Config choose(const Description& description, const Device& device);

@@ -29,6 +29,7 @@
 // 2**30 outputs in an image of one channel, a dense result. Any strides and alignment of source and
 // weight: launch() finds the widest access that fits, down to single elements.
 #pragma once
+#include "cuda/common/cluster.cuh"
 #include "cuda/shuffle_gemm/multiply.cuh"
 #include "cuda/shuffle_gemm/store.cuh"
 
@@ -58,6 +59,40 @@ __device__ __forceinline__ void describe_column(const Params& p, int column, int
   if (p.bias) *bias = widen(static_cast<const T*>(p.bias)[channel * p.bias_stride]);
 }
 
+// Adds up the sums that a warp and those of its place in the other blocks of the cluster have of
+// one part of the tile, in the order of K, in the one warp that `keeps` them; returns that. `part`
+// is this warp's place in shared memory, the same in all blocks. All threads call it.
+template <typename Tile>
+__device__ __forceinline__ bool add_splits(float (&sums)[2][Tile::kWarpN / 8][4], uint32_t part,
+                                           int splits, bool keeps, int lane) {
+  __syncthreads();  // all warps have multiplied the last chunk, which lies there
+  part += lane * 16;
+#pragma unroll
+  for (int i = 0; i < Tile::kWarpN / 4; ++i) {
+    const float(&sum)[4] = sums[i % 2][i / 2];
+    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(part + i * 512), "f"(sum[0]),
+                 "f"(sum[1]), "f"(sum[2]), "f"(sum[3])
+                 : "memory");
+  }
+  cluster_barrier();  // all parts are there
+  if (keeps) {
+#pragma unroll 1
+    for (int rank = 0; rank < splits; ++rank) {
+#pragma unroll
+      for (int i = 0; i < Tile::kWarpN / 4; ++i) {
+        const float4 other = load_from_block(part + i * 512, rank);
+        float(&sum)[4] = sums[i % 2][i / 2];
+        sum[0] = rank == 0 ? other.x : sum[0] + other.x;
+        sum[1] = rank == 0 ? other.y : sum[1] + other.y;
+        sum[2] = rank == 0 ? other.z : sum[2] + other.z;
+        sum[3] = rank == 0 ? other.w : sum[3] + other.w;
+      }
+    }
+  }
+  cluster_barrier();  // no block ends, or overwrites its parts, while others read them
+  return keeps;
+}
+
 // kChannelsInner: of the source.
 template <Precision kPrecision, typename Tile, Direction kDirection, bool kChannelsInner>
 __global__ void __launch_bounds__(Tile::kThreads, blocks_per_sm<Tile>(kPrecision))
@@ -68,8 +103,14 @@ __global__ void __launch_bounds__(Tile::kThreads, blocks_per_sm<Tile>(kPrecision
   constexpr bool kLines = !kForward && !kChannelsInner;
   extern __shared__ __align__(128) unsigned char shared[];
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int slice = static_cast<int>(blockIdx.x) % p.slices;
-  const int walker = static_cast<int>(blockIdx.x) / p.slices;
+  const int splits = Shared::kCanSplit ? p.splits : 1;
+  const int block = static_cast<int>(blockIdx.x) / splits;
+  const int rank = static_cast<int>(blockIdx.x) % splits;
+  const int slice = block % p.slices, walker = block / p.slices;
+  // This block's part of K.
+  const int share = (p.chunks + splits - 1) / splits;
+  const int first_chunk = min(rank * share, p.chunks);
+  const int end_chunk = min(first_chunk + share, p.chunks);
 
   auto* const column_result = reinterpret_cast<int64_t*>(shared + Shared::kColumnResult);
   auto* const column_weight = reinterpret_cast<int64_t*>(shared + Shared::kColumnWeight);
@@ -103,7 +144,8 @@ __global__ void __launch_bounds__(Tile::kThreads, blocks_per_sm<Tile>(kPrecision
   const uint32_t column_bytes = kForward ? sizeof(T) : Shared::kDepthPitch;
 
   // The chunk that is loaded next.
-  int load_tile = walker, load_chunk = 0, load_stage = 0, load_place = 0;
+  int load_tile = first_chunk < end_chunk ? walker : p.tiles;
+  int load_chunk = first_chunk, load_stage = 0, load_place = 0;
   ChannelCursor<T> from_source, from_weight;
   const auto load_source = [&](uint32_t target) {
     const Row* const tile_rows = rows + load_place * Tile::kM;
@@ -113,9 +155,9 @@ __global__ void __launch_bounds__(Tile::kThreads, blocks_per_sm<Tile>(kPrecision
           [&](int k) { return kForward ? k * p.source_stride[1] : p.depth_source.offset(k); },
           [&](int row) { return tile_rows[row].source; });
     } else if constexpr (kForward) {
-      if (load_chunk == 0) {
+      if (load_chunk == first_chunk) {
         from_source = begin_channels<T, Tile::kM, Shared::kPositionsPitch>(
-            p.source, p.source_access, p.source_stride[1], p.depth,
+            p.source, p.source_access, p.source_stride[1], load_chunk * Shared::kChunk, p.depth,
             [&](uint32_t column) { return tile_rows[column].source; });
       }
       load_channels<T, Shared::kChunk, Tile::kM, Shared::kPositionsPitch, Tile::kThreads>(
@@ -123,14 +165,14 @@ __global__ void __launch_bounds__(Tile::kThreads, blocks_per_sm<Tile>(kPrecision
     } else {
       load_lines<T, Tile>(p, target, lines + line_slot * Shared::kChunk, tile_rows);
       line_slot ^= 1;
-      describe_lines(load_chunk + 1 == p.chunks ? 0 : load_chunk + 1, line_slot);
+      describe_lines(load_chunk + 1 == end_chunk ? first_chunk : load_chunk + 1, line_slot);
     }
   };
   const auto load_weight = [&](uint32_t target) {
     if constexpr (kForward) {
-      if (load_chunk == 0) {
+      if (load_chunk == first_chunk) {
         from_weight = begin_channels<T, Tile::kN, Shared::kWeightPitch>(
-            p.weight, p.weight_access, p.weight_stride[0], p.depth,
+            p.weight, p.weight_access, p.weight_stride[0], load_chunk * Shared::kChunk, p.depth,
             [&](uint32_t column) { return column_weight[column]; });
       }
       load_channels<T, Shared::kChunk, Tile::kN, Shared::kWeightPitch, Tile::kThreads>(
@@ -150,8 +192,8 @@ __global__ void __launch_bounds__(Tile::kThreads, blocks_per_sm<Tile>(kPrecision
         load_weight(base + Shared::kWeights + slot * Shared::kWeightBytes);
       }
       if (++load_stage == Tile::kStages) load_stage = 0;
-      if (++load_chunk == p.chunks) {
-        load_chunk = 0;
+      if (++load_chunk == end_chunk) {
+        load_chunk = first_chunk;
         load_tile += p.walkers;
         if (++load_place == Shared::kTilesUnderWay) load_place = 0;
         if (load_tile < p.tiles) describe_rows(load_tile, load_place);
@@ -160,7 +202,7 @@ __global__ void __launch_bounds__(Tile::kThreads, blocks_per_sm<Tile>(kPrecision
     copies_commit();  // empty groups keep the count right at the end
   };
   describe_rows(walker, 0);
-  if constexpr (kLines) describe_lines(0, 0);
+  if constexpr (kLines) describe_lines(first_chunk, 0);
 #pragma unroll 1
   for (int i = 0; i < Tile::kStages - 1; ++i) {
     __syncthreads();  // columns, rows and lines are described
@@ -171,7 +213,7 @@ __global__ void __launch_bounds__(Tile::kThreads, blocks_per_sm<Tile>(kPrecision
   for (int tile = walker; tile < p.tiles; tile += p.walkers) {
     float sums[2][Tile::kWarpN / 8][4] = {};
 #pragma unroll 1
-    for (int chunk = 0; chunk < p.chunks; ++chunk) {
+    for (int chunk = first_chunk; chunk < end_chunk; ++chunk) {
       copies_wait<Tile::kStages - 2>();
       __syncthreads();  // all copies of this chunk have landed; all have left the stage before it
       load();
@@ -189,6 +231,12 @@ __global__ void __launch_bounds__(Tile::kThreads, blocks_per_sm<Tile>(kPrecision
         multiply<kPrecision, Tile, kDirection, kOrder>(sums, a, b, group_bytes, lane);
       }
       if (++stage == Tile::kStages) stage = 0;
+    }
+    if constexpr (Shared::kCanSplit) {
+      if (splits > 1) {
+        const uint32_t part = base + Shared::kSource + warp * (kWarpM * Tile::kWarpN * 4);
+        if (!add_splits<Tile>(sums, part, splits, rank == warp % splits, lane)) continue;
+      }
     }
     store_tile<kPrecision, T, Tile, kDirection>(
         p, sums, reinterpret_cast<T*>(shared + Shared::kStaging + warp * Shared::kStagingBytes),

@@ -242,6 +242,7 @@ Call make_call(const Description& description, const Config& config, const Opera
   params.slices = as_int(config.slices);
   params.walkers = as_int(config.walkers);
   params.resident = config.resident;
+  params.splits = as_int(config.splits);
   params.run = 1;
   for (int axis = 0; axis < 3; ++axis) {
     params.kernel[axis] = as_int(p.kernel[axis]);

@@ -18,9 +18,17 @@ void run(const Call& call) {
       const int bytes = static_cast<int>(config.shared_bytes);
       check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
             "shuffle_gemm attribute");
-      const auto blocks = static_cast<unsigned>(config.slices * config.walkers);
-      kernel<<<blocks, Tile::kThreads, bytes, call.stream>>>(call.params);
-      check(cudaGetLastError(), "shuffle_gemm kernel");
+      cudaLaunchAttribute cluster{};
+      cluster.id = cudaLaunchAttributeClusterDimension;
+      cluster.val.clusterDim = {static_cast<unsigned>(config.splits), 1, 1};
+      cudaLaunchConfig_t launch{};
+      launch.gridDim = static_cast<unsigned>(config.slices * config.walkers * config.splits);
+      launch.blockDim = Tile::kThreads;
+      launch.dynamicSmemBytes = bytes;
+      launch.stream = call.stream;
+      launch.attrs = &cluster;
+      launch.numAttrs = config.splits > 1;
+      check(cudaLaunchKernelEx(&launch, kernel, call.params), "shuffle_gemm kernel");
     }
   });
 }

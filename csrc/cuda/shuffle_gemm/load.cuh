@@ -98,16 +98,18 @@ struct ChannelCursor {
   uint32_t target;  // bytes into the chunk
 };
 
-// offset_of(column) is what leads from `data` to channel 0 of a column, negative if there is none.
+// At channel `first`. offset_of(column) is what leads from `data` to channel 0 of a column,
+// negative if there is none.
 template <typename T, int kColumns, int kPitch, typename OffsetOf>
 __device__ __forceinline__ ChannelCursor<T> begin_channels(const void* data, int access,
-                                                           int64_t stride, int channels,
+                                                           int64_t stride, int first, int channels,
                                                            OffsetOf offset_of) {
   const uint32_t element = thread_index() * (access / static_cast<int>(sizeof(T)));
   const uint32_t row = element / kColumns, column = element % kColumns;
+  const int channel = first + static_cast<int>(row);
   const int64_t offset = offset_of(column);
-  return {static_cast<const T*>(data) + offset + row * stride,
-          offset < 0 ? 0 : channels - static_cast<int>(row),
+  return {static_cast<const T*>(data) + offset + channel * stride,
+          offset < 0 ? 0 : channels - channel,
           row * kPitch + column * static_cast<uint32_t>(sizeof(T))};
 }
 
@@ -169,10 +171,13 @@ __device__ __forceinline__ void load_lines(const Params& p, uint32_t target, con
   with_access<T>(p.source_access, [&](auto access) {
     constexpr int kBytes = decltype(access)::kBytes;
     constexpr int kCount = Tile::kM * Tile::kChunkBytes / kBytes / Tile::kThreads;
-    constexpr int kLogM = Tile::kM == 128 ? 7 : 6, kLogBytes = kBytes == 16  ? 4
-                                                               : kBytes == 8 ? 3
-                                                               : kBytes == 4 ? 2
-                                                                             : 1;
+    constexpr int kLogM = Tile::kM == 256   ? 8
+                          : Tile::kM == 128 ? 7
+                                            : 6,
+                  kLogBytes = kBytes == 16  ? 4
+                              : kBytes == 8 ? 3
+                              : kBytes == 4 ? 2
+                                            : 1;
     static_assert(1 << kLogM == Tile::kM && 1 << kLogBytes == kBytes && kCount > 0);
     const int group_log = p.group_log, log = kLogM + group_log - kLogBytes;  // accesses of a line
     const uint32_t pitch = (Tile::kM + 8) << group_log;

@@ -55,6 +55,7 @@ struct Params {
   int positions;  // M: batch x input volume
   int chunks;     // of K
   int tiles, slices, walkers;
+  int splits;  // of K, one for each block of a cluster
   bool resident;
 
   // A position is (n, d, h, w); axes whose blocks lie in one line of the output are merged into w.

@@ -79,13 +79,38 @@ Config choose_with(TileKind kind, const Description& description, const Device& 
     const bool resident = fits && (chunks <= Tile::kStages || tiles > walkers);
     const int64_t shared =
         shared_bytes<Tile>(description, resident ? chunks : int64_t{Tile::kStages});
-    return Config{kind, tiles, slices, chunks, walkers, resident, streamed, shared};
+    return Config{kind, tiles, slices, chunks, walkers, resident, streamed, shared, 1};
   });
 }
 
+namespace {
+
+// The smallest problems wait for one chunk after the other: blocks of a cluster share a tile's K.
+Config with_splits(const Config& whole, const Description& description, const Device& device) {
+  const int64_t blocks = whole.slices * whole.tiles;
+  if (whole.tile != TileKind::t64x64 || blocks > device.num_sms) return whole;
+  const auto time = [&](int64_t splits) {
+    const auto sharing = static_cast<double>(ceil_div(blocks * splits, device.num_sms));
+    const int64_t chunks = ceil_div(whole.chunks, splits) + (splits > 1 ? kSplitChunks : 0);
+    return static_cast<double>(chunks) * (1 + kSharingCost * (sharing - 1));
+  };
+  Config best = whole;
+  for (const int64_t splits : {2, 4, 8}) {
+    const bool fits = blocks * splits <= whole.blocks_per_sm * device.num_sms;
+    if (fits && time(splits) < time(best.splits)) best.splits = splits;
+  }
+  if (best.splits > 1) {
+    best.resident = false;
+    best.shared_bytes = shared_bytes<Tile64x64>(description, Tile64x64::kStages);
+  }
+  return best;
+}
+
+}  // namespace
+
 Config choose(const Description& description, const Device& device) {
-  constexpr std::array kKinds{TileKind::t128x128, TileKind::t128x64, TileKind::t64x64,
-                              TileKind::t128x32};
+  constexpr std::array kKinds{TileKind::t256x64, TileKind::t128x128, TileKind::t128x64,
+                              TileKind::t64x64, TileKind::t128x32};
   Config best{};
   double least = 0;
   for (const TileKind kind : kKinds) {
@@ -105,7 +130,7 @@ Config choose(const Description& description, const Device& device) {
       best = config;
     }
   }
-  return best;
+  return device.arch >= 90 ? with_splits(best, description, device) : best;
 }
 
 std::string to_string(const Config& config) {
@@ -114,7 +139,8 @@ std::string to_string(const Config& config) {
   });
   return size + ", " + std::to_string(config.tiles) + " x " + std::to_string(config.slices) +
          " tiles, " + std::to_string(config.slices * config.walkers) + " blocks" +
-         (config.resident ? ", weights resident" : "");
+         (config.resident ? ", weights resident" : "") +
+         (config.splits > 1 ? ", K split " + std::to_string(config.splits) + " ways" : "");
 }
 
 std::string config(const Description& description, const Device& device) {

@@ -185,6 +185,32 @@ __device__ __forceinline__ void store_again(const Params& p, uint32_t bits, cons
   }
 }
 
+// grad_input with 4-byte elements: a warp's fragments are whole sectors as they are.
+template <typename T, typename Tile>
+__device__ __forceinline__ void store_fragments(const Params& p,
+                                                const float (&sums)[2][Tile::kWarpN / 8][4],
+                                                const Row* rows, const Columns& columns, int lane) {
+  const int pair = lane % 4 * 2;
+  const bool joins = !p.along_positions && p.result_access >= 8;
+#pragma unroll
+  for (int j = 0; j < Tile::kWarpN / 8; ++j) {
+    const int64_t first = columns.result[8 * j + pair], second = columns.result[8 * j + pair + 1];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int64_t row = rows[8 * i + lane / 4].result;
+      if (row < 0 || first < 0) continue;
+      const float(&sum)[4] = sums[i / 2][j];
+      T* const to = static_cast<T*>(p.result) + row;
+      if (joins) {
+        *reinterpret_cast<float2*>(to + first) = make_float2(sum[i % 2 * 2], sum[i % 2 * 2 + 1]);
+      } else {
+        to[first] = sum[i % 2 * 2];
+        if (second >= 0) to[second] = sum[i % 2 * 2 + 1];
+      }
+    }
+  }
+}
+
 // `rows` and `columns` start at the warp's first. All lanes call it.
 template <Precision kPrecision, typename T, typename Tile, Direction kDirection>
 __device__ __forceinline__ void store_tile(const Params& p,
@@ -196,7 +222,9 @@ __device__ __forceinline__ void store_tile(const Params& p,
   if constexpr (kPrecision == Precision::fp32) {
     if (any_doubtful(sums)) doubtful = find_doubtful(sums);
   }
-  if (!p.along_positions) {
+  if constexpr (kDirection == Direction::grad_input && sizeof(T) == 4) {
+    store_fragments<T, Tile>(p, sums, rows, columns, lane);
+  } else if (!p.along_positions) {
     store_passes<T, Tile, 0>(p, sums, staging, rows, columns, lane);
   } else if constexpr (kDirection == Direction::grad_input) {
     store_passes<T, Tile, 1>(p, sums, staging, rows, columns, lane);

@@ -34,6 +34,7 @@ struct Tile {
   static constexpr int kStages = kStages_, kBlocksPerSm = kBlocksPerSm_;
   static_assert(kWarpsM * kWarpM == kM && (kWarpN == 32 || kWarpN == 64));
 };
+using Tile256x64 = Tile<TileKind::t256x64, 256, 64, 8, 2, 128, 3, 1>;
 using Tile128x128 = Tile<TileKind::t128x128, 128, 128, 4, 2, 64, 3, 2>;
 using Tile128x64 = Tile<TileKind::t128x64, 128, 64, 4, 2, 64, 3, 2>;
 using Tile64x64 = Tile<TileKind::t64x64, 64, 64, 2, 2, 128, 4, 3>;
@@ -49,6 +50,9 @@ constexpr int blocks_per_sm(Precision precision) {
 // Which tiles have a kernel. The sums of split products need the registers of the largest tile
 // twice; grad_input reads so much that narrow tiles gain nothing from their fewer columns.
 constexpr bool is_built(TileKind kind, Precision precision, Direction direction) {
+  if (kind == TileKind::t256x64) {
+    return direction == Direction::grad_input && precision != Precision::fp32;
+  }
   return (kind != TileKind::t128x128 || precision != Precision::fp32) &&
          (kind != TileKind::t128x32 || direction == Direction::forward);
 }
@@ -60,6 +64,8 @@ constexpr int loads_in_flight(int threads) { return threads > 128 ? 8 : 32; }
 template <typename Body>
 auto with_tile(TileKind kind, Body body) {
   switch (kind) {
+    case TileKind::t256x64:
+      return body(Tile256x64{});
     case TileKind::t128x64:
       return body(Tile128x64{});
     case TileKind::t64x64:
@@ -93,7 +99,9 @@ struct SharedMemory {
   static constexpr int kWeightBytes = kForward ? kChunk * kWeightPitch : Tile::kN * kDepthPitch;
   // 1024 elements in one pass of the epilogue, and what padding adds to them.
   static constexpr int kStagingPad = Tile::kWarpN == 32 ? 32 * 8 * kElementBytes : 512;
-  static constexpr int kStagingBytes = 1024 * kElementBytes + kStagingPad;
+  // A warp's fragments are whole sectors of grad_input where elements have 4 bytes.
+  static constexpr bool kStaged = kForward || kElementBytes == 2;
+  static constexpr int kStagingBytes = kStaged ? 1024 * kElementBytes + kStagingPad : 0;
   // Tiles whose rows are in use: one is stored, kStages - 1 are loaded, one is described.
   static constexpr int kTilesUnderWay = Tile::kStages + 1;
 
@@ -105,6 +113,9 @@ struct SharedMemory {
   static constexpr int kStaging = kLines + (kForward ? 0 : 2 * 8 * kChunk);
   static constexpr int kSource = kStaging + Tile::kWarps * kStagingBytes;
   static constexpr int kWeights = kSource + Tile::kStages * kSourceBytes;
+  // Where a block leaves its sums for the others of its cluster, once its chunks are multiplied.
+  static constexpr bool kCanSplit =
+      Tile::kM * Tile::kN * 4 <= Tile::kStages * kSourceBytes && Tile::kKind == TileKind::t64x64;
   static constexpr int64_t total(int64_t slots) { return kWeights + slots * kWeightBytes; }
 };
 

@@ -27,10 +27,17 @@ inline SharedMemoryLimits shared_memory_limits(int arch) {
 // Limit: what the hardware itself takes of each block's.
 inline constexpr int64_t kReservedSharedMemory = 1024;
 
+// What adding up the parts of a split K takes, in chunks, and how much longer a chunk takes for
+// each further block on an SM, which waits as long for memory.
+inline constexpr int64_t kSplitChunks = 3;
+inline constexpr double kSharingCost = 0.3;
+
 // Useful work per time of a tile that is full, relative to the largest: its operands are fetched
 // again more often.
 inline double efficiency(TileKind tile) {
   switch (tile) {
+    case TileKind::t256x64:
+      return 0.9;
     case TileKind::t128x128:
       return 1.0;
     case TileKind::t128x64:
