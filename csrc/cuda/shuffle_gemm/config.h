@@ -10,7 +10,7 @@
 namespace convt3d::cuda::shuffle_gemm {
 
 // Positions x columns of a block's tile.
-enum class TileKind { t256x64, t128x128, t128x64, t64x64, t128x32 };
+enum class TileKind { t256x64, t128x128, t64x64, t128x32 };
 
 struct Config {
   TileKind tile;

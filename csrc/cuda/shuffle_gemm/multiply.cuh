@@ -96,8 +96,6 @@ __device__ __forceinline__ void multiply(float (&sums)[2][Tile::kWarpN / 8][4], 
   constexpr int kStepA = kOrder == Order::by_position ? 32 : kStepK * Shared::kPositionsPitch;
   constexpr int kStepB = kDirection == Direction::grad_input ? 32 : kStepK * Shared::kWeightPitch;
   if constexpr (kPrecision == Precision::fp32) {
-    // Read anew for each chunk: else addresses that follow from it take registers, and spill.
-    if constexpr (kOrder == Order::by_word) asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
     // The tensor cores truncate when they add, so every two steps start from zero, the small
     // products come first, and the sums are added up with rounding.
     constexpr int kPair = 2;

@@ -13,6 +13,14 @@ namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+bool implicit_gemm_is_faster(const Description& d, const Device& device) {
+  const Problem& p = d.problem;
+  return device.arch == 90 && d.direction == Direction::grad_input &&
+         d.precision == Precision::fp32 && d.input == Layout::ndhwc && d.output == Layout::ndhwc &&
+         p.kernel == Extent3{2, 2, 2} && p.in_channels % 64 == 0 && p.out_channels % 64 == 0 &&
+         p.in_channels >= kWgmmaChannels && p.batch * volume(p.input) >= kWgmmaPositions;
+}
+
 template <typename Tile>
 int64_t shared_bytes(const Description& description, int64_t slots) {
   const auto total = [&]<int kElementBytes>() {
@@ -49,6 +57,9 @@ Verdict supports(const Description& description, const Device& device) {
   if (p.in_channels >= kMaxIndex || p.batch * volume(p.input) >= kMaxIndex || pairs >= kMaxIndex ||
       volume(p.output()) >= kMaxIndex) {
     return Verdict::refuse("positions, channels or outputs beyond 2**30");
+  }
+  if (implicit_gemm_is_faster(description, device)) {
+    return Verdict::refuse("many channels in channels_last_3d: implicit_gemm is faster");
   }
   return Verdict::accept();
 }
@@ -109,8 +120,8 @@ Config with_splits(const Config& whole, const Description& description, const De
 }  // namespace
 
 Config choose(const Description& description, const Device& device) {
-  constexpr std::array kKinds{TileKind::t256x64, TileKind::t128x128, TileKind::t128x64,
-                              TileKind::t64x64, TileKind::t128x32};
+  constexpr std::array kKinds{TileKind::t256x64, TileKind::t128x128, TileKind::t64x64,
+                              TileKind::t128x32};
   Config best{};
   double least = 0;
   for (const TileKind kind : kKinds) {

@@ -19,8 +19,8 @@ namespace convt3d::cuda::shuffle_gemm {
 // Rows of a warp's part of a tile, one per lane.
 inline constexpr int kWarpM = 32;
 
-// kChunkBytes: of K in a pipeline stage; an mma.sync takes 32. Large tiles have no room for more
-// than 64; small ones save barriers with 128.
+// kChunkBytes: of K in a pipeline stage; an mma.sync takes 32. 128 saves barriers, where two blocks
+// on an SM, or the one of the largest tile, have room for it.
 template <TileKind kKind_, int kM_, int kN_, int kWarpsM_, int kWarpsN_, int kChunkBytes_,
           int kStages_, int kBlocksPerSm_>
 struct Tile {
@@ -36,7 +36,6 @@ struct Tile {
 };
 using Tile256x64 = Tile<TileKind::t256x64, 256, 64, 8, 2, 128, 3, 1>;
 using Tile128x128 = Tile<TileKind::t128x128, 128, 128, 4, 2, 64, 3, 2>;
-using Tile128x64 = Tile<TileKind::t128x64, 128, 64, 4, 2, 64, 3, 2>;
 using Tile64x64 = Tile<TileKind::t64x64, 64, 64, 2, 2, 128, 4, 3>;
 using Tile128x32 = Tile<TileKind::t128x32, 128, 32, 4, 1, 64, 4, 4>;
 
@@ -66,8 +65,6 @@ auto with_tile(TileKind kind, Body body) {
   switch (kind) {
     case TileKind::t256x64:
       return body(Tile256x64{});
-    case TileKind::t128x64:
-      return body(Tile128x64{});
     case TileKind::t64x64:
       return body(Tile64x64{});
     case TileKind::t128x32:
