@@ -25,7 +25,8 @@
 //   | kM    | +-----+-----+ sums each           of the next tile are under way.
 //   +-------+ |warp |warp |
 //
-// Where tiles are few, the blocks of a cluster have the same tile and a part of K each (add_splits).
+// Where tiles are few, the blocks of a cluster have the same tile and a part of K each
+// (add_splits).
 //
 // supports() guarantees: one group, fewer than 2**30 positions, channels and columns, fewer than
 // 2**30 outputs in an image of one channel, a dense result. Any strides and alignment of source and
