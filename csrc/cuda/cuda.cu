@@ -8,6 +8,7 @@
 #include "cuda/halo_gemm/halo_gemm.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
+#include "cuda/weight_gemm/weight_gemm.h"
 
 namespace convt3d::cuda {
 
@@ -20,6 +21,8 @@ void launch(Family family, const Description& description, const Device& device,
       return implicit_gemm::launch(description, device, operands, workspace, stream);
     case Family::shuffle_gemm:
       return shuffle_gemm::launch(description, device, operands, workspace, stream);
+    case Family::weight_gemm:
+      return weight_gemm::launch(description, device, operands, workspace, stream);
     case Family::direct:
       return direct::launch(description, device, operands, workspace, stream);
     case Family::few_channels:

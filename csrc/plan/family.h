@@ -14,6 +14,7 @@ enum class Family {
   halo_gemm,
   implicit_gemm,
   few_channels,
+  weight_gemm,
   direct,
   residue_gemm,
   aten
