@@ -6,6 +6,7 @@ without CUDA in that torch. docs/architecture.md says why each of these flags is
 
 CONVT3D_CUDA        auto (default): CUDA if nvcc is found; 1: CUDA or fail; 0: CPU only
 CONVT3D_CUDA_ARCHS  e.g. "9.0a" for a development build (default: every release architecture)
+CONVT3D_LINEINFO    1: source lines in the kernels, for profilers
 CUDA_HOME           the toolkit, if not /usr/local/cuda or beside the nvcc on PATH
 MAX_JOBS            compilers run at once
 """
@@ -149,8 +150,10 @@ def make_extension() -> cpp_extension.CppExtension:
                 "nvcc": [
                     *shared,
                     "-DCONVT3D_WITH_CUDA",
-                    "-lineinfo",
-                    "-Xfatbin=-compress-all",
+                    # A third of the size of the default mode; the driver that CUDA 13 needs can
+                    # read it. Source lines for profilers would double it: CONVT3D_LINEINFO.
+                    "--compress-mode=size",
+                    *(["-lineinfo"] if os.environ.get("CONVT3D_LINEINFO") == "1" else []),
                     *["-Werror=all-warnings", "-Xptxas=-v,-warn-spills"],
                     f"-Xcompiler={','.join([*host, '-Wall', '-Wextra'])}",
                 ],
