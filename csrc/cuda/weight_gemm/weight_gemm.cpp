@@ -118,10 +118,15 @@ std::optional<double> complete(const Shape& shape, Config* config) {
 
   const int64_t most_splits =
       std::max<int64_t>(1, kMaxPartialBytes / (shape.weights * int64_t{sizeof(float)}));
+  const int64_t most = std::min(most_splits, config->all_tiles);
+  // float32 adds its short sums in registers.
+  const int64_t depth = shape.element == 2 ? 16 : 8;
+  const int64_t chain =
+      shape.precision == Precision::fp32 ? 0 : config->all_tiles * (config->positions / depth);
+  const int64_t least = std::clamp<int64_t>(ceil_div(chain, kMaxChain), 1, most);
   std::optional<double> best;
   for (int64_t waves = 1; waves <= 4; ++waves) {
-    const int64_t splits = std::clamp<int64_t>(waves * shape.num_sms / config->jobs, 1,
-                                               std::min(most_splits, config->all_tiles));
+    const int64_t splits = std::clamp<int64_t>(waves * shape.num_sms / config->jobs, least, most);
     const double rounds = static_cast<double>(ceil_div(config->jobs * splits, shape.num_sms));
     const double partial = static_cast<double>(8 * splits * shape.weights);
     const double clocks =
@@ -290,6 +295,9 @@ Verdict supports(const Description& description, const Device& device) {
   }
   const double positions = static_cast<double>(p.batch) * static_cast<double>(p.input[0]) *
                            static_cast<double>(p.input[1]) * static_cast<double>(p.input[2]);
+  if (description.precision == Precision::fp32 && positions < kMinSum) {
+    return Verdict::refuse("float32 sums of fewer than 16 products: three TF32 products are worse");
+  }
   const double weights = static_cast<double>(p.in_channels) *
                          static_cast<double>(p.out_channels_per_group()) *
                          static_cast<double>(p.kernel[0]) * static_cast<double>(p.kernel[1]) *
