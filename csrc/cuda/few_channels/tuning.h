@@ -94,4 +94,7 @@ inline constexpr int64_t kCheapWeights = 1024;
 inline constexpr int64_t kBlocksPerSm = 32;
 inline constexpr int64_t kResidentBlocksPerSm = 8;
 
+// in_channels times out_channels up to which strided NCDHW stays here, against weight_gemm.
+inline constexpr int64_t kFewPairs = 2048;
+
 }  // namespace convt3d::cuda::few_channels
