@@ -166,7 +166,8 @@ def test_build_without_what_it_needs(source_copy, old_nvcc):
     says("needs torch >= 2.10 to build .torch is not here", stub="", CONVT3D_CUDA="0")
     says("needs torch >= 2.10 to build, found 2.9.1", stub="2.9.1", CONVT3D_CUDA="0")
     says("needs a C..20 compiler: there is no no-such-c", CXX="no-such-c++", CONVT3D_CUDA="0")
-    says("needs nvcc 12.8 or later, found 12.4; set CONVT3D_CUDA=0", CUDA_HOME=str(old_nvcc))
+    nvcc = {"CONVT3D_CUDA": "1", "CUDA_HOME": str(old_nvcc)}
+    says("needs nvcc 12.8 or later, found 12.4; set CONVT3D_CUDA=0", **nvcc)
     says("CONVT3D_CUDA must be auto, 0 or 1, got 'yes'", CONVT3D_CUDA="yes")
     # No nvcc on PATH nor where it is usually found.
     if not Path("/usr/local/cuda/bin/nvcc").exists():
