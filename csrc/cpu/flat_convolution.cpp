@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "geometry/ceil_div.h"
 #include "geometry/residue.h"
 
 namespace convt3d::cpu {
@@ -18,7 +19,6 @@ constexpr int64_t kSmallestTile = 128;
 // the result.
 constexpr int64_t kWantedItems = 64;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
 
 // shift holds the signed offset here; flat_axis() makes it relative to the box.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Element types and the type that sums are kept in: float for 16- and 32-bit, double for double.
+// Element types of the precisions, and the type that sums are kept in: float for 16- and 32-bit, double for double.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include <type_traits>
+
+#include "plan/description.h"
 
 namespace convt3d::cuda {
 
@@ -18,6 +20,25 @@ struct AccumulatorOf<double> {
 };
 template <typename T>
 using Accumulator = typename AccumulatorOf<T>::type;
+
+template <Precision kPrecision>
+struct PrecisionTraits {
+  using type = float;
+};
+template <>
+struct PrecisionTraits<Precision::fp64> {
+  using type = double;
+};
+template <>
+struct PrecisionTraits<Precision::fp16> {
+  using type = __half;
+};
+template <>
+struct PrecisionTraits<Precision::bf16> {
+  using type = __nv_bfloat16;
+};
+template <Precision kPrecision>
+using ElementOf = typename PrecisionTraits<kPrecision>::type;
 
 // Named conversions: torch's build flags switch the implicit ones off.
 __device__ __forceinline__ double widen(double value) { return value; }

@@ -51,6 +51,21 @@ __device__ __forceinline__ uint32_t round_to_tf32(uint32_t bits) {
 #endif
 }
 
+__device__ __forceinline__ float round_to_tf32(float value) {
+  return __uint_as_float(round_to_tf32(__float_as_uint(value)));
+}
+
+// x = high + low up to 2**-22 of x, both TF32, where both are finite and not denormal.
+template <int n>
+__device__ __forceinline__ void split_tf32(const uint32_t (&x)[n], uint32_t (&high)[n],
+                                           uint32_t (&low)[n]) {
+#pragma unroll
+  for (int i = 0; i < n; ++i) {
+    high[i] = round_to_tf32(x[i]);
+    low[i] = round_to_tf32(__float_as_uint(__uint_as_float(x[i]) - __uint_as_float(high[i])));
+  }
+}
+
 // Four 8 x 16-byte matrices. Lanes 8 * i .. 8 * i + 7 give the row addresses of matrix i, whose
 // part of this lane is 4 bytes of row lane / 4.
 __device__ __forceinline__ void load_matrices(uint32_t (&part)[4], uint32_t row_address) {

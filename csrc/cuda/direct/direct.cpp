@@ -5,11 +5,10 @@
 
 #include "cuda/direct/config.h"
 #include "cuda/direct/tuning.h"
+#include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::direct {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t accumulator_bytes(const Description& description) {
   return description.precision == Precision::fp64 ? 8 : 4;

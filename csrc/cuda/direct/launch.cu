@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
+#include "cuda/common/element.cuh"
 #include "cuda/direct/call.h"
 #include "cuda/direct/direct.h"
 
@@ -10,18 +8,12 @@ namespace convt3d::cuda::direct {
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
   const Config config = choose(description, device);
-  const Call call{description, operands, config, workspace, static_cast<cudaStream_t>(stream)};
-  switch (description.precision) {
-    case Precision::fp64:
-      return run<double>(call);
-    case Precision::fp32:
-    case Precision::tf32:
-      return run<float>(call);
-    case Precision::fp16:
-      return run<__half>(call);
-    case Precision::bf16:
-      return run<__nv_bfloat16>(call);
-  }
+  const Call call{description, device,    operands,
+                  config,      workspace, static_cast<cudaStream_t>(stream)};
+  with_precision<Precision::fp64, Precision::fp32, Precision::tf32, Precision::fp16,
+                 Precision::bf16>(description.precision, [&]<Precision kPrecision>() {
+    run<ElementOf<kPrecision>>(call);
+  });
 }
 
 }  // namespace convt3d::cuda::direct

@@ -10,10 +10,9 @@
 #include "cuda/direct/gather_kernel.cuh"
 #include "cuda/direct/tiled_kernel.cuh"
 #include "cuda/direct/weight_kernels.cuh"
+#include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::direct {
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 inline unsigned grid_size(int64_t blocks) {
   return static_cast<unsigned>(std::min<int64_t>(blocks, INT32_MAX));

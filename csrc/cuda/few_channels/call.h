@@ -1,38 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // One call, and the entry point of each element type's kernels.
 #pragma once
-#include <cuda_runtime_api.h>
-
+#include "cuda/common/call.h"
 #include "cuda/few_channels/config.h"
 #include "cuda/few_channels/matrix_config.h"
 #include "cuda/few_channels/weight_config.h"
-#include "plan/operands.h"
 
 namespace convt3d::cuda::few_channels {
 
-struct Call {
-  const Description& description;
-  const Device& device;
-  const Operands& operands;
-  const Config& config;
-  cudaStream_t stream;
-};
-
-struct WeightCall {
-  const Description& description;
-  const Operands& operands;
-  const WeightConfig& config;
-  void* workspace;
-  cudaStream_t stream;
-};
-
-struct MatrixCall {
-  const Description& description;
-  const Operands& operands;
-  const MatrixConfig& config;
-  void* workspace;
-  cudaStream_t stream;
-};
+using Call = cuda::Call<Config>;
+using WeightCall = cuda::Call<WeightConfig>;
+using MatrixCall = cuda::Call<MatrixConfig>;
 
 // Defined in launch.cuh, instantiated in instances/: forward, one file for each element type and
 // mapping; grad_input, one for each element type.

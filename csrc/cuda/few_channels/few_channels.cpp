@@ -7,11 +7,10 @@
 #include "cuda/few_channels/matrix_config.h"
 #include "cuda/few_channels/tuning.h"
 #include "cuda/few_channels/weight_config.h"
+#include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::few_channels {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The call as a sum over the channels `in` of a group for each of its channels `out`, from a tensor
 // of one layout to one of another: in grad_input the tensors change places.

@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
-#include <stdexcept>
-
+#include "cuda/common/element.cuh"
 #include "cuda/few_channels/call.h"
 #include "cuda/few_channels/few_channels.h"
 
@@ -29,19 +25,13 @@ void run_mapping(const Call& call) {
   }
 }
 
+// The body for the element type: TF32 is float.
 template <typename Body>
 void with_element(Precision precision, const Body& body) {
-  switch (precision) {
-    case Precision::fp32:
-    case Precision::tf32:
-      return body.template operator()<float>();
-    case Precision::fp16:
-      return body.template operator()<__half>();
-    case Precision::bf16:
-      return body.template operator()<__nv_bfloat16>();
-    case Precision::fp64:
-      throw std::logic_error("few_channels has no kernel for fp64");
-  }
+  with_precision<Precision::fp32, Precision::tf32, Precision::fp16, Precision::bf16>(
+      precision, [&]<Precision kPrecision>() {
+        body.template operator()<ElementOf<kPrecision>>();
+      });
 }
 
 }  // namespace
@@ -51,17 +41,17 @@ void launch(const Description& description, const Device& device, const Operands
   const auto on = static_cast<cudaStream_t>(stream);
   if (matrix_fits(description, device)) {
     const MatrixConfig config = choose_matrix(description, device);
-    const MatrixCall call{description, operands, config, workspace, on};
+    const MatrixCall call{description, device, operands, config, workspace, on};
     return description.precision == Precision::fp16 ? run_matrix<__half>(call)
                                                     : run_matrix<__nv_bfloat16>(call);
   }
   if (description.direction == Direction::grad_weight) {
     const WeightConfig config = choose_weight(description, device);
-    const WeightCall call{description, operands, config, workspace, on};
+    const WeightCall call{description, device, operands, config, workspace, on};
     return with_element(description.precision, [&]<typename T>() { run_weight<T>(call); });
   }
   const Config config = choose(description);
-  const Call call{description, device, operands, config, on};
+  const Call call{description, device, operands, config, workspace, on};
   with_element(description.precision, [&]<typename T>() { run_mapping<T>(call); });
 }
 

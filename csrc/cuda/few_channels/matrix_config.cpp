@@ -4,11 +4,10 @@
 #include <algorithm>
 
 #include "cuda/few_channels/tuning.h"
+#include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::few_channels {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t halo_chunks(const MatrixConfig& config, int64_t stride_w) {
   return config.halo[0] * config.halo[1] * stride_w * config.columns;

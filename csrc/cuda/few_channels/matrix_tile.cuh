@@ -15,8 +15,8 @@
 #pragma once
 #include <cstdint>
 
-#include "cuda/common/cp_async.cuh"
 #include "cuda/common/mma_sync.cuh"
+#include "cuda/common/shared_memory.cuh"
 #include "cuda/few_channels/matrix_config.h"
 #include "cuda/few_channels/problem.cuh"
 #include "cuda/few_channels/vector.cuh"
@@ -80,7 +80,7 @@ template <typename T>
 __device__ __forceinline__ void stage_chunk(uint4* target, const char* source, bool there,
                                             int64_t channel_bytes, int channels, bool whole) {
   if (whole) {
-    copy_or_zero_async<16>(shared_address(target), source, there);
+    copy_async<16>(shared_address(target), source, there ? 16 : 0);
     return;
   }
   const auto chunk = load_elements<kChunk, T>(source, there, channel_bytes, channels, false);

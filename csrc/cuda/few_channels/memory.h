@@ -5,11 +5,10 @@
 #include <cstdint>
 
 #include "cuda/few_channels/vector.cuh"
+#include "geometry/ceil_div.h"
 #include "plan/operands.h"
 
 namespace convt3d::cuda::few_channels {
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Whether `count` channels lie side by side and aligned at every position of a tensor.
 inline bool aligned_channels(const TensorView& view, int64_t element, int64_t count) {

@@ -5,11 +5,10 @@
 #include <numeric>
 
 #include "cuda/few_channels/tuning.h"
+#include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::few_channels {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 void choose_channels(const Description& description, WeightConfig* config) {
   const Problem& p = description.problem;

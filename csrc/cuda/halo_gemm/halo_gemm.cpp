@@ -5,15 +5,15 @@
 #include <cstdint>
 #include <vector>
 
+#include "cuda/common/kept_answer.h"
 #include "cuda/halo_gemm/config.h"
 #include "cuda/halo_gemm/tuning.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
+#include "geometry/ceil_div.h"
 #include "geometry/residue.h"
 
 namespace convt3d::cuda::halo_gemm {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Of one axis, over its residues: `reach` is the furthest that a line of positions must go so that
 // the next may begin, see kernel.cuh.
@@ -256,22 +256,9 @@ Config search(const Description& description, const Device& device) {
 
 }  // namespace
 
-// Without a configuration that fits, the result has no slots. Each thread keeps its last few.
+// Without a configuration that fits, the result has no slots.
 Config choose(const Description& description, const Device& device) {
-  struct Found {
-    Description description;
-    int num_sms = 0;
-    Config config;
-  };
-  thread_local std::array<Found, 16> kept;
-  thread_local size_t oldest = 0;
-  for (const Found& found : kept) {
-    if (found.num_sms == device.num_sms && found.description == description) return found.config;
-  }
-  const Config config = search(description, device);
-  kept[oldest] = {description, device.num_sms, config};
-  oldest = (oldest + 1) % kept.size();
-  return config;
+  return kept_answer(description, device, [&] { return search(description, device); });
 }
 
 Verdict supports(const Description& description, const Device& device) {

@@ -33,31 +33,21 @@
 // guarantees groups = 1, out_channels in multiples of 8, positions below 2^30, and stages that fit;
 // launch() rows of input that TMA can address. kLines: the output is NCDHW.
 #pragma once
-#include "cuda/common/cp_async.cuh"
+#include "cuda/common/shared_memory.cuh"
 #include "cuda/halo_gemm/epilogue.cuh"
 #include "cuda/halo_gemm/lines.cuh"
 #include "cuda/halo_gemm/params.cuh"
-#include "cuda/sm90/mbarrier.cuh"
+#include "cuda/sm90/ring.cuh"
 #include "cuda/sm90/tma.cuh"
 #include "cuda/sm90/wgmma.cuh"
 #include "cuda/sm90/wgmma_shared.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 
+using sm90::release;
+using sm90::Ring;
+
 inline constexpr int kRowUnits = kRowBytes >> 4;  // in a descriptor's units
-
-// Walks a ring of stages: the stage, and the parity of its phase.
-struct Ring {
-  int stage = 0;
-  uint32_t parity = 0;
-
-  __device__ void next(int stages) {
-    if (++stage == stages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
 
 // Addresses in shared memory.
 struct Shared {
@@ -87,11 +77,6 @@ template <int kSums>
 __device__ __forceinline__ void pin(float (&sum)[kSums]) {
 #pragma unroll
   for (int i = 0; i < kSums; ++i) asm volatile("" : "+f"(sum[i])::"memory");
-}
-
-// By each consumer warp, when it is done with a stage.
-__device__ __forceinline__ void release(uint32_t barrier, const Ring& ring) {
-  if (threadIdx.x % 32 == 0) sm90::barrier_arrive(barrier + 8 * ring.stage);
 }
 
 // The products of one residue, input plane and chunk. `a` describes a tile's first row, `block` is

@@ -11,11 +11,10 @@
 #include "cuda/halo_gemm/kernel.cuh"
 #include "cuda/halo_gemm/weight_pack.cuh"
 #include "cuda/sm90/tensor_map.h"
+#include "geometry/ceil_div.h"
 #include "geometry/residue.h"
 
 namespace convt3d::cuda::halo_gemm {
-
-inline int ceil_div(int64_t a, int64_t b) { return static_cast<int>((a + b - 1) / b); }
 
 inline Axis make_axis(const Problem& problem, int axis) {
   Axis result{};
@@ -90,7 +89,7 @@ inline Params make_params(const Call& call) {
   p.chunks = config.chunks;
   p.chunk_channels =
       config.steps * 32 / static_cast<int>(element_bytes(call.description.precision));
-  p.column_tiles = ceil_div(problem.out_channels, config.channels);
+  p.column_tiles = static_cast<int>(ceil_div(problem.out_channels, config.channels));
   p.strip = config.strip;
   p.pitch = config.pitch;
   p.lines = config.lines;
@@ -183,21 +182,6 @@ Kernel kernel_of(const Config& config) {
   }
 }
 
-template <Precision>
-struct ElementOf;
-template <>
-struct ElementOf<Precision::fp16> {
-  using T = __half;
-};
-template <>
-struct ElementOf<Precision::bf16> {
-  using T = __nv_bfloat16;
-};
-template <>
-struct ElementOf<Precision::tf32> {
-  using T = float;
-};
-
 template <typename T>
 void pack_input(const Call& call) {
   // As bits: zero is zero in every type.
@@ -220,7 +204,7 @@ void pack_input(const Call& call) {
 
 template <Precision kPrecision>
 void run(const Call& call) {
-  using T = typename ElementOf<kPrecision>::T;
+  using T = ElementOf<kPrecision>;
   const Config& config = call.config;
   const Params p = make_params(call);
   const CUtensorMap map = make_map(call);

@@ -28,10 +28,10 @@ __device__ __forceinline__ void issue(float (&sum)[kTiles][kColumns / 2],
     for (int i = 0; i < kTiles * kSteps * 4; ++i) {
       uint32_t& value = a[i / (kSteps * 4)][i / 4 % kSteps][i % 4];
       const float exact = __uint_as_float(value);
-      value = round_tf32(value);
+      value = round_to_tf32(value);
       if constexpr (kSplit) {
         rest[i / (kSteps * 4)][i / 4 % kSteps][i % 4] =
-            round_tf32(__float_as_uint(exact - __uint_as_float(value)));
+            round_to_tf32(__float_as_uint(exact - __uint_as_float(value)));
       }
     }
   }

@@ -4,14 +4,14 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cuda/common/kept_answer.h"
 #include "cuda/implicit_gemm/config.h"
 #include "cuda/implicit_gemm/tuning.h"
+#include "geometry/ceil_div.h"
 #include "geometry/residue.h"
 
 namespace convt3d::cuda::implicit_gemm {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int parts(Precision precision) { return precision == Precision::fp32 ? 2 : 1; }
 int tile_rows(Precision precision) { return kTileRows / parts(precision); }
@@ -262,23 +262,9 @@ Config search(const Description& description, const Device& device) {
 
 }  // namespace
 
-// Without a box that fits, the result has no columns. A search takes 20 to 130 us, so each thread
-// keeps its last few.
+// Without a box that fits, the result has no columns.
 Config choose(const Description& description, const Device& device) {
-  struct Found {
-    Description description;
-    int num_sms = 0;
-    Config config;
-  };
-  thread_local std::array<Found, 16> kept;
-  thread_local size_t oldest = 0;
-  for (const Found& found : kept) {
-    if (found.num_sms == device.num_sms && found.description == description) return found.config;
-  }
-  const Config config = search(description, device);
-  kept[oldest] = {description, device.num_sms, config};
-  oldest = (oldest + 1) % kept.size();
-  return config;
+  return kept_answer(description, device, [&] { return search(description, device); });
 }
 
 Verdict supports(const Description& description, const Device& device) {

@@ -30,38 +30,23 @@
 // steps * 32 + 16 bytes: the 16 keep ldmatrix free of bank conflicts. supports() guarantees
 // groups = 1, strides up to kMaxStride, a halo that fits, and 32-bit coordinates.
 #pragma once
-#include "cuda/common/cp_async.cuh"
-#include "cuda/common/ldmatrix.cuh"
+#include "cuda/common/mma_sync.cuh"
+#include "cuda/common/shared_memory.cuh"
 #include "cuda/implicit_gemm/epilogue.cuh"
 #include "cuda/implicit_gemm/operand.cuh"
 #include "cuda/implicit_gemm/params.cuh"
 #include "cuda/implicit_gemm/producer.cuh"
-#include "cuda/sm90/mbarrier.cuh"
+#include "cuda/sm90/ring.cuh"
 #include "cuda/sm90/wgmma.cuh"
 
 namespace convt3d::cuda::implicit_gemm {
 
+using sm90::release;
+using sm90::Ring;
+
 inline constexpr int kConsumerWarps = kConsumerThreads / 32;
 
-// Walks a ring of stages: the stage, and the parity of its phase.
-struct Ring {
-  int stage = 0;
-  uint32_t parity = 0;
-
-  __device__ void next(int stages) {
-    if (++stage == stages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
-
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-
-// By each consumer warp, when it is done with a stage.
-__device__ __forceinline__ void release(uint32_t barrier, const Ring& ring) {
-  if (threadIdx.x % 32 == 0) sm90::barrier_arrive(barrier + 8 * ring.stage);
-}
 
 // The products of one residue: chunks x taps steps. While the wgmmas of a step run, A of the next
 // is loaded, into other registers where there are enough. A step is short, 100 to 500 clocks, so
@@ -95,7 +80,7 @@ __device__ __forceinline__ void accumulate(const Params& p, const Shared& shared
 #pragma unroll
       for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
-        for (int s = 0; s < kSteps; ++s) ldmatrix(to[m][s], from[m] + shift + s * 32);
+        for (int s = 0; s < kSteps; ++s) load_matrices(to[m][s], from[m] + shift + s * 32);
       }
     };
     load(a[0]);

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include <stdexcept>
-
 #include "cuda/implicit_gemm/call.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 
@@ -11,19 +9,8 @@ void launch(const Description& description, const Device& device, const Operands
   const Config config = choose(description, device);
   const Call call{description, device,    operands,
                   config,      workspace, static_cast<cudaStream_t>(stream)};
-  switch (description.precision) {
-    case Precision::fp16:
-      return run<Precision::fp16>(call);
-    case Precision::bf16:
-      return run<Precision::bf16>(call);
-    case Precision::tf32:
-      return run<Precision::tf32>(call);
-    case Precision::fp32:
-      return run<Precision::fp32>(call);
-    case Precision::fp64:
-      break;
-  }
-  throw std::logic_error("implicit_gemm has no float64");
+  with_precision<Precision::fp16, Precision::bf16, Precision::tf32, Precision::fp32>(
+      description.precision, [&]<Precision kPrecision>() { run<kPrecision>(call); });
 }
 
 }  // namespace convt3d::cuda::implicit_gemm

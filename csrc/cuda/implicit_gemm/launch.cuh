@@ -5,23 +5,15 @@
 #include <stdexcept>
 #include <utility>
 
+#include "cuda/common/alignment.h"
 #include "cuda/common/cuda_check.h"
 #include "cuda/implicit_gemm/call.h"
 #include "cuda/implicit_gemm/kernel.cuh"
 #include "cuda/implicit_gemm/weight_pack.cuh"
+#include "geometry/ceil_div.h"
 #include "geometry/residue.h"
 
 namespace convt3d::cuda::implicit_gemm {
-
-inline int ceil_div(int64_t a, int64_t b) { return static_cast<int>((a + b - 1) / b); }
-
-// Whether a position's channels are contiguous, and every position starts on 16 bytes.
-inline bool rows_aligned(const TensorView& view, int64_t element_bytes) {
-  if (view.stride[1] != 1 || reinterpret_cast<uintptr_t>(view.data) % 16 != 0) return false;
-  return std::all_of(view.stride.begin(), view.stride.end(), [&](const int64_t& stride) {
-    return &stride == &view.stride[1] || stride * element_bytes % 16 == 0;
-  });
-}
 
 // grad_input's axis whose residues are read together.
 inline Axis make_split_axis(const Problem& problem, int axis, int box) {
@@ -35,12 +27,12 @@ inline Axis make_split_axis(const Problem& problem, int axis, int box) {
   result.shift_step = static_cast<int>(problem.dilation[axis]);
   all.halo = stride * (box - 1) + result.shift_step * (all.num_taps - 1) + 1;
   result.split = stride;
-  result.halo = ceil_div(all.halo, stride) * stride;
+  result.halo = static_cast<int>(ceil_div(all.halo, stride) * stride);
   result.residues = 1;
   result.dilation = result.shift_step;
   result.tap_step = 1;
   result.kernel = all.num_taps;
-  result.tiles = ceil_div(all.num_outputs, box);
+  result.tiles = static_cast<int>(ceil_div(all.num_outputs, box));
   return result;
 }
 
@@ -93,7 +85,7 @@ inline Axis make_axis(const Problem& problem, int axis, int box, bool grad_input
   result.split = 1;
   result.dilation = static_cast<int>(problem.dilation[axis]);
   result.kernel = static_cast<int>(problem.kernel[axis]);
-  result.tiles = ceil_div(most, box);
+  result.tiles = static_cast<int>(ceil_div(most, box));
   return result;
 }
 
@@ -123,7 +115,7 @@ inline Params make_params(const Call& call) {
     std::swap(p.weight_stride[0], p.weight_stride[1]);
     std::swap(p.in_channels, p.out_channels);
   }
-  p.column_tiles = ceil_div(p.out_channels, config.columns);
+  p.column_tiles = static_cast<int>(ceil_div(p.out_channels, config.columns));
   p.chunks = config.chunks;
   p.input_stages = config.input_stages;
   p.weight_stages = config.weight_stages;
@@ -131,7 +123,7 @@ inline Params make_params(const Call& call) {
   p.taps = static_cast<int>(volume(problem.kernel));
   p.residues = 1;
   p.halo_rows = config.box[0];
-  int64_t items = int64_t{ceil_div(problem.batch, config.box[0])} * p.column_tiles;
+  int64_t items = ceil_div(problem.batch, config.box[0]) * p.column_tiles;
   for (int a = 0; a < 3; ++a) {
     if (a >= 3 - config.split_axes) {
       p.axis[a] = make_split_axis(problem, a, config.box[1 + a]);
@@ -147,8 +139,10 @@ inline Params make_params(const Call& call) {
   p.item_residues = config.all_residues ? p.residues : 1;
   p.sum_residues = grad_input ? p.residues : 1;
   items *= p.residues / p.item_residues;
-  p.vectorized = rows_aligned(read, bytes);
-  p.whole_stores = rows_aligned(written, bytes);
+  p.vectorized = rows_aligned(read, problem.batch, grad_input ? problem.output() : problem.input,
+                              bytes);
+  p.whole_stores = rows_aligned(written, problem.batch,
+                                grad_input ? problem.input : problem.output(), bytes);
   if (items > INT32_MAX) throw std::runtime_error("convt3d: implicit_gemm has too many tiles");
   p.items = static_cast<unsigned>(items);
   return p;

@@ -10,18 +10,10 @@
 
 #include <cstdint>
 
+#include "cuda/common/mma_sync.cuh"
 #include "plan/description.h"
 
 namespace convt3d::cuda::implicit_gemm {
-
-__device__ __forceinline__ uint32_t round_tf32(uint32_t bits) {
-  uint32_t rounded;
-  asm volatile("cvt.rn.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(__uint_as_float(bits)));
-  return rounded;
-}
-__device__ __forceinline__ float round_tf32(float value) {
-  return __uint_as_float(round_tf32(__float_as_uint(value)));
-}
 
 template <typename Element>
 struct Operand16 {
@@ -41,15 +33,15 @@ template <>
 struct Operand<Precision::tf32> {
   using T = float;
   static constexpr int kParts = 1;
-  static __device__ float round(float value) { return round_tf32(value); }
+  static __device__ float round(float value) { return round_to_tf32(value); }
   static __device__ float rest(float value) { return value; }
 };
 template <>
 struct Operand<Precision::fp32> {
   using T = float;
   static constexpr int kParts = 2;
-  static __device__ float round(float value) { return round_tf32(value); }
-  static __device__ float rest(float value) { return round_tf32(value - round_tf32(value)); }
+  static __device__ float round(float value) { return round_to_tf32(value); }
+  static __device__ float rest(float value) { return round_to_tf32(value - round_to_tf32(value)); }
 };
 
 }  // namespace convt3d::cuda::implicit_gemm

@@ -4,7 +4,7 @@
 #pragma once
 #include <numeric>
 
-#include "cuda/common/ldmatrix.cuh"
+#include "cuda/common/shared_memory.cuh"
 #include "cuda/implicit_gemm/roles.cuh"
 #include "cuda/implicit_gemm/tables.cuh"
 #include "cuda/sm90/mbarrier.cuh"
@@ -66,7 +66,7 @@ __device__ __forceinline__ void fill(const Params& p, const Shared& shared, cons
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i) {
         if (row + i * kRows >= p.halo_rows) break;
-        copy_async(target + (row + i * kRows) * kPitch, copied[i] ? source + offset[i] : input,
+        copy_async<16>(target + (row + i * kRows) * kPitch, copied[i] ? source + offset[i] : input,
                    copied[i] ? there : 0);
       }
     }

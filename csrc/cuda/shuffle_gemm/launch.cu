@@ -274,23 +274,11 @@ Call make_call(const Description& description, const Config& config, const Opera
 void launch(const Description& description, const Device& device, const Operands& operands, void*,
             void* stream) {
   const Call call = make_call(description, choose(description, device), operands, stream);
-  const auto run_in = [&]<Precision kPrecision>() {
-    description.direction == Direction::forward ? run<kPrecision, Direction::forward>(call)
-                                                : run<kPrecision, Direction::grad_input>(call);
-  };
-  switch (description.precision) {
-    case Precision::fp32:
-      return run_in.operator()<Precision::fp32>();
-    case Precision::tf32:
-      return run_in.operator()<Precision::tf32>();
-    case Precision::fp16:
-      return run_in.operator()<Precision::fp16>();
-    case Precision::bf16:
-      return run_in.operator()<Precision::bf16>();
-    case Precision::fp64:
-      break;
-  }
-  throw std::logic_error("shuffle_gemm has no kernel for fp64");
+  with_precision<Precision::fp32, Precision::tf32, Precision::fp16, Precision::bf16>(
+      description.precision, [&]<Precision kPrecision>() {
+        description.direction == Direction::forward ? run<kPrecision, Direction::forward>(call)
+                                                    : run<kPrecision, Direction::grad_input>(call);
+      });
 }
 
 }  // namespace convt3d::cuda::shuffle_gemm

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // One chunk of K of both operands, from global to shared memory.
 #pragma once
-#include "cuda/common/cp_async.cuh"
+#include "cuda/common/shared_memory.cuh"
 #include "cuda/shuffle_gemm/params.h"
 #include "cuda/shuffle_gemm/tile.h"
 
@@ -60,7 +60,7 @@ __device__ __forceinline__ void copy_all(TargetOf target, SourceOf source) {
 #pragma unroll 4
     for (int i = 0; i < kCount; ++i) {
       const Source<T> access = source(i);
-      copy_or_zero_async<kBytes>(target(i), access.from, access.there);
+      copy_async<kBytes>(target(i), access.from, access.there ? kBytes : 0);
     }
   } else {
     // cp.async has no 2-byte form: several loads in flight, then their stores.

@@ -1,23 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // One chunk of K from shared memory into a warp's sums, in the arithmetic of each precision.
 #pragma once
-#include <type_traits>
-
+#include "cuda/common/element.cuh"
 #include "cuda/common/mma_sync.cuh"
+#include "cuda/common/shared_memory.cuh"
 #include "cuda/shuffle_gemm/tile.h"
 
 namespace convt3d::cuda::shuffle_gemm {
-
-template <Precision kPrecision>
-using ElementOf =
-    std::conditional_t<kPrecision == Precision::fp16, __half,
-                       std::conditional_t<kPrecision == Precision::bf16, __nv_bfloat16, float>>;
-
-__device__ __forceinline__ uint32_t load_shared(uint32_t address) {
-  uint32_t value;
-  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
-  return value;
-}
 
 // How a chunk of A lies in shared memory.
 enum class Order {
@@ -74,18 +63,6 @@ __device__ __forceinline__ void load_b(uint32_t (&b)[2][2], uint32_t chunk, int 
   }
 }
 
-// x = high + low up to 2**-22 of x, both TF32. What this cannot split (infinities, NaN, numbers
-// that round to infinity, the smallest ones) store_tile() computes again.
-template <int n>
-__device__ __forceinline__ void split(const uint32_t (&x)[n], uint32_t (&high)[n],
-                                      uint32_t (&low)[n]) {
-#pragma unroll
-  for (int i = 0; i < n; ++i) {
-    high[i] = round_to_tf32(x[i]);
-    low[i] = round_to_tf32(__float_as_uint(__uint_as_float(x[i]) - __uint_as_float(high[i])));
-  }
-}
-
 // sums += one chunk. `source` is at the warp's first row, `weight` at its first column.
 template <Precision kPrecision, typename Tile, Direction kDirection, Order kOrder>
 __device__ __forceinline__ void multiply(float (&sums)[2][Tile::kWarpN / 8][4], uint32_t source,
@@ -97,7 +74,8 @@ __device__ __forceinline__ void multiply(float (&sums)[2][Tile::kWarpN / 8][4], 
   constexpr int kStepB = kDirection == Direction::grad_input ? 32 : kStepK * Shared::kWeightPitch;
   if constexpr (kPrecision == Precision::fp32) {
     // The tensor cores truncate when they add, so every two steps start from zero, the small
-    // products come first, and the sums are added up with rounding.
+    // products come first, and the sums are added up with rounding. What split_tf32() cannot split
+    // (infinities, NaN, numbers that round to infinity, the smallest) store_tile() computes again.
     constexpr int kPair = 2;
 #pragma unroll
     for (int pair = 0; pair < kSteps; pair += kPair) {
@@ -108,7 +86,7 @@ __device__ __forceinline__ void multiply(float (&sums)[2][Tile::kWarpN / 8][4], 
         for (int i = 0; i < 2; ++i) {
           uint32_t a[4];
           load_a<T, Tile, kOrder>(a, source + (pair + step) * kStepA, 16 * i, group_bytes, lane);
-          split(a, high_a[step][i], low_a[step][i]);
+          split_tf32(a, high_a[step][i], low_a[step][i]);
         }
       }
 #pragma unroll
@@ -118,8 +96,8 @@ __device__ __forceinline__ void multiply(float (&sums)[2][Tile::kWarpN / 8][4], 
         for (int step = 0; step < kPair; ++step) {
           uint32_t b[2][2];
           load_b<T, Tile, kDirection>(b, weight + (pair + step) * kStepB, 8 * j, lane);
-          split(b[0], high_b[step][0], low_b[step][0]);
-          split(b[1], high_b[step][1], low_b[step][1]);
+          split_tf32(b[0], high_b[step][0], low_b[step][0]);
+          split_tf32(b[1], high_b[step][1], low_b[step][1]);
         }
         float part[2][2][4] = {};
 #pragma unroll

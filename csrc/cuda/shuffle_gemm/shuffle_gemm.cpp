@@ -7,11 +7,10 @@
 #include "cuda/shuffle_gemm/config.h"
 #include "cuda/shuffle_gemm/tile.h"
 #include "cuda/shuffle_gemm/tuning.h"
+#include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::shuffle_gemm {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 bool implicit_gemm_is_faster(const Description& d, const Device& device) {
   const Problem& p = d.problem;

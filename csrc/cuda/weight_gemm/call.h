@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // One call, and the entry point of each precision's kernels.
 #pragma once
+#include "cuda/common/call.h"
 #include "cuda/weight_gemm/config.h"
 #include "cuda/weight_gemm/params.h"
 #include "plan/operands.h"

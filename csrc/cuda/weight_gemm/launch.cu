@@ -107,19 +107,8 @@ void launch(const Description& description, const Device& device, const Operands
             static_cast<cudaStream_t>(stream)};
   std::copy(operands.weight.stride.begin(), operands.weight.stride.end(), call.result.stride);
   for (int axis = 0; axis < 3; ++axis) call.result.kernel[axis] = as_int(p.kernel[axis]);
-  switch (description.precision) {
-    case Precision::fp32:
-      return run<Precision::fp32>(call);
-    case Precision::tf32:
-      return run<Precision::tf32>(call);
-    case Precision::fp16:
-      return run<Precision::fp16>(call);
-    case Precision::bf16:
-      return run<Precision::bf16>(call);
-    case Precision::fp64:
-      break;
-  }
-  throw std::logic_error("weight_gemm has no kernel for fp64");
+  with_precision<Precision::fp32, Precision::tf32, Precision::fp16, Precision::bf16>(
+      description.precision, [&]<Precision kPrecision>() { run<kPrecision>(call); });
 }
 
 }  // namespace convt3d::cuda::weight_gemm

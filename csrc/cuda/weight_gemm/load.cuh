@@ -2,8 +2,7 @@
 // Rows of channels into shared memory, from either layout: 16-byte copies where channels are
 // contiguous and aligned, else element by element, eight or four channels of a position to a store.
 #pragma once
-#include "cuda/common/cp_async.cuh"
-#include "cuda/common/ldmatrix.cuh"
+#include "cuda/common/shared_memory.cuh"
 #include "cuda/weight_gemm/params.h"
 #include "cuda/weight_gemm/tile.h"
 #include "cuda/weight_gemm/tuning.h"
@@ -58,7 +57,7 @@ __device__ __forceinline__ void load_rows(const Side& side, const Row* rows, con
       const int bytes = max(0, min(left, kElements)) * static_cast<int>(sizeof(Bits));
       const Bits* from = data;
       if (bytes > 0) from += origin.offset + row.offset + first_piece * kElements;
-      copy_async(target + row.place * side.pitch + first_piece * 16, from, bytes);
+      copy_async<16>(target + row.place * side.pitch + first_piece * 16, from, bytes);
     }
     return;
   }

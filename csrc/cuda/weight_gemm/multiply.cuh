@@ -1,37 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Sixteen positions into a warp's sums, in the arithmetic of each precision.
 #pragma once
-#include <type_traits>
-
+#include "cuda/common/element.cuh"
 #include "cuda/common/mma_sync.cuh"
+#include "cuda/common/shared_memory.cuh"
 #include "cuda/weight_gemm/tile.h"
 
 namespace convt3d::cuda::weight_gemm {
 
-template <Precision kPrecision>
-using ElementOf =
-    std::conditional_t<kPrecision == Precision::fp16, __half,
-                       std::conditional_t<kPrecision == Precision::bf16, __nv_bfloat16, float>>;
-
 template <typename Tile>
 using Sums = float[Tile::kUnits][Tile::kBlocksM][2][4];
-
-__device__ __forceinline__ uint32_t load_shared(uint32_t address) {
-  uint32_t value;
-  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
-  return value;
-}
-
-// x = high + low up to 2**-22 of x, both TF32.
-template <int n>
-__device__ __forceinline__ void split(const uint32_t (&x)[n], uint32_t (&high)[n],
-                                      uint32_t (&low)[n]) {
-#pragma unroll
-  for (int i = 0; i < n; ++i) {
-    high[i] = round_to_tf32(x[i]);
-    low[i] = round_to_tf32(__float_as_uint(__uint_as_float(x[i]) - __uint_as_float(high[i])));
-  }
-}
 
 // 16-bit. `input` and `output` are the lane's addresses for ldmatrix: of the first position's 16
 // channels, and of its position's halo row at tap 0.
@@ -68,7 +46,7 @@ __device__ __forceinline__ void multiply_32bit(Sums<Tile>& sums, uint32_t input,
     const uint32_t x[4] = {load_shared(at), load_shared(at + 32), load_shared(at + 4 * pitch),
                            load_shared(at + 4 * pitch + 32)};
     if constexpr (kFull) {
-      split(x, a[i], low_a[i]);
+      split_tf32(x, a[i], low_a[i]);
     } else {
 #pragma unroll
       for (int e = 0; e < 4; ++e) a[i][e] = round_to_tf32(x[e]);
@@ -85,7 +63,7 @@ __device__ __forceinline__ void multiply_32bit(Sums<Tile>& sums, uint32_t input,
         // The tensor cores truncate when they add, so every step starts from zero, the small
         // products come first, and the sums are added up with rounding.
         uint32_t low_b[2];
-        split(x, b, low_b);
+        split_tf32(x, b, low_b);
         float part[Tile::kBlocksM][4] = {};
 #pragma unroll
         for (int i = 0; i < Tile::kBlocksM; ++i) mma_sync<float>(part[i], low_a[i], b);

@@ -7,14 +7,14 @@
 #include <optional>
 #include <vector>
 
+#include "cuda/common/kept_answer.h"
 #include "cuda/weight_gemm/config.h"
 #include "cuda/weight_gemm/tile.h"
 #include "cuda/weight_gemm/tuning.h"
+#include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::weight_gemm {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Lengths that cut an axis into equal parts, longest first.
 std::vector<int64_t> cuts(int64_t extent, int64_t most) {
@@ -249,29 +249,8 @@ AxisSteps axis_steps(const Problem& p, int axis) {
 }
 
 bool choose(const Description& description, const Device& device, Config* config) {
-  // A plan, a workspace and a launch ask the same; a network asks for each of its layers.
-  struct Answer {
-    Description description;
-    int arch, num_sms;
-    Choice choice;
-  };
-  constexpr size_t kAnswers = 64;
-  thread_local std::vector<Answer> answers;
-  thread_local size_t next = 0;
-  for (const Answer& answer : answers) {
-    if (answer.description == description && answer.arch == device.arch &&
-        answer.num_sms == device.num_sms) {
-      *config = answer.choice.config;
-      return answer.choice.found;
-    }
-  }
-  const Choice choice = choose_cut(description, device);
-  const Answer answer{description, device.arch, device.num_sms, choice};
-  if (answers.size() < kAnswers) {
-    answers.push_back(answer);
-  } else {
-    answers[next++ % kAnswers] = answer;
-  }
+  const Choice choice =
+      kept_answer(description, device, [&] { return choose_cut(description, device); });
   *config = choice.config;
   return choice.found;
 }
