@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import convt3d_ext
 from convt3d_ext import _C
 from convt3d_ext._explain import DIRECTIONS, explain_problem
+from convt3d_ext.testing.cases import ELEMENT_BYTES, Case
 
 CASES = {
     "mb2_ic4oc3_id3ih4iw5_k2s2": ((2, 4, 3, 4, 5), (4, 3, 2, 2, 2), {"stride": 2}),
@@ -149,3 +150,15 @@ def test_examples_in_docstrings(name):
     result = doctest.testmod(module)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_a_packed_input_is_told_and_bounded(precision: str) -> None:
+    """Of an H200: NCDHW is packed, and scratch memory is the weight and the input."""
+    case = Case.parse(f"mb4_ic32oc32_id64ih64iw64_k3s2p1op1:{precision}")
+    plan = _C.plan(str(case), "cuda", 90, 132, 2)
+    (config,) = (row[3] for row in plan["candidates"] if row[0] == plan["family"])
+    assert "input packed" in config
+    size = ELEMENT_BYTES[precision]
+    weight, input = (torch.Size(s).numel() * size for s in (case.weight_shape, case.input_shape))
+    assert input < plan["workspace_bytes"] <= 2 * weight + input + 256

@@ -6,8 +6,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "plan/operands.h"
 #include "plan/description.h"
+#include "plan/operands.h"
 
 namespace convt3d::cuda {
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Element types of the precisions, and the type that sums are kept in: float for 16- and 32-bit, double for double.
+// Element types of the precisions, and the type that sums are kept in: float for 16- and 32-bit,
+// double for double.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

@@ -11,9 +11,8 @@ void launch(const Description& description, const Device& device, const Operands
   const Call call{description, device,    operands,
                   config,      workspace, static_cast<cudaStream_t>(stream)};
   with_precision<Precision::fp64, Precision::fp32, Precision::tf32, Precision::fp16,
-                 Precision::bf16>(description.precision, [&]<Precision kPrecision>() {
-    run<ElementOf<kPrecision>>(call);
-  });
+                 Precision::bf16>(
+      description.precision, [&]<Precision kPrecision>() { run<ElementOf<kPrecision>>(call); });
 }
 
 }  // namespace convt3d::cuda::direct

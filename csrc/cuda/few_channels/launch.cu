@@ -29,9 +29,8 @@ void run_mapping(const Call& call) {
 template <typename Body>
 void with_element(Precision precision, const Body& body) {
   with_precision<Precision::fp32, Precision::tf32, Precision::fp16, Precision::bf16>(
-      precision, [&]<Precision kPrecision>() {
-        body.template operator()<ElementOf<kPrecision>>();
-      });
+      precision,
+      [&]<Precision kPrecision>() { body.template operator()<ElementOf<kPrecision>>(); });
 }
 
 }  // namespace

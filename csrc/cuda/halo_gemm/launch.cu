@@ -11,10 +11,8 @@ void launch(const Description& description, const Device& device, const Operands
   const Problem& p = description.problem;
   const int64_t bytes = element_bytes(description.precision);
   const Config config = choose(description, device);
-  const bool loads =
-      config.packed_input || rows_aligned(operands.input, p.batch, p.input, bytes);
-  const bool stores =
-      config.lines_out || rows_aligned(operands.output, p.batch, p.output(), bytes);
+  const bool loads = config.packed_input || rows_aligned(operands.input, p.batch, p.input, bytes);
+  const bool stores = config.lines_out || rows_aligned(operands.output, p.batch, p.output(), bytes);
   if (!loads || !stores) {
     return implicit_gemm::launch(description, device, operands, workspace, stream);
   }

@@ -139,10 +139,10 @@ inline Params make_params(const Call& call) {
   p.item_residues = config.all_residues ? p.residues : 1;
   p.sum_residues = grad_input ? p.residues : 1;
   items *= p.residues / p.item_residues;
-  p.vectorized = rows_aligned(read, problem.batch, grad_input ? problem.output() : problem.input,
-                              bytes);
-  p.whole_stores = rows_aligned(written, problem.batch,
-                                grad_input ? problem.input : problem.output(), bytes);
+  p.vectorized =
+      rows_aligned(read, problem.batch, grad_input ? problem.output() : problem.input, bytes);
+  p.whole_stores =
+      rows_aligned(written, problem.batch, grad_input ? problem.input : problem.output(), bytes);
   if (items > INT32_MAX) throw std::runtime_error("convt3d: implicit_gemm has too many tiles");
   p.items = static_cast<unsigned>(items);
   return p;

@@ -67,7 +67,7 @@ __device__ __forceinline__ void fill(const Params& p, const Shared& shared, cons
       for (int i = 0; i < kInFlight; ++i) {
         if (row + i * kRows >= p.halo_rows) break;
         copy_async<16>(target + (row + i * kRows) * kPitch, copied[i] ? source + offset[i] : input,
-                   copied[i] ? there : 0);
+                       copied[i] ? there : 0);
       }
     }
     sm90::barrier_arrive_after_copies(full);
