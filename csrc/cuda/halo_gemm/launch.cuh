@@ -79,6 +79,8 @@ inline Params make_params(const Call& call) {
   p.bias_stride = operands.bias_stride;
   std::copy(operands.weight.stride.begin(), operands.weight.stride.end(), p.weight_stride);
   std::copy(operands.output.stride.begin(), operands.output.stride.end(), p.output_stride);
+  p.whole_weight = call.description.weight == Layout::ncdhw &&
+                   reinterpret_cast<uintptr_t>(operands.weight.data) % 16 == 0;
   for (int a = 0; a < 3; ++a) p.axis[a] = make_axis(problem, a);
   p.batch = static_cast<int>(problem.batch);
   p.in_channels = static_cast<int>(problem.in_channels);

@@ -26,6 +26,7 @@ struct Params {
   void* output;
   int64_t bias_stride;
   int64_t weight_stride[5], output_stride[5];
+  bool whole_weight;  // dense in the order of its dimensions, on 16 bytes
   Axis axis[3];
   int batch, in_channels, out_channels;
   // Config

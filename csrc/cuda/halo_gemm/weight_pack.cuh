@@ -15,16 +15,16 @@
 
 namespace convt3d::cuda::halo_gemm {
 
-// Limit: taps in shared memory at once. A block has 16 bytes of input channels and 8 output
-// channels.
-inline constexpr int kPackTaps = 64, kPackOut = 8, kPackThreads = 128;
+// Limit: taps in shared memory at once, k5 and less. A block has 16 bytes of input channels and 8
+// output channels.
+inline constexpr int kPackTaps = 128, kPackOut = 8, kPackThreads = 128;
 
 template <typename T>
 __global__ void __launch_bounds__(kPackThreads)
     pack_kernel(const __grid_constant__ Params p, int slots, int channels, unsigned char* packed) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   constexpr int kVector = 16 / sizeof(T);
-  __shared__ T tile[kVector][kPackOut * kPackTaps];
+  __shared__ __align__(16) T tile[kVector][kPackOut * kPackTaps];
   const bool marching = slots > 1;
   const int taps = p.axis[0].kernel * p.axis[1].kernel * p.axis[2].kernel;
   const int first_in = blockIdx.x * kVector, first_out = blockIdx.y * kPackOut;
@@ -37,20 +37,32 @@ __global__ void __launch_bounds__(kPackThreads)
   for (int first_tap = 0; first_tap < taps; first_tap += kPackTaps) {
     const int count = min(kPackTaps, taps - first_tap);
     __syncthreads();
-    // In the order of a contiguous weight.
-    for (int i = threadIdx.x; i < kVector * kPackOut * count; i += kPackThreads) {
-      const int tap = i % count, out = i / count % kPackOut, in = i / count / kPackOut;
-      int at[3];
-      const int64_t offset = offset_of(first_tap + tap, at);
-      T value = T();
-      if (first_in + in < p.in_channels && first_out + out < p.out_channels) {
-        value = static_cast<const T*>(p.weight)[(first_in + in) * p.weight_stride[0] +
-                                                (first_out + out) * p.weight_stride[1] + offset];
+    if (p.whole_weight && count == taps) {
+      // An input channel's part is contiguous: 16 bytes at a time, several on their way.
+      const int vectors = kPackOut * taps / kVector;
+      const auto* source = static_cast<const T*>(p.weight) + first_out * p.weight_stride[1];
+#pragma unroll 4
+      for (int i = threadIdx.x; i < kVector * vectors; i += kPackThreads) {
+        const int in = i / vectors, vector = i - in * vectors;
+        uint4 value{};
+        if (first_in + in < p.in_channels && first_out < p.out_channels) {
+          value =
+              reinterpret_cast<const uint4*>(source + (first_in + in) * p.weight_stride[0])[vector];
+        }
+        reinterpret_cast<uint4*>(tile[in])[vector] = value;
       }
-      if constexpr (sizeof(T) == 4) {
-        value = __uint_as_float(round_to_tf32(__float_as_uint(value)));
+    } else {
+      for (int i = threadIdx.x; i < kVector * kPackOut * count; i += kPackThreads) {
+        const int tap = i % count, out = i / count % kPackOut, in = i / count / kPackOut;
+        int at[3];
+        const int64_t offset = offset_of(first_tap + tap, at);
+        T value = T();
+        if (first_in + in < p.in_channels && first_out + out < p.out_channels) {
+          value = static_cast<const T*>(p.weight)[(first_in + in) * p.weight_stride[0] +
+                                                  (first_out + out) * p.weight_stride[1] + offset];
+        }
+        tile[in][out * count + tap] = value;
       }
-      tile[in][out * count + tap] = value;
     }
     __syncthreads();
     for (int i = threadIdx.x; i < kPackOut * count; i += kPackThreads) {
@@ -76,7 +88,12 @@ __global__ void __launch_bounds__(kPackThreads)
       const int columns = slots * channels;
       alignas(16) T value[kVector];
 #pragma unroll
-      for (int v = 0; v < kVector; ++v) value[v] = tile[v][out * count + tap];
+      for (int v = 0; v < kVector; ++v) {
+        value[v] = tile[v][out * count + tap];
+        if constexpr (sizeof(T) == 4) {
+          value[v] = __uint_as_float(round_to_tf32(__float_as_uint(value[v])));
+        }
+      }
       const int64_t place = (int64_t{block} * p.steps + piece / 2 % p.steps) * columns * 32 +
                             column / 8 * 256 + piece % 2 * 128 + column % 8 * 16;
       *reinterpret_cast<uint4*>(packed + place) = *reinterpret_cast<const uint4*>(value);
