@@ -21,6 +21,7 @@ struct Config {
   int stage_rows = 0;
   int input_stages = 0, weight_stages = 0;
   int weight_group = 0;       // blocks (of one tap and one chunk) in a weight stage
+  int parking_chunks = 0;     // chunks after which sums are parked (parked.cuh); 0: never
   bool resident = false;      // all weights stay in shared memory
   bool packed_input = false;  // the input becomes rows of channels first (input_pack.cuh)
   bool lines_out = false;     // outputs are stored as lines along w (lines.cuh)
@@ -29,8 +30,10 @@ struct Config {
 Config choose(const Description& description, const Device& device);
 std::string to_string(const Config& config);
 // The workspace: the weight in blocks, then the input where it is packed, whose positions have so
-// many elements.
+// many elements, then parked sums.
 int64_t packed_weight_bytes(const Description& description, const Config& config);
+int64_t packed_input_bytes(const Description& description, const Config& config);
+int64_t parked_bytes(const Config& config, const Device& device);
 int64_t packed_channels(const Description& description);
 
 }  // namespace convt3d::cuda::halo_gemm

@@ -86,6 +86,28 @@ bool choose_positions(const Shape& shape, int strips, Config* config) {
   return true;
 }
 
+// Where the tensor cores' sums must be added up in parts; false where a chunk alone is too long.
+bool choose_parking(const Shape& shape, Config* config) {
+  const bool marching = config->slots > 1;
+  int64_t planes = 0, plane_taps = 1;
+  for (const AxisResidue& r : shape.axis[0].residues) planes = std::max(planes, r.num_taps);
+  for (int a : {1, 2}) {
+    int64_t most = 0;
+    for (const AxisResidue& r : shape.axis[a].residues) most = std::max(most, r.num_taps);
+    plane_taps *= most;
+  }
+  const int64_t chunk = plane_taps * config->steps, limit = max_chain(shape.bytes);
+  config->parking_chunks = 0;
+  if (chunk > limit) return false;
+  if (planes * config->chunks * chunk <= limit) return true;
+  if (!parks(config->fused)) return false;
+  // Parts of equal length; where it marches each plane ends one.
+  const int64_t chunks = (marching ? 1 : planes) * config->chunks;
+  const int64_t parts = ceil_div(chunks, limit / chunk);
+  config->parking_chunks = static_cast<int>(ceil_div(chunks, parts));
+  return true;
+}
+
 // Divides shared memory into stages; false if it does not do.
 bool choose_stages(const Shape& shape, Config* config) {
   const Problem& p = shape.problem;
@@ -235,7 +257,7 @@ Config search(const Description& description, const Device& device) {
         config.warpgroups = groups;
         if (!choose_positions(shape, strips, &config)) continue;
         if (strips > 1 && config.pitch < kMinPitch) break;
-        if (!choose_stages(shape, &config)) continue;
+        if (!choose_stages(shape, &config) || !choose_parking(shape, &config)) continue;
         const double clocks = estimate(shape, config);
         if (best.slots != 0 && clocks >= least) continue;
         best = config;
@@ -309,6 +331,9 @@ std::string to_string(const Config& config) {
          std::to_string(config.stage_rows) + " rows, " +
          (config.resident ? "weights resident" : "weights streamed") +
          (config.strips > 1 ? ", " + std::to_string(config.strips) + " strips" : "") +
+         (config.parking_chunks > 0
+              ? ", sums parked after " + std::to_string(config.parking_chunks) + " chunks"
+              : "") +
          (config.packed_input ? ", input packed" : "") +
          (config.lines_out ? ", stored as lines" : "");
 }
@@ -329,15 +354,26 @@ int64_t packed_channels(const Description& description) {
   return ceil_div(description.problem.in_channels, vector) * vector;
 }
 
-// The weight, its channels padded to whole blocks; and the input where TMA needs rows of it.
+int64_t packed_input_bytes(const Description& description, const Config& config) {
+  if (!config.packed_input) return 0;
+  const Problem& p = description.problem;
+  const int64_t bytes = p.batch * volume(p.input) * packed_channels(description) *
+                        element_bytes(description.precision);
+  return ceil_div(bytes, kMapAlign) * kMapAlign;
+}
+
+int64_t parked_bytes(const Config& config, const Device& device) {
+  if (config.parking_chunks == 0) return 0;
+  const int64_t rows = int64_t{max_warpgroups(config.slots)} * kGroupRows;
+  return rows * config.fused * config.slots * config.channels * int64_t{sizeof(float)} *
+         device.num_sms;
+}
+
+// The weight, its channels padded to whole blocks; the input where TMA needs rows of it; and sums.
 int64_t workspace_bytes(const Description& description, const Device& device) {
   const Config config = choose(description, device);
-  const Problem& p = description.problem;
-  int64_t bytes = packed_weight_bytes(description, config);
-  if (config.packed_input) {
-    bytes += p.batch * volume(p.input) * packed_channels(description) *
-             element_bytes(description.precision);
-  }
+  const int64_t bytes = packed_weight_bytes(description, config) +
+                        packed_input_bytes(description, config) + parked_bytes(config, device);
   return std::max(bytes, implicit_gemm::workspace_bytes(description, device));
 }
 

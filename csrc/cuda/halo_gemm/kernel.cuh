@@ -37,6 +37,7 @@
 #include "cuda/halo_gemm/epilogue.cuh"
 #include "cuda/halo_gemm/lines.cuh"
 #include "cuda/halo_gemm/params.cuh"
+#include "cuda/halo_gemm/parked.cuh"
 #include "cuda/sm90/ring.cuh"
 #include "cuda/sm90/tma.cuh"
 #include "cuda/sm90/wgmma.cuh"
@@ -126,11 +127,12 @@ __device__ __forceinline__ void multiply(const Params& p, const Shared& shared, 
 template <typename T, int kSlots, int kChannels, int kFused, int kSteps, bool kLines>
 __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   constexpr int kColumns = kSlots * kChannels, kSums = kColumns / 2, kSlotSums = kChannels / 2;
-  constexpr bool kMarching = kSlots > 1;
+  constexpr bool kMarching = kSlots > 1, kParks = parks(kFused);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int group_row = warp / 4 * kGroupRows;
   Ring input, weight;
   float sum[kFused][kSums];
+  ParkedSums<kFused, kSums, 2 * kGroupRows * max_warpgroups(kSlots)> parked(p);
   if (p.resident) sm90::barrier_wait(shared.weight_full, 0);
   Walk<kMarching> walk(p);
   for (Unit unit; walk.next(p, &unit);) {
@@ -156,10 +158,16 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
     const int row = unit.first % p.pitch + group_row;
 #pragma unroll
     for (int i = 0; i < kFused * kSums; ++i) sum[i / kSums][i % kSums] = 0;
+    parked.start();
+    int until_parking = p.parking_chunks;
     // One input plane, the `tap`th of d where not marching.
     const auto add_plane = [&](int tap) {
 #pragma unroll 1
       for (int chunk = 0; chunk < p.chunks; ++chunk) {
+        if (kParks && p.parking_chunks != 0 && until_parking-- == 0) {
+          parked.park(sum);
+          until_parking = p.parking_chunks - 1;
+        }
         sm90::barrier_wait(shared.input_full + 8 * input.stage, input.parity);
         const uint64_t a =
             sm90::swizzled_descriptor(shared.input + input.stage * p.stage_bytes) + row * kRowUnits;
@@ -178,6 +186,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
       if (unit.loads) {
         for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) add_plane(j);
       }
+      parked.collect(sum);
       store_slot(0);
     } else {
       // Planes before the first that is stored fill the slots.
@@ -185,6 +194,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
       const int first = p.first_plane + unit.begin, last = p.first_plane + unit.end;
       for (int plane = max(first - (axis.kernel - 1) / axis.stride, 0); plane < last; ++plane) {
         if (plane < axis.input && unit.loads) add_plane(0);
+        if (kParks) parked.collect(sum);
 #pragma unroll 1
         for (int r = 0; r < axis.stride; ++r) {
           const int output = plane * axis.stride + r - p.padding;
@@ -196,6 +206,10 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
             const int f = i / kSums, from = i % kSums + kSlotSums;
             sum[f][i % kSums] = from < kSums ? sum[f][from % kSums] : 0;
           }
+        }
+        if (kParks && p.parking_chunks != 0) {
+          parked.park(sum);
+          until_parking = p.parking_chunks;
         }
       }
     }
