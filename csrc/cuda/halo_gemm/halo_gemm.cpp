@@ -100,7 +100,7 @@ bool choose_parking(const Shape& shape, Config* config) {
   config->parking_chunks = 0;
   if (chunk > limit) return false;
   if (planes * config->chunks * chunk <= limit) return true;
-  if (!parks(config->fused)) return false;
+  if (!parks(config->fused * config->slots * config->channels)) return false;
   // Parts of equal length; where it marches each plane ends one.
   const int64_t chunks = (marching ? 1 : planes) * config->chunks;
   const int64_t parts = ceil_div(chunks, limit / chunk);

@@ -127,7 +127,7 @@ __device__ __forceinline__ void multiply(const Params& p, const Shared& shared, 
 template <typename T, int kSlots, int kChannels, int kFused, int kSteps, bool kLines>
 __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   constexpr int kColumns = kSlots * kChannels, kSums = kColumns / 2, kSlotSums = kChannels / 2;
-  constexpr bool kMarching = kSlots > 1, kParks = parks(kFused);
+  constexpr bool kMarching = kSlots > 1, kParks = parks(kFused * kColumns);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int group_row = warp / 4 * kGroupRows;
   Ring input, weight;

@@ -38,8 +38,8 @@ inline constexpr std::array<int, 3> kPlainChannels{64, 96, 128};
 // wgmmas that add to a sum before it is parked. Measured: from 1000 in TF32 (a sum of 1728: 1.0001
 // times torch's error) and 500 in 16 bits on, the error can exceed torch's.
 constexpr int64_t max_chain(int64_t element_bytes) { return element_bytes == 2 ? 256 : 1024; }
-// Limit: fused residues leave no registers for it.
-constexpr bool parks(int fused) { return fused == 1; }
+// Limit: registers of a consumer with this many columns, residues of w counted.
+constexpr bool parks(int columns) { return columns < 192; }
 
 // Consumer warpgroups. Limit: 64 K registers of an SM, half a row of sums each thread.
 constexpr int max_warpgroups(int slots) { return slots == 1 ? 4 : 3; }
