@@ -7,6 +7,7 @@
 #include "cuda/common/kept_answer.h"
 #include "cuda/implicit_gemm/config.h"
 #include "cuda/implicit_gemm/tuning.h"
+#include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
 #include "geometry/residue.h"
 
@@ -245,6 +246,10 @@ Config search(const Description& description, const Device& device) {
       config.columns = columns;
       config.steps = steps;
       config.chunks = static_cast<int>(ceil_div(all_steps, steps));
+      config.parks = shape.parts == 1 && (shape.grad_input ? shape.all_taps : shape.largest_taps) *
+                                                 config.chunks * steps >
+                                             sm90::max_chain(description.precision);
+      if (config.parks && !can_park(columns, steps)) continue;
       Shape as = shape;
       do {
         double clocks = 0;
@@ -314,13 +319,20 @@ std::string config(const Description& description, const Device& device) {
 }
 
 // The weight, its channels padded to whole blocks; fp32 as two parts.
-int64_t workspace_bytes(const Description& description, const Device& device) {
-  const Config config = choose(description, device);
+int64_t packed_weight_bytes(const Description& description, const Config& config) {
   const Problem& p = description.problem;
   const int64_t columns =
       description.direction == Direction::forward ? p.out_channels : p.in_channels;
   return ceil_div(columns, config.columns) * volume(p.kernel) * config.chunks * config.steps * 32 *
          config.columns * parts(description.precision);
+}
+
+// Behind it the parked sums.
+int64_t workspace_bytes(const Description& description, const Device& device) {
+  const Config config = choose(description, device);
+  const int64_t parked =
+      config.parks ? sm90::parked_bytes(device.num_sms, kTileRows, config.columns) : 0;
+  return packed_weight_bytes(description, config) + parked;
 }
 
 }  // namespace convt3d::cuda::implicit_gemm

@@ -36,6 +36,7 @@
 #include "cuda/implicit_gemm/operand.cuh"
 #include "cuda/implicit_gemm/params.cuh"
 #include "cuda/implicit_gemm/producer.cuh"
+#include "cuda/sm90/parked_sums.cuh"
 #include "cuda/sm90/ring.cuh"
 #include "cuda/sm90/wgmma.cuh"
 
@@ -56,6 +57,7 @@ template <Precision kPrecision, int kColumns, int kSteps, int kTiles>
 __device__ __forceinline__ void accumulate(const Params& p, const Shared& shared,
                                            const ResidueSet& set, const uint32_t (&row)[kTiles],
                                            Ring* input, Ring* weight,
+                                           sm90::ParkedSums<kConsumerThreads>* parked,
                                            float (&sum)[kTiles][kColumns / 2]) {
   using Op = Operand<kPrecision>;
   constexpr int kPitch = kSteps * 32 + 16;
@@ -114,6 +116,9 @@ __device__ __forceinline__ void accumulate(const Params& p, const Shared& shared
 #pragma unroll 1
       for (; blocks > 0; --blocks) step(a[0], a[kTwo]);
       sm90::wgmma_wait<0>();
+      if constexpr (!kSplit && can_park(kColumns, kSteps)) {
+        parked->add(min(left, p.weight_group) * kSteps, p.weight_group * kSteps, sum);
+      }
       release(shared.weight_empty, *weight);
       weight->next(p.weight_stages);
     }
@@ -129,6 +134,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int group_row = warp / 4 * 64 * kTiles + warp % 4 * 16;
   Ring input, weight;
+  sm90::ParkedSums<kConsumerThreads> parked(p.parking);
   uint32_t row[kTiles];  // this lane's ldmatrix rows, in bytes from the stage
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
@@ -147,12 +153,15 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
 #pragma unroll
           for (int i = 0; i < kColumns / 2; ++i) sum[m][i] = 0;
         }
+        parked.begin();
         input = first;
       }
       if (set.taps > 0) {
-        accumulate<kPrecision, kColumns, kSteps, kTiles>(p, shared, set, row, &input, &weight, sum);
+        accumulate<kPrecision, kColumns, kSteps, kTiles>(p, shared, set, row, &input, &weight,
+                                                         &parked, sum);
       }
       if (left > 1 && p.sum_residues > 1) continue;
+      if constexpr (can_park(kColumns, kSteps)) parked.finish(sum);
       store<kPrecision, kColumns, kTiles>(p, shared, item, set, group_row, sum);
     }
     if (p.item_residues > p.sum_residues) {

@@ -10,6 +10,7 @@
 #include "cuda/implicit_gemm/call.h"
 #include "cuda/implicit_gemm/kernel.cuh"
 #include "cuda/implicit_gemm/weight_pack.cuh"
+#include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
 #include "geometry/residue.h"
 
@@ -104,6 +105,11 @@ inline Params make_params(const Call& call) {
   p.bias = operands.bias;
   p.bias_stride = operands.bias_stride;
   p.packed = static_cast<const unsigned char*>(call.workspace);
+  if (config.parks) {
+    p.parking.memory = reinterpret_cast<float*>(static_cast<unsigned char*>(call.workspace) +
+                                                packed_weight_bytes(call.description, config));
+  }
+  p.parking.limit = sm90::max_chain(call.description.precision);
   std::copy(read.stride.begin(), read.stride.end(), p.input_stride);
   std::copy(operands.weight.stride.begin(), operands.weight.stride.end(), p.weight_stride);
   std::copy(written.stride.begin(), written.stride.end(), p.output_stride);

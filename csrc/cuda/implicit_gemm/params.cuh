@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cuda/implicit_gemm/tuning.h"
+#include "cuda/sm90/parked_sums.cuh"
 
 namespace convt3d::cuda::implicit_gemm {
 
@@ -38,6 +39,7 @@ struct Params {
   const void* bias;             // may be null
   const void* weight;           // as the caller has it, for what fp32 computes exactly
   void* output;
+  sm90::Parking parking;
   int64_t bias_stride;
   // Of a residue's neighbouring positions; weight: {input channel, output channel, d, h, w}.
   int64_t input_stride[5], weight_stride[5], output_stride[5];

@@ -23,6 +23,10 @@ inline constexpr std::array<int, 6> kColumns{16, 32, 48, 64, 96, 128};
 inline constexpr int kMaxSteps = 4;
 // 128 columns of 16-bit products with more steps spill a register.
 constexpr bool is_built(int columns, int steps) { return columns < 128 || steps <= 2; }
+// Whether long sums may be parked (cuda/sm90/parked_sums.cuh); the others spill.
+constexpr bool can_park(int columns, int steps) {
+  return columns < 128 && !(columns == 48 && steps == 3);
+}
 
 // Limit: shared memory of a block on sm_90.
 inline constexpr int kSharedBytes = 232448;

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Long chains of wgmmas in parts (chain.h): before an accumulator has had as many as it may, it is
+// added, with rounding, to a sum in global memory, and starts again at zero. These sums are a
+// thread's own, and few enough to stay in the L2 cache.
+#pragma once
+#include <cstdint>
+
+namespace convt3d::cuda::sm90 {
+
+// Keeps uses of the sums behind the wait for the wgmmas that write them.
+template <int kTiles, int kSums>
+__device__ __forceinline__ void pin(float (&sum)[kTiles][kSums]) {
+#pragma unroll
+  for (int i = 0; i < kTiles * kSums; ++i) {
+    asm volatile("" : "+f"(sum[i / kSums][i % kSums])::"memory");
+  }
+}
+
+// A kernel's parameter.
+struct Parking {
+  float* memory;  // of all blocks, 16-byte aligned; null where no chain is longer than `limit`
+  int limit;      // instructions
+};
+
+// Of a block's first kThreads threads.
+template <int kThreads>
+class ParkedSums {
+ public:
+  __device__ explicit ParkedSums(const Parking& parking) : parking_(parking) {}
+
+  // The sums of another tile, starting at zero.
+  __device__ void begin() { chain_ = 0; }
+
+  // After `done` instructions, whose end has been waited for, where up to `next` follow. (Where a
+  // group of wgmmas ends, not where the next begins: there ptxas serialises, C7515.)
+  template <int kTiles, int kSums>
+  __device__ __forceinline__ void add(int done, int next, float (&sum)[kTiles][kSums]) {
+    chain_ += done;
+    if (parking_.memory && chain_ % kParked + next > parking_.limit) {
+      pin(sum);
+      exchange<true>(sum);
+      chain_ = kParked;
+    }
+  }
+
+  // Makes `sum` whole.
+  template <int kTiles, int kSums>
+  __device__ __forceinline__ void finish(float (&sum)[kTiles][kSums]) {
+    if (chain_ >= kParked) exchange<false>(sum);
+  }
+
+ private:
+  static constexpr int kParked = 1 << 24;
+
+  template <bool kPark, int kTiles, int kSums>
+  __device__ __forceinline__ void exchange(float (&sum)[kTiles][kSums]) {
+    static_assert(kSums % 4 == 0);
+    float4* const mine = reinterpret_cast<float4*>(parking_.memory) +
+                         int64_t{blockIdx.x} * (kThreads * kTiles * kSums / 4) + threadIdx.x;
+#pragma unroll
+    for (int i = 0; i < kTiles * kSums; i += 4) {
+      float* const four = &sum[i / kSums][i % kSums];
+      float4* const place = mine + i / 4 * kThreads;
+      if (chain_ >= kParked) {
+        const float4 before = *place;
+        four[0] += before.x;
+        four[1] += before.y;
+        four[2] += before.z;
+        four[3] += before.w;
+      }
+      if constexpr (kPark) {
+        *place = make_float4(four[0], four[1], four[2], four[3]);
+        four[0] = four[1] = four[2] = four[3] = 0;
+      }
+      // Four at once: loads that are hoisted further take registers.
+      asm volatile("" ::: "memory");
+    }
+  }
+
+  const Parking& parking_;
+  int chain_ = 0;  // instructions since the last exchange, and whether there was one
+};
+
+}  // namespace convt3d::cuda::sm90
