@@ -8,7 +8,14 @@ import torch
 
 from convt3d_ext.testing.cases import DIRECTIONS, PRECISIONS, Case, edges
 from convt3d_ext.testing.compare import check_error, check_exact, error_bound, relative_l2
-from convt3d_ext.testing.operands import Operands, call, integers, normals, operand_layouts
+from convt3d_ext.testing.operands import (
+    Operands,
+    call,
+    integers,
+    normals,
+    operand_layouts,
+    shapes,
+)
 from convt3d_ext.testing.reference import reference
 from convt3d_ext.testing.verification import Trial
 
@@ -42,25 +49,28 @@ def test_every_family_on_larger_cases(case: Case, direction: str, device: torch.
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("direction", ["forward", "grad_input"])
 @pytest.mark.parametrize("precision", ["tf32", "fp16"])
 @pytest.mark.parametrize("channels", [64, 24])
-def test_long_sums_of_one_sign(precision: str, channels: int) -> None:
+def test_long_sums_of_one_sign(precision: str, channels: int, direction: str) -> None:
     """Tensor cores cut off as they add; sums of one sign show it, other errors average out.
 
     512 x 27 products in one accumulator are 2.5e-5 too small in TF32 and 1.5e-5 in float16.
     """
-    case = Case.parse(f"mb1_ic512oc{channels}_id4ih8iw16_k3p1:{precision}:ndhwc:forward")
+    of_input, of_output = (512, channels) if direction == "forward" else (channels, 512)
+    text = f"mb1_ic{of_input}oc{of_output}_id4ih8iw16_k3p1:{precision}:ndhwc:{direction}"
+    case = Case.parse(text)
     device = torch.device("cuda")
     generator = torch.Generator(device).manual_seed(0)
     # Exact in TF32 and float16, and the sums are in the range of float16.
     first, second = (
         torch.randint(64, 128, shape, generator=generator, device=device) / 2.0**11
-        for shape in (case.input_shape, case.weight_shape)
+        for shape in shapes(case)
     )
     operands = Operands(first, second)
     expected = reference(case, operands)
     families = Trial(case, device).families(precision, "ndhwc")
-    for family in {"halo_gemm"}.intersection(families):
+    for family in {"halo_gemm", "implicit_gemm"}.intersection(families):
         got = call(case, operands.to(precision, operand_layouts(case)), family)
         bias = float(((got.double() - expected) / expected).mean())
         assert abs(bias) < (1.2e-5 if precision == "tf32" else 6e-6), (family, bias)

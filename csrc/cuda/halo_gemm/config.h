@@ -20,8 +20,9 @@ struct Config {
   int64_t tiles = 0;  // of a strip
   int stage_rows = 0;
   int input_stages = 0, weight_stages = 0;
-  int weight_group = 0;       // blocks (of one tap and one chunk) in a weight stage
-  int parking_chunks = 0;     // chunks after which sums are parked (parked.cuh); 0: never
+  int weight_group = 0;  // blocks (of one tap and one chunk) in a weight stage
+  int parking_chunks =
+      0;  // chunks after which sums are parked (cuda/sm90/parked_sums.cuh); 0: never
   bool resident = false;      // all weights stay in shared memory
   bool packed_input = false;  // the input becomes rows of channels first (input_pack.cuh)
   bool lines_out = false;     // outputs are stored as lines along w (lines.cuh)

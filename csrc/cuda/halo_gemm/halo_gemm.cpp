@@ -9,6 +9,7 @@
 #include "cuda/halo_gemm/config.h"
 #include "cuda/halo_gemm/tuning.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
+#include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
 #include "geometry/residue.h"
 
@@ -52,6 +53,7 @@ struct Shape {
   std::array<AxisSummary, 3> axis;
   int64_t bytes;  // of an element
   int num_sms;
+  int64_t max_chain;
 };
 
 // Flat positions of this many strips; false where TMA or shared memory does not hold them.
@@ -96,7 +98,7 @@ bool choose_parking(const Shape& shape, Config* config) {
     for (const AxisResidue& r : shape.axis[a].residues) most = std::max(most, r.num_taps);
     plane_taps *= most;
   }
-  const int64_t chunk = plane_taps * config->steps, limit = max_chain(shape.bytes);
+  const int64_t chunk = plane_taps * config->steps, limit = shape.max_chain;
   config->parking_chunks = 0;
   if (chunk > limit) return false;
   if (planes * config->chunks * chunk <= limit) return true;
@@ -231,7 +233,8 @@ Config search(const Description& description, const Device& device) {
   const Shape shape{p,
                     {summarize(p, 0), summarize(p, 1), summarize(p, 2)},
                     element_bytes(description.precision),
-                    device.num_sms};
+                    device.num_sms,
+                    sm90::max_chain(description.precision)};
   const int64_t all_steps = ceil_div(p.in_channels * shape.bytes, 32);
   const bool packed_input =
       description.input != Layout::ndhwc || p.in_channels * shape.bytes % 16 != 0;

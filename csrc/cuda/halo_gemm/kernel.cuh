@@ -37,7 +37,7 @@
 #include "cuda/halo_gemm/epilogue.cuh"
 #include "cuda/halo_gemm/lines.cuh"
 #include "cuda/halo_gemm/params.cuh"
-#include "cuda/halo_gemm/parked.cuh"
+#include "cuda/sm90/parked_sums.cuh"
 #include "cuda/sm90/ring.cuh"
 #include "cuda/sm90/tma.cuh"
 #include "cuda/sm90/wgmma.cuh"
@@ -132,7 +132,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   const int group_row = warp / 4 * kGroupRows;
   Ring input, weight;
   float sum[kFused][kSums];
-  ParkedSums<kFused, kSums, 2 * kGroupRows * max_warpgroups(kSlots)> parked(p);
+  sm90::ParkedSums<2 * kGroupRows * max_warpgroups(kSlots)> parked(p.parking);
   if (p.resident) sm90::barrier_wait(shared.weight_full, 0);
   Walk<kMarching> walk(p);
   for (Unit unit; walk.next(p, &unit);) {

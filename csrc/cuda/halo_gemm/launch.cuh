@@ -106,9 +106,9 @@ inline Params make_params(const Call& call) {
   p.weight_group = config.weight_group;
   p.resident = config.resident;
   p.parking_chunks = config.parking_chunks;
-  p.parked = reinterpret_cast<float*>(static_cast<unsigned char*>(call.workspace) +
-                                      packed_weight_bytes(call.description, config) +
-                                      packed_input_bytes(call.description, config));
+  p.parking.memory = reinterpret_cast<float*>(static_cast<unsigned char*>(call.workspace) +
+                                              packed_weight_bytes(call.description, config) +
+                                              packed_input_bytes(call.description, config));
   const int bytes = static_cast<int>(element_bytes(call.description.precision));
   p.line_bytes = config.lines_out ? line_bytes(config.fused, bytes) : 0;
   set_work(problem, &p);

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "cuda/halo_gemm/tuning.h"
+#include "cuda/sm90/parked_sums.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 
@@ -36,8 +37,8 @@ struct Params {
   int input_stages, weight_stages, weight_group;
   int line_bytes;  // of a warp's buffer for lines, 0 where there are none
   bool resident;
-  int parking_chunks;  // after so many the sums are parked (parked.cuh); 0: never
-  float* parked;
+  int parking_chunks;  // after so many the sums are parked; 0: never
+  sm90::Parking parking;
   // Marching: input planes from the first that finishes an output plane on; output planes, padding.
   int first_plane, marching_steps, outputs, padding;
   int tile_cost;                      // marching: of all residues of a tile and its column tiles

@@ -35,9 +35,7 @@ inline constexpr int kMarchingSlots = 3;    // kernels of depth 3 march through 
 inline constexpr std::array<int, 4> kMarchingChannels{24, 32, 48, 64};
 inline constexpr std::array<int, 3> kPlainChannels{64, 96, 128};
 
-// wgmmas that add to a sum before it is parked. Measured: from 1000 in TF32 (a sum of 1728: 1.0001
-// times torch's error) and 500 in 16 bits on, the error can exceed torch's.
-constexpr int64_t max_chain(int64_t element_bytes) { return element_bytes == 2 ? 256 : 1024; }
+// Whether long sums may be parked (cuda/sm90/parked_sums.cuh).
 // Limit: registers of a consumer with this many columns, residues of w counted.
 constexpr bool parks(int columns) { return columns < 192; }
 

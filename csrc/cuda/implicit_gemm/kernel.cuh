@@ -153,7 +153,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
 #pragma unroll
           for (int i = 0; i < kColumns / 2; ++i) sum[m][i] = 0;
         }
-        parked.begin();
+        parked.start();
         input = first;
       }
       if (set.taps > 0) {
@@ -161,7 +161,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
                                                          &parked, sum);
       }
       if (left > 1 && p.sum_residues > 1) continue;
-      if constexpr (can_park(kColumns, kSteps)) parked.finish(sum);
+      if constexpr (can_park(kColumns, kSteps)) parked.collect(sum);
       store<kPrecision, kColumns, kTiles>(p, shared, item, set, group_row, sum);
     }
     if (p.item_residues > p.sum_residues) {

@@ -29,24 +29,29 @@ class ParkedSums {
   __device__ explicit ParkedSums(const Parking& parking) : parking_(parking) {}
 
   // The sums of another tile, starting at zero.
-  __device__ void begin() { chain_ = 0; }
+  __device__ void start() { chain_ = 0; }
 
-  // After `done` instructions, whose end has been waited for, where up to `next` follow. (Where a
-  // group of wgmmas ends, not where the next begins: there ptxas serialises, C7515.)
+  // Leaves zeros in `sum`. No wgmma on it is in flight, here and below.
+  template <int kTiles, int kSums>
+  __device__ __forceinline__ void park(float (&sum)[kTiles][kSums]) {
+    pin(sum);
+    exchange<true>(sum);
+    chain_ = kParked;
+  }
+
+  // Parks after `done` instructions if up to `next` more are too many. (Where a group of wgmmas
+  // ends, not where the next begins: there ptxas serialises, C7515.)
   template <int kTiles, int kSums>
   __device__ __forceinline__ void add(int done, int next, float (&sum)[kTiles][kSums]) {
     chain_ += done;
-    if (parking_.memory && chain_ % kParked + next > parking_.limit) {
-      pin(sum);
-      exchange<true>(sum);
-      chain_ = kParked;
-    }
+    if (parking_.memory && chain_ % kParked + next > parking_.limit) park(sum);
   }
 
-  // Makes `sum` whole.
+  // Adds what is parked to `sum`.
   template <int kTiles, int kSums>
-  __device__ __forceinline__ void finish(float (&sum)[kTiles][kSums]) {
+  __device__ __forceinline__ void collect(float (&sum)[kTiles][kSums]) {
     if (chain_ >= kParked) exchange<false>(sum);
+    chain_ = 0;
   }
 
  private:
