@@ -23,7 +23,7 @@ if [ -z "${CUDA_HOME:-}" ] && ! command -v nvcc >/dev/null; then
   export CUDA_HOME
 fi
 # The wheel is built from the source distribution, so that one is proved complete as well.
-CONVT3D_CUDA=1 "$bin/python" -m build --no-isolation --outdir "$work/built" 2>&1 |
+CONVT3D_CUDA=1 CONVT3D_WERROR=1 "$bin/python" -m build --no-isolation --outdir "$work/built" 2>&1 |
   tee "$work/log" | grep -vE 'ptxas info|bytes stack frame'
 built=$(find "$work/built" -name '*.whl')
 "$bin/python" tools/check_ptxas.py "$work/log"

@@ -127,9 +127,9 @@ Tensor run(Direction direction, const Tensor& first, const Tensor& second,
     device = cuda_device(first.get_device_index());
   }
 #endif
-  const Candidate& candidate = parameters.family.empty()
-                                   ? plan(description, device)
-                                   : forced(std::string(parameters.family), description, device);
+  const std::string family(parameters.family);
+  const Candidate& candidate =
+      family.empty() ? plan(description, device) : forced(family, description, device);
   count_launch(device.kind, candidate.family, direction);
   if (candidate.family == Family::aten) {
     return run_aten(description, first, second, bias, result_sizes, result_strides);
