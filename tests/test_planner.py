@@ -116,3 +116,15 @@ def test_a_gpu_without_code_gets_torch_kernels(native):
     device = native.Device(native.DeviceKind.cuda, arch=0, num_sms=132)
     assert native.plan(description, device).startswith("aten")
     assert native.verdicts(description, device) == [("aten", True, None)]
+
+
+def test_what_a_user_is_told(native):
+    warning = native.no_code_warning(1, 75, "8.0;9.0a")
+    assert warning == (
+        "convt3d_ext has no code for cuda:1 (compute capability 7.5, built for 8.0;9.0a): "
+        "torch's own kernels run there instead"
+    )
+    error = native.old_driver_error(13000)
+    assert error.startswith("convt3d_ext is built with CUDA 13 and needs an NVIDIA driver of that ")
+    assert "580" in error
+    assert "update the driver" in error

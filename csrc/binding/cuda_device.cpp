@@ -22,10 +22,7 @@ int attribute(cudaDeviceAttr name, int index) {
   int value = 0;
   const cudaError_t error = cudaDeviceGetAttribute(&value, name, index);
   if (error == cudaErrorInsufficientDriver) {
-    throw std::runtime_error("convt3d_ext is built with CUDA " +
-                             std::to_string(CUDART_VERSION / 1000) +
-                             " and needs an NVIDIA driver of that generation or later "
-                             "(CUDA 13: driver 580); please update the driver");
+    throw std::runtime_error(old_driver_error(CUDART_VERSION));
   }
   if (error != cudaSuccess) {
     throw std::runtime_error(std::string("cudaDeviceGetAttribute failed: ") +
@@ -50,10 +47,7 @@ const Device& cuda_device(int index) {
                           attribute(cudaDevAttrComputeCapabilityMinor, index);
     devices[index].num_sms = attribute(cudaDevAttrMultiProcessorCount, index);
     if (!has_code(CONVT3D_CUDA_ARCHS, devices[index].arch)) {
-      const std::string text = "convt3d_ext has no code for cuda:" + std::to_string(index) +
-                               " (compute capability " + std::to_string(devices[index].arch / 10) +
-                               "." + std::to_string(devices[index].arch % 10) + ", built for " +
-                               CONVT3D_CUDA_ARCHS + "): torch's own kernels run there instead";
+      const std::string text = no_code_warning(index, devices[index].arch, CONVT3D_CUDA_ARCHS);
       aoti_torch_warn(__func__, __FILE__, __LINE__, text.c_str());
       devices[index].arch = 0;
     }

@@ -31,4 +31,17 @@ bool has_code(std::string_view archs, int capability) {
   return false;
 }
 
+std::string no_code_warning(int device_index, int capability, std::string_view archs) {
+  return "convt3d_ext has no code for cuda:" + std::to_string(device_index) +
+         " (compute capability " + std::to_string(capability / 10) + "." +
+         std::to_string(capability % 10) + ", built for " + std::string(archs) +
+         "): torch's own kernels run there instead";
+}
+
+std::string old_driver_error(int cudart_version) {
+  return "convt3d_ext is built with CUDA " + std::to_string(cudart_version / 1000) +
+         " and needs an NVIDIA driver of that generation or later (CUDA 13: driver 580); please "
+         "update the driver";
+}
+
 }  // namespace convt3d

@@ -118,6 +118,8 @@ void bind_plan(py::module_& module) {
       .def("__str__", [](const Description& description) { return to_string(description); })
       .def("__repr__", [](const Description& description) { return to_string(description); });
   module.def("has_code", &has_code);
+  module.def("no_code_warning", &no_code_warning);
+  module.def("old_driver_error", &old_driver_error);
   py::class_<Device>(module, "Device")
       .def(py::init([](DeviceKind kind, int arch, int num_sms, int num_threads) {
              return Device{kind, arch, num_sms, num_threads};
