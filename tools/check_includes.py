@@ -28,7 +28,10 @@ LAYERS = {
 # The two lists of families: who may be chosen, and who is launched.
 TABLES = ("plan/planner.cpp", "cuda/cuda.cu")
 # A family's fallback for what its description cannot tell: pointers and strides.
-FALLBACKS = {"halo_gemm": "cuda/implicit_gemm/implicit_gemm.h"}
+FALLBACKS = {
+    "halo_gemm": "cuda/implicit_gemm/implicit_gemm.h",
+    "halo_weight": "cuda/weight_gemm/weight_gemm.h",
+}
 # Folders of csrc/cuda that every family may use.
 CUDA_SHARED = ("cuda/common/", "cuda/sm90/")
 

@@ -6,6 +6,7 @@
 #include "cuda/direct/direct.h"
 #include "cuda/few_channels/few_channels.h"
 #include "cuda/halo_gemm/halo_gemm.h"
+#include "cuda/halo_weight/halo_weight.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
 #include "cuda/weight_gemm/weight_gemm.h"
@@ -21,6 +22,8 @@ void launch(Family family, const Description& description, const Device& device,
       return implicit_gemm::launch(description, device, operands, workspace, stream);
     case Family::shuffle_gemm:
       return shuffle_gemm::launch(description, device, operands, workspace, stream);
+    case Family::halo_weight:
+      return halo_weight::launch(description, device, operands, workspace, stream);
     case Family::weight_gemm:
       return weight_gemm::launch(description, device, operands, workspace, stream);
     case Family::direct:

@@ -14,6 +14,7 @@ enum class Family {
   halo_gemm,
   implicit_gemm,
   few_channels,
+  halo_weight,
   weight_gemm,
   direct,
   residue_gemm,

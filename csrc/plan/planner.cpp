@@ -7,6 +7,7 @@
 #include "cuda/direct/direct.h"
 #include "cuda/few_channels/few_channels.h"
 #include "cuda/halo_gemm/halo_gemm.h"
+#include "cuda/halo_weight/halo_weight.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
 #include "cuda/weight_gemm/weight_gemm.h"
@@ -24,8 +25,9 @@ namespace {
 const std::vector<Candidate>& cuda_candidates() {
   static const std::vector<Candidate> table{
       CONVT3D_CANDIDATE(cuda, shuffle_gemm),  CONVT3D_CANDIDATE(cuda, halo_gemm),
-      CONVT3D_CANDIDATE(cuda, implicit_gemm), CONVT3D_CANDIDATE(cuda, few_channels),
-      CONVT3D_CANDIDATE(cuda, weight_gemm),   CONVT3D_CANDIDATE(cuda, direct)};
+      CONVT3D_CANDIDATE(cuda, implicit_gemm), CONVT3D_CANDIDATE(cuda, halo_weight),
+      CONVT3D_CANDIDATE(cuda, few_channels),  CONVT3D_CANDIDATE(cuda, weight_gemm),
+      CONVT3D_CANDIDATE(cuda, direct)};
   return table;
 }
 
@@ -54,6 +56,8 @@ const char* to_string(Family family) {
       return "implicit_gemm";
     case Family::few_channels:
       return "few_channels";
+    case Family::halo_weight:
+      return "halo_weight";
     case Family::weight_gemm:
       return "weight_gemm";
     case Family::direct:

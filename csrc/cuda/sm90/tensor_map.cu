@@ -42,6 +42,12 @@ CUtensorMapDataType data_type(Precision precision) {
   return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
 }
 
+CUtensorMapSwizzle swizzle(int64_t bytes) {
+  return bytes > 64   ? CU_TENSOR_MAP_SWIZZLE_128B
+         : bytes > 32 ? CU_TENSOR_MAP_SWIZZLE_64B
+                      : CU_TENSOR_MAP_SWIZZLE_32B;
+}
+
 }  // namespace
 
 CUtensorMap encode(const TensorBox& tensor) {
@@ -51,8 +57,9 @@ CUtensorMap encode(const TensorBox& tensor) {
   cuuint32_t box[5], step[5];
   for (int i = 0; i < 5; ++i) {
     extent[i] = static_cast<cuuint64_t>(tensor.extent[i]);
-    box[i] = static_cast<cuuint32_t>(tensor.box[i]);
-    step[i] = 1;
+    // The driver wants the span, of which every `step`th element is loaded.
+    box[i] = static_cast<cuuint32_t>((tensor.box[i] - 1) * tensor.step[i] + 1);
+    step[i] = static_cast<cuuint32_t>(tensor.step[i]);
     // An axis of extent 1 may have any stride; the encoder wants one that is possible.
     if (i > 0) {
       stride[i - 1] = static_cast<cuuint64_t>(
@@ -68,7 +75,7 @@ CUtensorMap encode(const TensorBox& tensor) {
   CUtensorMap map;
   const CUresult result =
       encode_tiled(&map, data_type(tensor.precision), 5, const_cast<void*>(tensor.data), extent,
-                   stride, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                   stride, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle(box[0] * bytes),
                    CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     throw std::runtime_error("convt3d: the driver refuses a tensor map, error " +

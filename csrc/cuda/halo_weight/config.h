@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The cut of one call. Plain C++: the planner is built without CUDA.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "plan/description.h"
+
+namespace convt3d::cuda::halo_weight {
+
+struct Config {
+  int channels = 0, units = 0;  // in_channels of an instruction; instructions of a warpgroup
+  int warpgroups = 0;
+  int in_width = 0, out_width = 0;  // channels of a row in shared memory: 64, 32 or 16
+  int in_parts = 0;                 // of in_width, that make up `channels`
+  // Whether the taps of a residue share one halo along the axis, or have boxes of their own.
+  std::array<bool, 3> shares{};
+  std::array<int, 4> box{};   // input positions of a stage: batch, d, h, w
+  std::array<int, 3> halo{};  // positions of grad_output beyond it
+  int flat = 0;               // axes, from w on, along which rows of both operands run on
+  std::array<int, 4> input_box{};  // as loaded: with zeros behind, where flat
+  int input_rows = 0, view_rows = 0;  // of a part, and of a view, in shared memory
+  int max_views = 0;                  // of a job
+  int stages = 0, stage_bytes = 0, chain = 0;  // chain: boxes added in one accumulator
+  int unit_jobs = 0, in_tiles = 0;
+  std::array<int64_t, 4> tiles{};  // boxes on each axis
+  int64_t all_tiles = 0;
+  int blocks = 0;
+  bool packed_input = false, packed_output = false;
+};
+
+// Without a cut that fits, the result has no units.
+Config choose(const Description& description, const Device& device);
+std::string to_string(const Config& config);
+
+// Sums that a block puts into the workspace at once.
+inline int64_t piece_elements(const Config& c) {
+  return int64_t{c.warpgroups} * c.units * 64 * c.channels;
+}
+inline int64_t pieces(const Config& c) {
+  return int64_t{c.blocks} + int64_t{c.unit_jobs} * c.in_tiles - 1;
+}
+// The workspace: pieces, then the packed input, then the packed grad_output.
+int64_t pieces_bytes(const Config& config);
+int64_t packed_channels(int64_t channels);
+int64_t packed_input_bytes(const Description& description, const Config& config);
+int64_t packed_output_bytes(const Description& description, const Config& config);
+
+}  // namespace convt3d::cuda::halo_weight

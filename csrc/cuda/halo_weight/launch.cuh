@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// From a call to its launches; instances/ has one explicit instantiation per precision.
+#pragma once
+#include <algorithm>
+#include <stdexcept>
+
+#include "cuda/common/cuda_check.h"
+#include "cuda/common/element.cuh"
+#include "cuda/halo_weight/call.h"
+#include "cuda/halo_weight/kernel.cuh"
+#include "cuda/halo_weight/reduce.cuh"
+#include "cuda/halo_weight/taps.h"
+#include "cuda/sm90/row_pack.cuh"
+#include "cuda/sm90/tensor_map.h"
+#include "geometry/ceil_div.h"
+
+namespace convt3d::cuda::halo_weight {
+
+inline Work make_work(const Call& call, const Taps& taps) {
+  const Config& c = call.config;
+  Work work{};
+  work.partial = static_cast<float*>(call.workspace);
+  work.piece = piece_elements(c);
+  work.blocks = c.blocks;
+  work.jobs = c.unit_jobs * c.in_tiles;
+  work.boxes = static_cast<int>(c.all_tiles);
+  work.in_tiles = c.in_tiles;
+  work.job_units = c.units * c.warpgroups;
+  work.part_units = taps.units;
+  work.units =
+      taps.units *
+      static_cast<int>(ceil_div(call.description.problem.out_channels, c.out_width));
+  return work;
+}
+
+// How the steps of a box lie in the rows of input and grad_output.
+inline void set_loops(const Config& c, Params* p) {
+  const int out_h = c.box[3] + c.halo[2], out_d = out_h * (c.box[2] + c.halo[1]);
+  const int out_n = out_d * (c.box[1] + c.halo[0]);
+  const int output[4] = {out_n, out_d, out_h, 1};
+  int input[4] = {0, 0, 0, 1};
+  for (int i = 2; i >= 0; --i) input[i] = input[i + 1] * c.input_box[i + 1];
+  const int in_row = c.in_width * kElementBytes / 16, out_row = c.out_width * kElementBytes / 16;
+  int run = c.input_box[3];
+  for (int i = 2; i >= 0; --i) {
+    if (3 - i <= c.flat) {
+      run *= c.input_box[i];
+      p->loops[i] = {1, 0, 0};
+    } else {
+      p->loops[i] = {c.input_box[i], input[i] * in_row, output[i] * out_row};
+    }
+  }
+  p->loops[3] = {static_cast<int>(ceil_div(run, kDepth)), kDepth * in_row, kDepth * out_row};
+}
+
+inline Params make_params(const Call& call, const Taps& taps) {
+  const Problem& problem = call.description.problem;
+  const Config& c = call.config;
+  Params p{};
+  p.work = make_work(call, taps);
+  p.warpgroups = c.warpgroups;
+  p.lanes = kGroupRows / c.out_width;
+  p.stages = c.stages;
+  p.stage_bytes = c.stage_bytes;
+  p.chain = c.chain;
+  p.in_width = c.in_width;
+  p.in_parts = c.in_parts;
+  p.out_width = c.out_width;
+  p.part_bytes = c.input_rows * c.in_width * kElementBytes;
+  p.view_bytes = c.view_rows * c.out_width * kElementBytes;
+  p.part_loaded = c.in_width * kElementBytes;
+  p.view_loaded = c.out_width * kElementBytes * c.box[0];
+  for (int i = 0; i < 4; ++i) p.part_loaded *= c.input_box[i];
+  for (int a = 0; a < 3; ++a) p.view_loaded *= c.box[1 + a] + c.halo[a];
+  p.views_at = c.in_parts * p.part_bytes;
+  p.tail_views = c.max_views;
+  set_loops(c, &p);
+  for (int i = 0; i < 4; ++i) {
+    p.box[i] = c.box[i];
+    p.tiles[i] = static_cast<int>(c.tiles[i]);
+  }
+  for (int a = 0; a < 3; ++a) p.stride[a] = static_cast<int>(problem.stride[a]);
+  for (size_t i = 0; i < taps.views.size(); ++i) {
+    for (int a = 0; a < 3; ++a) p.view_start[i][a] = static_cast<int16_t>(taps.views[i][a]);
+  }
+  const int pitch_h = c.box[3] + c.halo[2], pitch_d = pitch_h * (c.box[2] + c.halo[1]);
+  for (size_t i = 0; i < taps.lanes.size(); ++i) {
+    const Lane& lane = taps.lanes[i];
+    const int row = lane.shift[0] * pitch_d + lane.shift[1] * pitch_h + lane.shift[2];
+    p.lane[i] = {lane.tap < 0 ? kNoView : static_cast<uint16_t>(lane.view),
+                 static_cast<uint16_t>(row)};
+  }
+  return p;
+}
+
+inline CUtensorMap make_map(const Call& call, const TensorView& view, int64_t channels,
+                            const Extent3& extent, int width, const std::array<int, 4>& box,
+                            const Extent3& step) {
+  const auto& s = view.stride;
+  return sm90::encode({view.data,
+                       call.description.precision,
+                       {channels, extent[2], extent[1], extent[0], call.description.problem.batch},
+                       {1, s[4], s[3], s[2], s[0]},
+                       {width, box[3], box[2], box[1], box[0]},
+                       {1, static_cast<int>(step[2]), static_cast<int>(step[1]),
+                        static_cast<int>(step[0]), 1}});
+}
+
+// The tensor itself, or rows of channels at `packed`.
+inline TensorView rows_of(const Call& call, const TensorView& view, const Extent3& extent,
+                   int64_t channels, bool packs, unsigned char* packed) {
+  if (!packs) return view;
+  const int64_t row = packed_channels(channels);
+  sm90::pack_rows<uint16_t>(view, call.description.problem.batch, extent, channels, packed,
+                            call.stream);
+  return {packed, {volume(extent) * row, 1, extent[1] * extent[2] * row, extent[2] * row, row}};
+}
+
+using Kernel = void (*)(Params, CUtensorMap, CUtensorMap);
+
+template <typename T, size_t kIndex = 0>
+Kernel kernel_of(const Config& c) {
+  if constexpr (kIndex == kBuilt.size()) {
+    throw std::logic_error("halo_weight: no such kernel");
+  } else {
+    constexpr Columns kColumns = kBuilt[kIndex];
+    if (c.channels == kColumns.channels && c.units == kColumns.units) {
+      return halo_weight_kernel<T, kColumns.channels, kColumns.units>;
+    }
+    return kernel_of<T, kIndex + 1>(c);
+  }
+}
+
+template <typename T>
+void reduce(const Call& call, const Taps& taps, const Work& work) {
+  const Problem& problem = call.description.problem;
+  const Config& c = call.config;
+  const TensorView& weight = call.operands.weight;
+  Reduce r{};
+  r.work = work;
+  r.result = weight.data;
+  std::copy(weight.stride.begin(), weight.stride.end(), r.stride);
+  for (int a = 0; a < 3; ++a) r.kernel[a] = static_cast<int>(problem.kernel[a]);
+  r.in_channels = static_cast<int>(problem.in_channels);
+  r.out_channels = static_cast<int>(problem.out_channels);
+  r.taps = static_cast<int>(volume(problem.kernel));
+  r.channels = c.channels;
+  r.out_width = c.out_width;
+  r.lanes = kGroupRows / c.out_width;
+  r.out_inner = weight.stride[1] == 1;
+  for (size_t i = 0; i < taps.lanes.size(); ++i) {
+    if (taps.lanes[i].tap >= 0) r.lane_of[taps.lanes[i].tap] = static_cast<uint16_t>(i);
+  }
+  // As many warps to a row as leave each about as many pieces as it loads at once.
+  r.parts = 1;
+  while (r.parts < kReduceWarps / 4 && r.parts * 8 < work.blocks / work.jobs) r.parts *= 2;
+  const int rows = kReduceWarps / r.parts;
+  const dim3 grid(static_cast<unsigned>(ceil_div(int64_t{r.out_channels} * r.taps, rows)),
+                  static_cast<unsigned>(ceil_div(r.in_channels, 32)));
+  reduce_kernel<T><<<grid, kReduceWarps * 32, 0, call.stream>>>(r);
+  check(cudaGetLastError(), "halo_weight reduce_kernel");
+}
+
+template <Precision kPrecision>
+void run(const Call& call) {
+  using T = ElementOf<kPrecision>;
+  const Problem& problem = call.description.problem;
+  const Config& c = call.config;
+  const Taps taps = make_taps(problem, c.shares, kGroupRows / c.out_width);
+  const Params p = make_params(call, taps);
+  unsigned char* packed = static_cast<unsigned char*>(call.workspace) + pieces_bytes(c);
+  const TensorView input = rows_of(call, call.operands.input, problem.input,
+                                      problem.in_channels, c.packed_input, packed);
+  const TensorView output =
+      rows_of(call, call.operands.output, problem.output(), problem.out_channels,
+                 c.packed_output, packed + packed_input_bytes(call.description, c));
+  std::array<int, 4> view_box = c.box;
+  for (int a = 0; a < 3; ++a) view_box[1 + a] += c.halo[a];
+  const CUtensorMap input_map = make_map(call, input, problem.in_channels, problem.input,
+                                         c.in_width, c.input_box, {1, 1, 1});
+  const CUtensorMap output_map = make_map(call, output, problem.out_channels, problem.output(),
+                                          c.out_width, view_box, problem.stride);
+  const Kernel kernel = kernel_of<T>(c);
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
+        "halo_weight shared memory");
+  kernel<<<static_cast<unsigned>(c.blocks), static_cast<unsigned>((c.warpgroups + 1) * 128),
+           kSharedBytes, call.stream>>>(p, input_map, output_map);
+  check(cudaGetLastError(), "halo_weight kernel");
+  reduce<T>(call, taps, p.work);
+}
+
+}  // namespace convt3d::cuda::halo_weight

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the kernels are told: one call in numbers.
+#pragma once
+#include <cstdint>
+
+#include "cuda/halo_weight/tuning.h"
+
+namespace convt3d::cuda::halo_weight {
+
+inline constexpr uint16_t kNoView = 0xffff;
+
+struct LaneEntry {
+  uint16_t view, shift;  // shift: rows of the view; kNoView: an absent lane
+};
+
+// Where the blocks' pieces lie: block b and job j have piece b + j.
+struct Work {
+  float* partial;
+  int64_t piece;  // elements
+  int blocks, jobs, boxes;  // boxes of a job
+  int in_tiles;             // job = unit job * in_tiles + in tile
+  int job_units, part_units, units;  // units of a job, of one part of out_channels, and all
+
+  // Boxes of all jobs are numbered job by job; block b has those from first(b) to first(b + 1).
+  __host__ __device__ int64_t first(int block) const {
+    return int64_t{jobs} * boxes * block / blocks;
+  }
+  __host__ __device__ int owner(int64_t box) const {
+    return static_cast<int>(((box + 1) * blocks - 1) / (int64_t{jobs} * boxes));
+  }
+};
+
+// Steps of one loop over a box, in units of 16 bytes for input and grad_output.
+struct Loop {
+  int count, input, output;
+};
+
+struct Params {
+  Work work;
+  int warpgroups, lanes, stages, stage_bytes, chain;
+  int in_width, in_parts, out_width;
+  int part_bytes, view_bytes;    // in shared memory
+  int part_loaded, view_loaded;  // bytes of them that TMA writes
+  int views_at;                  // bytes of a stage before the views
+  int tail_views;                // views of a stage
+  Loop loops[4];                 // outermost first; the last is that of the steps
+  int box[4], tiles[4], stride[3];
+  int16_t view_start[kMaxViews][3];
+  LaneEntry lane[kMaxLanes];
+};
+
+}  // namespace convt3d::cuda::halo_weight

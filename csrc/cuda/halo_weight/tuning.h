@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Numbers of halo_weight, each with where it comes from.
+#pragma once
+#include <array>
+#include <cstdint>
+
+namespace convt3d::cuda::halo_weight {
+
+// Limits: the kernel's parameters (4 KB) hold a table of lanes and views.
+inline constexpr int kMaxLanes = 512, kMaxViews = 192, kMaxTaps = 512;
+// Limit of TMA's element strides.
+inline constexpr int64_t kMaxStride = 8;
+inline constexpr int kMaxSpan = 256;  // of a box: limit of TMA
+// Limits of 32-bit coordinates; a view's coordinates have 16 bits.
+inline constexpr int64_t kMaxExtent = int64_t{1} << 24, kMaxReach = int64_t{1} << 14;
+inline constexpr int64_t kMaxPositions = int64_t{1} << 36, kMaxChannels = int64_t{1} << 20;
+// Limit: work is counted in 32 bits.
+inline constexpr int64_t kMaxWork = int64_t{1} << 30;
+
+inline constexpr int kElementBytes = 2;
+inline constexpr int kDepth = 16;      // positions of an instruction
+inline constexpr int kGroupRows = 64;  // of sums, of an instruction
+inline constexpr int kSwizzleAlign = 1024;
+inline constexpr int64_t kMapAlign = 256;  // of packed tensors; TMA wants 16
+// Limit: registers, 64 K of an SM, of which sums are `channels * units / 2` of a consumer's.
+constexpr int max_warpgroups(int channels, int units) { return channels * units > 192 ? 2 : 3; }
+constexpr int max_threads(int channels, int units) {
+  return (max_warpgroups(channels, units) + 1) * 128;
+}
+constexpr int consumer_registers(int channels, int units) {
+  return max_warpgroups(channels, units) == 2 ? 232 : 160;
+}
+inline constexpr int kProducerRegisters = 24;
+// Limit: one lane of a warp issues each box of a stage.
+inline constexpr int kMaxBoxes = 32;
+// Limit: shared memory of a block on sm_90.
+inline constexpr int kSharedBytes = 232448;
+inline constexpr int kMaxStages = 8, kMinStages = 2;
+inline constexpr int kBarrierBytes = 16 * kMaxStages;
+
+// in_channels of an instruction, and how many of them share a warpgroup's registers.
+struct Columns {
+  int channels, units;
+};
+inline constexpr std::array<Columns, 18> kBuilt{{{16, 2},
+                                                 {16, 5},
+                                                 {32, 1},
+                                                 {32, 2},
+                                                 {32, 4},
+                                                 {32, 8},
+                                                 {48, 1},
+                                                 {48, 3},
+                                                 {48, 5},
+                                                 {64, 1},
+                                                 {64, 2},
+                                                 {64, 3},
+                                                 {64, 4},
+                                                 {128, 1},
+                                                 {128, 2},
+                                                 {128, 3},
+                                                 {192, 1},
+                                                 {256, 1}}};
+
+// Below, most of a tile is padding.
+inline constexpr int64_t kMinChannels = 8;
+
+// Instructions that add to one accumulator: each truncates by about 1.3e-8 of the sum (measured),
+// and the error rule allows 6e-8 times the root of the products: 3 roots, and always 256.
+inline constexpr int64_t kMinChain = 256, kMaxChain = 2048, kChainRoots = 3;
+
+// Rows of a stage's input: fewer do not hide its barriers, more leave no room for stages.
+inline constexpr int64_t kMinRows = 16, kMaxRows = 768;
+// Ways to cut an axis that are looked at.
+inline constexpr int kMaxCuts = 6;
+
+// Estimates for the choice, in clocks of an SM.
+inline constexpr double kLoadBytesPerClock = 28;     // L2 to an SM
+inline constexpr double kMemoryBytesPerClock = 2300;  // of the device: 4.2 TB/s at 1.8 GHz
+inline constexpr double kSharedClocks = 1.1;         // of 128 bytes: the loads write meanwhile
+inline constexpr double kIssueClocks = 2;            // of a wgmma, beside its products
+inline constexpr double kStageClocks = 120;          // barriers, and the drain of a stage
+inline constexpr double kLoneClocks = 200;           // more, where one warpgroup is alone
+inline constexpr double kStoreBytesPerClock = 24;    // sums of a piece to the workspace
+inline constexpr double kStartClocks = 5000, kReduceClocks = 5000;
+inline constexpr double kReduceBytesPerClock = 1500;  // of the device
+
+}  // namespace convt3d::cuda::halo_weight
