@@ -27,6 +27,7 @@ struct Config {
   std::array<int64_t, 4> tiles{};  // boxes on each axis
   int64_t all_tiles = 0;
   int blocks = 0;
+  bool direct = false;  // each block stores one job's sums into the weight
   bool packed_input = false, packed_output = false;
 };
 
@@ -39,7 +40,9 @@ inline int64_t piece_elements(const Config& c) {
   return int64_t{c.warpgroups} * c.units * 64 * c.channels;
 }
 inline int64_t pieces(const Config& c) {
-  return int64_t{c.blocks} + int64_t{c.unit_jobs} * c.in_tiles - 1;
+  const int64_t jobs = int64_t{c.unit_jobs} * c.in_tiles;
+  if (c.direct) return c.chain < c.all_tiles ? jobs : 0;
+  return c.blocks + jobs - 1;
 }
 // The workspace: pieces, then the packed input, then the packed grad_output.
 int64_t pieces_bytes(const Config& config);

@@ -115,6 +115,7 @@ std::vector<Stage> stages_of(const Problem& p, const std::array<int, 3>& halo) {
 struct Shape {
   const Problem& problem;
   int64_t num_sms, chain;
+  bool direct;   // the weight's out_channels are contiguous
   double bytes;  // of input and grad_output
 };
 
@@ -141,7 +142,6 @@ double complete(const Shape& shape, const Stage& stage, const Views& views, Conf
   const int64_t jobs = int64_t{c->unit_jobs} * c->in_tiles;
   const int64_t work = jobs * c->all_tiles;
   if (work > kMaxWork) return -1;
-  c->blocks = static_cast<int>(std::min(shape.num_sms, work));
   c->chain = static_cast<int>(std::max<int64_t>(1, shape.chain / stage.steps));
 
   const double step = std::max(c->channels / 2.0, (16 + c->channels / 4.0) * kSharedClocks);
@@ -152,12 +152,29 @@ double complete(const Shape& shape, const Stage& stage, const Views& views, Conf
                        views.mean * static_cast<double>(stage.view_loaded * out_row)) /
                       kLoadBytesPerClock;
   const double box = std::max(multiply, load) + (c->stages == 2 ? std::min(multiply, load) / 4 : 0);
+  const double memory = shape.bytes / kMemoryBytesPerClock;
+  const double sums = static_cast<double>(piece_elements(*c));
+  const double piece = sums * sizeof(float);
+  const auto total = [&](double boxes, double stores) {
+    const double work_clocks = boxes * box + stores * piece / kStoreBytesPerClock;
+    return std::max(work_clocks, memory) + std::min(work_clocks, memory) / 4 + kStartClocks;
+  };
+  c->direct = false;
+  c->blocks = static_cast<int>(std::min(shape.num_sms, work));
   const double boxes = static_cast<double>(ceil_div(work, c->blocks));
-  const double piece = static_cast<double>(piece_elements(*c) * int64_t{sizeof(float)});
-  const double stores = 1.0 + static_cast<double>(jobs) / c->blocks + boxes / c->chain;
-  const double reduce = static_cast<double>(pieces(*c)) * piece / kReduceBytesPerClock;
-  return std::max(boxes * box, shape.bytes / kMemoryBytesPerClock) +
-         stores * piece / kStoreBytesPerClock + reduce + kStartClocks + kReduceClocks;
+  const double clocks =
+      total(boxes, 1.0 + static_cast<double>(jobs) / c->blocks + boxes / c->chain) +
+      static_cast<double>(pieces(*c)) * piece / kReduceBytesPerClock + kReduceClocks;
+  if (!shape.direct) return clocks;
+  // A block for each job, in turns.
+  const double turns = static_cast<double>(ceil_div(jobs, shape.num_sms));
+  const double all = static_cast<double>(c->all_tiles);
+  const double direct = total(turns * all, turns * std::floor((all - 1) / c->chain)) +
+                        turns * (sums * kDirectClocks + kStartClocks / 2);
+  if (direct >= clocks) return clocks;
+  c->direct = true;
+  c->blocks = static_cast<int>(jobs);
+  return direct;
 }
 
 Config search(const Description& description, const Device& device) {
@@ -166,6 +183,7 @@ Config search(const Description& description, const Device& device) {
   const auto roots = static_cast<int64_t>(kChainRoots * std::sqrt(positions));
   const Shape shape{
       p, device.num_sms, std::clamp(roots, kMinChain, kMaxChain),
+      description.weight == Layout::ndhwc,
       static_cast<double>(p.batch * kElementBytes) *
           static_cast<double>(p.in_channels * volume(p.input) + p.out_channels * volume(p.output()))};
   Config best;
@@ -241,7 +259,7 @@ std::string to_string(const Config& c) {
          ", " + std::to_string(c.flat) + " axes flat, " + std::to_string(c.max_views) + " views, " +
          std::to_string(c.stages) + " stages of " + std::to_string(c.stage_bytes) + " bytes, " +
          std::to_string(c.unit_jobs * c.in_tiles) + " jobs of " + std::to_string(c.all_tiles) +
-         " boxes on " + std::to_string(c.blocks) + " blocks" +
+         " boxes on " + std::to_string(c.blocks) + " blocks" + (c.direct ? ", stored directly" : "") +
          (c.packed_input ? ", input packed" : "") + (c.packed_output ? ", grad_output packed" : "");
 }
 

@@ -21,14 +21,15 @@
 //                                 empty: all consumer warps -> this warp
 //
 // All boxes of all jobs (in_channels x units) lie in one line that is cut into as many equal parts
-// as there are blocks; a block's sums of one job are a piece, added up by reduce.cuh. Tensor cores
-// truncate as they add: after `chain` boxes the sums go to the piece, where the thread that put
-// them there adds the next ones in float32.
+// as there are blocks; a block's sums of one job are a piece, added up by reduce.cuh. Or a block has
+// a whole job, and stores its sums into the weight. Tensor cores truncate as they add: after `chain`
+// boxes the sums go to the piece, where the thread that put them there adds the next in float32.
 //
 // supports() guarantees groups = 1 and extents within 32 bits; launch() rows that TMA can address.
 #pragma once
 #include <cuda.h>
 
+#include "cuda/common/element.cuh"
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/halo_weight/params.h"
 #include "cuda/sm90/mbarrier.cuh"
@@ -142,14 +143,12 @@ __device__ __forceinline__ void multiply(const Params& p, uint32_t stage, uint32
 template <int kChannels, int kUnits>
 __device__ __forceinline__ void put(float* piece, bool again,
                                     const float (&sum)[kUnits][kChannels / 2]) {
-  const int thread = threadIdx.x % 128;
-  const int row = thread / 32 * 16 + thread % 32 / 4, column = thread % 4 * 2;
 #pragma unroll
   for (int u = 0; u < kUnits; ++u) {
 #pragma unroll
     for (int i = 0; i < kChannels / 4; ++i) {
       float2* at = reinterpret_cast<float2*>(
-          piece + (u * kGroupRows + row + i % 2 * 8) * kChannels + i / 2 * 8 + column);
+          piece + (u * kGroupRows + i % 2 * 8) * kChannels + i / 2 * 8);
       float2 value{sum[u][2 * i], sum[u][2 * i + 1]};
       if (again) {
         const float2 before = *at;
@@ -157,6 +156,42 @@ __device__ __forceinline__ void put(float* piece, bool again,
         value.y += before.y;
       }
       *at = value;
+    }
+  }
+}
+
+// The sums of units from `unit` on to the weight, from in_channel `channel` on. `again`: with those
+// of the piece.
+template <typename T, int kChannels, int kUnits>
+__device__ __forceinline__ void put_weight(const Params& p, int unit, int row, int channel,
+                                           const float* piece, bool again,
+                                           const float (&sum)[kUnits][kChannels / 2]) {
+  const Target& t = p.target;
+#pragma unroll
+  for (int u = 0; u < kUnits; ++u) {
+    const int part = (unit + u) / p.work.part_units;
+    const int of_part = unit + u - part * p.work.part_units;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int lane = (row + 8 * half) / p.out_width;
+      const int out = part * p.out_width + row + 8 * half - lane * p.out_width;
+      const int entry = of_part * p.lanes + lane;
+      if (unit + u >= p.work.units || out >= t.out_channels || p.lane[entry].view == kNoView) {
+        continue;
+      }
+      const int tap = p.tap[entry], line = tap / t.kernel[2], plane = line / t.kernel[1];
+      T* to = static_cast<T*>(t.data) + out * t.stride[1] + plane * t.stride[2] +
+              (line - plane * t.kernel[1]) * t.stride[3] + (tap - line * t.kernel[2]) * t.stride[4];
+#pragma unroll
+      for (int i = 0; i < kChannels / 8; ++i) {
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+          float value = sum[u][4 * i + 2 * half + j];
+          if (again) value += piece[(u * kGroupRows + half * 8) * kChannels + i * 8 + j];
+          const int in = channel + 8 * i + j;
+          if (in < t.in_channels) to[in * t.stride[0]] = narrow<T>(value);
+        }
+      }
     }
   }
 }
@@ -174,10 +209,13 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   while (box < end) {
     const int job = static_cast<int>(box / p.work.boxes);
     const int64_t job_end = min(end, int64_t{job + 1} * p.work.boxes);
-    float* piece = p.work.partial + (blockIdx.x + int64_t{job}) * p.work.piece +
-                   group * (kUnits * kGroupRows * kChannels);
+    const int thread = threadIdx.x % 128;
+    const int row = thread / 32 * 16 + thread % 32 / 4, column = thread % 4 * 2;
+    float* piece = p.work.partial + p.work.piece_at(blockIdx.x, job) +
+                   (group * kUnits * kGroupRows + row) * kChannels + column;
+    const int first_unit = job / p.work.in_tiles * p.work.job_units;
     uint32_t unit[kUnits];
-    UnitWalk walk(p, job / p.work.in_tiles * p.work.job_units);
+    UnitWalk walk(p, first_unit);
     for (int g = 0; g <= group; ++g) {
 #pragma unroll
       for (int u = 0; u < kUnits; ++u) unit[u] = views + walk.next(p, [](int, int, int) {});
@@ -193,7 +231,13 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
         sm90::release(shared.empty, ring);
         ring.next(p.stages);
       }
-      put<kChannels, kUnits>(piece, again, sum);
+      if (p.work.direct && box == job_end) {
+        put_weight<T, kChannels, kUnits>(p, first_unit + group * kUnits, row,
+                                         job % p.work.in_tiles * kChannels + column, piece, again,
+                                         sum);
+      } else {
+        put<kChannels, kUnits>(piece, again, sum);
+      }
     }
   }
 }

@@ -21,6 +21,7 @@ inline Work make_work(const Call& call, const Taps& taps) {
   Work work{};
   work.partial = static_cast<float*>(call.workspace);
   work.piece = piece_elements(c);
+  work.direct = c.direct;
   work.blocks = c.blocks;
   work.jobs = c.unit_jobs * c.in_tiles;
   work.boxes = static_cast<int>(c.all_tiles);
@@ -89,7 +90,14 @@ inline Params make_params(const Call& call, const Taps& taps) {
     const int row = lane.shift[0] * pitch_d + lane.shift[1] * pitch_h + lane.shift[2];
     p.lane[i] = {lane.tap < 0 ? kNoView : static_cast<uint16_t>(lane.view),
                  static_cast<uint16_t>(row)};
+    p.tap[i] = static_cast<uint16_t>(std::max(lane.tap, 0));
   }
+  const TensorView& weight = call.operands.weight;
+  p.target.data = weight.data;
+  std::copy(weight.stride.begin(), weight.stride.end(), p.target.stride);
+  for (int a = 0; a < 3; ++a) p.target.kernel[a] = static_cast<int>(problem.kernel[a]);
+  p.target.in_channels = static_cast<int>(problem.in_channels);
+  p.target.out_channels = static_cast<int>(problem.out_channels);
   return p;
 }
 
@@ -151,14 +159,17 @@ void reduce(const Call& call, const Taps& taps, const Work& work) {
   for (size_t i = 0; i < taps.lanes.size(); ++i) {
     if (taps.lanes[i].tap >= 0) r.lane_of[taps.lanes[i].tap] = static_cast<uint16_t>(i);
   }
-  // As many warps to a row as leave each about as many pieces as it loads at once.
-  r.parts = 1;
-  while (r.parts < kReduceWarps / 4 && r.parts * 8 < work.blocks / work.jobs) r.parts *= 2;
-  const int rows = kReduceWarps / r.parts;
-  const dim3 grid(static_cast<unsigned>(ceil_div(int64_t{r.out_channels} * r.taps, rows)),
-                  static_cast<unsigned>(ceil_div(r.in_channels, 32)));
-  reduce_kernel<T><<<grid, kReduceWarps * 32, 0, call.stream>>>(r);
-  check(cudaGetLastError(), "halo_weight reduce_kernel");
+  const auto launch = [&](auto kernel, int rows) {
+    const dim3 grid(static_cast<unsigned>(ceil_div(int64_t{r.out_channels} * r.taps, rows)),
+                    static_cast<unsigned>(ceil_div(r.in_channels, kReduceChannels)));
+    kernel<<<grid, kReduceThreads, 0, call.stream>>>(r);
+    check(cudaGetLastError(), "halo_weight reduce_kernel");
+  };
+  if (work.blocks >= kManyPieces * work.jobs) {
+    launch(reduce_kernel<T, 4, 8>, 8);
+  } else {
+    launch(reduce_kernel<T, 1, kMostReduceRows>, kMostReduceRows);
+  }
 }
 
 template <Precision kPrecision>
@@ -186,7 +197,7 @@ void run(const Call& call) {
   kernel<<<static_cast<unsigned>(c.blocks), static_cast<unsigned>((c.warpgroups + 1) * 128),
            kSharedBytes, call.stream>>>(p, input_map, output_map);
   check(cudaGetLastError(), "halo_weight kernel");
-  reduce<T>(call, taps, p.work);
+  if (!c.direct) reduce<T>(call, taps, p.work);
 }
 
 }  // namespace convt3d::cuda::halo_weight

@@ -13,14 +13,26 @@ struct LaneEntry {
   uint16_t view, shift;  // shift: rows of the view; kNoView: an absent lane
 };
 
-// Where the blocks' pieces lie: block b and job j have piece b + j.
+// grad_weight, where blocks store it themselves.
+struct Target {
+  void* data;
+  int64_t stride[5];  // in, out, kd, kh, kw
+  int kernel[3], in_channels, out_channels;
+};
+
+// Where the blocks' pieces lie: block b and job j have piece b + j. `direct`: block b has job b
+// alone, and puts its sums into the weight; in a piece, b, are only those of a chain that ended.
 struct Work {
   float* partial;
   int64_t piece;  // elements
+  bool direct;
   int blocks, jobs, boxes;  // boxes of a job
   int in_tiles;             // job = unit job * in_tiles + in tile
   int job_units, part_units, units;  // units of a job, of one part of out_channels, and all
 
+  __host__ __device__ int64_t piece_at(int block, int job) const {
+    return (direct ? int64_t{block} : int64_t{block} + job) * piece;
+  }
   // Boxes of all jobs are numbered job by job; block b has those from first(b) to first(b + 1).
   __host__ __device__ int64_t first(int block) const {
     return int64_t{jobs} * boxes * block / blocks;
@@ -47,6 +59,8 @@ struct Params {
   int box[4], tiles[4], stride[3];
   int16_t view_start[kMaxViews][3];
   LaneEntry lane[kMaxLanes];
+  Target target;
+  uint16_t tap[kMaxLanes];  // of each lane
 };
 
 }  // namespace convt3d::cuda::halo_weight

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The pieces of all blocks, added in their order, into the weight's own type and strides.
 //
-// A warp reads 32 in_channels of one (out_channel, tap) at a time, which are contiguous in a piece;
-// a block turns 32 of them around in shared memory, because in the weight (out_channel, tap) or
-// (tap, out_channel) are contiguous. Where there are many pieces, `parts` warps share one row's.
+// In a piece the in_channels of one (out_channel, tap), a row, are contiguous; in the weight rows
+// are, in either order of out_channel and tap. A block turns kRows x 32 in_channels around:
+//
+//   8 threads x 4 in_channels   one row of one piece at a time, in float64 (leaves one rounding)
+//   kParts such groups          share the pieces of a row, where there are many; they are
+//                               neighbours in a warp
+//   shared memory [row][in_channel] -> stores along rows
 #pragma once
 #include "cuda/common/element.cuh"
 #include "cuda/halo_weight/params.h"
 
 namespace convt3d::cuda::halo_weight {
 
-inline constexpr int kReduceWarps = 32;
+inline constexpr int kReduceThreads = 256, kReduceChannels = 32, kMostReduceRows = 128;
 
 struct Reduce {
   Work work;
@@ -19,58 +23,88 @@ struct Reduce {
   int kernel[3];
   int in_channels, out_channels, taps;
   int channels, out_width, lanes;  // of an instruction, of a row, of a unit
-  int parts;                       // a power of two, at most kReduceWarps
   bool out_inner;                  // out_channels are contiguous, not taps
   uint16_t lane_of[kMaxTaps];      // unit * lanes + lane
 };
 
-template <typename T>
-__global__ void __launch_bounds__(kReduceWarps * 32)
-    reduce_kernel(const __grid_constant__ Reduce r) {
+struct ReduceRow {
+  int64_t at;    // in the weight
+  int unit_job;  // below zero: no row
+  int unit_row;  // in a piece
+};
+// A job's blocks.
+struct ReduceJob {
+  int job, first, last;
+};
+
+__device__ __forceinline__ ReduceRow reduce_row(const Reduce& r, int row) {
+  if (row >= r.out_channels * r.taps) return {0, -1, 0};
+  const int inner = r.out_inner ? r.out_channels : r.taps;
+  const int quotient = row / inner, rest = row - quotient * inner;
+  const int out = r.out_inner ? rest : quotient, tap = r.out_inner ? quotient : rest;
+  const int place = r.lane_of[tap], unit_of_part = place / r.lanes, part = out / r.out_width;
+  const int unit = part * r.work.part_units + unit_of_part, job = unit / r.work.job_units;
+  const int line = tap / r.kernel[2], plane = line / r.kernel[1];
+  return {out * r.stride[1] + plane * r.stride[2] + (line - plane * r.kernel[1]) * r.stride[3] +
+              (tap - line * r.kernel[2]) * r.stride[4],
+          job,
+          (unit - job * r.work.job_units) * kGroupRows +
+              (place - unit_of_part * r.lanes) * r.out_width + out - part * r.out_width};
+}
+
+template <typename T, int kParts, int kRows>
+__global__ void __launch_bounds__(kReduceThreads) reduce_kernel(const __grid_constant__ Reduce r) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  __shared__ double sums[kReduceWarps][33];  // 33: a column's rows lie in different banks
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int rows = kReduceWarps / r.parts, first_row = blockIdx.x * rows;
-  const int first_channel = blockIdx.y * 32;
-  const auto split = [&](int row, int* out, int* tap) {
-    const int inner = r.out_inner ? r.out_channels : r.taps;
-    *out = r.out_inner ? row % inner : row / inner;
-    *tap = r.out_inner ? row / inner : row % inner;
-  };
-  const int all_rows = r.out_channels * r.taps;
-  const int row = first_row + warp / r.parts, channel = first_channel + lane;
-  double sum = 0;  // leaves one rounding
-  if (row < all_rows && channel < r.in_channels) {
-    int out, tap;
-    split(row, &out, &tap);
-    const int place = r.lane_of[tap];
-    const int unit = out / r.out_width * r.work.part_units + place / r.lanes;
-    const int in_tile = channel / r.channels;
-    const int job = unit / r.work.job_units * r.work.in_tiles + in_tile;
-    const int unit_row =
-        unit % r.work.job_units * kGroupRows + place % r.lanes * r.out_width + out % r.out_width;
+  constexpr int kAtOnce = kReduceThreads / 8 / kParts, kPasses = kRows / kAtOnce;
+  __shared__ ReduceRow rows[kRows];
+  __shared__ ReduceJob jobs[kRows][2];  // 32 in_channels are of two jobs at most
+  __shared__ float sums[kRows][kReduceChannels + 1];  // 1: a column's rows lie in different banks
+  const int first_channel = blockIdx.y * kReduceChannels, first_tile = first_channel / r.channels;
+  const int in_group = threadIdx.x % 8 * 4, channel = first_channel + in_group;
+  const int in_tile = channel / r.channels, column = channel - in_tile * r.channels;
+  if (threadIdx.x < 2 * kRows) {
+    const int index = threadIdx.x / 2, tile = threadIdx.x % 2;
+    const ReduceRow row = reduce_row(r, blockIdx.x * kRows + index);
+    if (tile == 0) rows[index] = row;
+    const int job = max(row.unit_job, 0) * r.work.in_tiles + min(first_tile + tile, r.work.in_tiles - 1);
     const int64_t box = int64_t{job} * r.work.boxes;
-    const int last = r.work.owner(box + r.work.boxes - 1);
-    const float* at = r.work.partial + unit_row * r.channels + (channel - in_tile * r.channels);
+    jobs[index][tile] = {job, r.work.owner(box), r.work.owner(box + r.work.boxes - 1)};
+  }
+  __syncthreads();  // rows and jobs are there
+  const int part = threadIdx.x / 8 % kParts, slot = threadIdx.x / 8 / kParts;
+#pragma unroll
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const ReduceRow& row = rows[pass * kAtOnce + slot];
+    double sum[4] = {0, 0, 0, 0};
+    if (row.unit_job >= 0 && channel < r.in_channels) {
+      const ReduceJob job = jobs[pass * kAtOnce + slot][in_tile - first_tile];
+      const float* at = r.work.partial + row.unit_row * r.channels + column;
 #pragma unroll 4
-    for (int block = r.work.owner(box) + warp % r.parts; block <= last; block += r.parts) {
-      sum += at[(int64_t{block} + job) * r.work.piece];
+      for (int block = job.first + part; block <= job.last; block += kParts) {
+        const float4 value =
+            *reinterpret_cast<const float4*>(at + (int64_t{block} + job.job) * r.work.piece);
+        sum[0] += value.x;
+        sum[1] += value.y;
+        sum[2] += value.z;
+        sum[3] += value.w;
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+#pragma unroll
+      for (int distance = 8; distance < 8 * kParts; distance *= 2) {
+        sum[i] += __shfl_xor_sync(~0u, sum[i], distance);
+      }
+      if (part == 0) sums[pass * kAtOnce + slot][in_group + i] = static_cast<float>(sum[i]);
     }
   }
-  sums[warp][lane] = sum;
-  __syncthreads();  // all warps have written what others add
-  for (int i = threadIdx.x; i < rows * 32; i += kReduceWarps * 32) {
-    const int my_row = i % rows, my_channel = i / rows;
-    if (first_row + my_row >= all_rows || first_channel + my_channel >= r.in_channels) continue;
-    double total = 0;
-    for (int part = 0; part < r.parts; ++part) total += sums[my_row * r.parts + part][my_channel];
-    int out, tap;
-    split(first_row + my_row, &out, &tap);
-    const int line = tap / r.kernel[2], plane = line / r.kernel[1];
-    static_cast<T*>(r.result)[(first_channel + my_channel) * r.stride[0] + out * r.stride[1] +
-                              plane * r.stride[2] + (line - plane * r.kernel[1]) * r.stride[3] +
-                              (tap - line * r.kernel[2]) * r.stride[4]] =
-        narrow<T>(static_cast<float>(total));
+  __syncthreads();  // the sums are there
+  T* result = static_cast<T*>(r.result);
+#pragma unroll 4
+  for (int i = threadIdx.x; i < kRows * kReduceChannels; i += kReduceThreads) {
+    const int row = i % kRows, of_block = i / kRows;
+    if (rows[row].unit_job < 0 || first_channel + of_block >= r.in_channels) continue;
+    result[(first_channel + of_block) * r.stride[0] + rows[row].at] = narrow<T>(sums[row][of_block]);
   }
 #endif
 }
