@@ -148,10 +148,13 @@ double complete(const Shape& shape, const Stage& stage, const Views& views, Conf
   const double multiply = static_cast<double>(stage.steps * c->warpgroups * c->units) *
                               (step + kIssueClocks) +
                           kStageClocks + (c->warpgroups == 1 ? kLoneClocks : 0);
-  const double load = (static_cast<double>(c->in_parts * stage.input_loaded * in_row) +
-                       views.mean * static_cast<double>(stage.view_loaded * out_row)) /
-                      kLoadBytesPerClock;
-  const double box = std::max(multiply, load) + (c->stages == 2 ? std::min(multiply, load) / 4 : 0);
+  const auto row_clocks = [](int64_t bytes) {
+    return kRowClocks + kRowByteClocks * static_cast<double>(bytes);
+  };
+  const double load =
+      static_cast<double>(c->in_parts * stage.input_loaded) * row_clocks(in_row) +
+      views.mean * static_cast<double>(stage.view_loaded) * row_clocks(out_row);
+  const double box = std::max(multiply, load) + (c->stages == 2 ? std::min(multiply, load) / 8 : 0);
   const double memory = shape.bytes / kMemoryBytesPerClock;
   const double sums = static_cast<double>(piece_elements(*c));
   const double piece = sums * sizeof(float);

@@ -2,12 +2,32 @@
 #include "cuda/halo_weight/halo_weight.h"
 
 #include <algorithm>
+#include <array>
 
 #include "cuda/halo_weight/config.h"
 #include "cuda/halo_weight/tuning.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 
 namespace convt3d::cuda::halo_weight {
+namespace {
+
+// The part of grad_output's positions that any tap meets.
+double part_read(const Problem& p) {
+  double part = 1;
+  for (int axis = 0; axis < 3; ++axis) {
+    std::array<bool, kMaxStride> met{};
+    int64_t residues = 0;
+    for (int64_t tap = 0; tap < p.kernel[axis]; ++tap) {
+      bool& residue = met[static_cast<size_t>(p.dilation[axis] * tap % p.stride[axis])];
+      residues += residue ? 0 : 1;
+      residue = true;
+    }
+    part *= static_cast<double>(residues) / static_cast<double>(p.stride[axis]);
+  }
+  return part;
+}
+
+}  // namespace
 
 Verdict supports(const Description& description, const Device& device) {
   const Problem& p = description.problem;
@@ -17,9 +37,6 @@ Verdict supports(const Description& description, const Device& device) {
     return Verdict::refuse("float16 and bfloat16 only");
   }
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
-  if (std::min(p.in_channels, p.out_channels) < kMinChannels) {
-    return Verdict::refuse("fewer than 8 in or out channels");
-  }
   if (std::max(p.in_channels, p.out_channels) > kMaxChannels) {
     return Verdict::refuse("more than 2**20 channels");
   }
@@ -36,8 +53,12 @@ Verdict supports(const Description& description, const Device& device) {
   // Whom unaligned tensors fall back to.
   const Verdict fallback = weight_gemm::supports(description, device);
   if (!fallback.ok) return fallback;
-  if (choose(description, device).units == 0) {
+  const Config config = choose(description, device);
+  if (config.units == 0) {
     return Verdict::refuse("too many taps, or taps too far apart for shared memory");
+  }
+  if (config.packed_output && part_read(p) < kLeastRead) {
+    return Verdict::refuse("grad_output is no rows of channels, and taps meet little of it");
   }
   return Verdict::accept();
 }

@@ -160,36 +160,70 @@ __device__ __forceinline__ void put(float* piece, bool again,
   }
 }
 
-// The sums of units from `unit` on to the weight, from in_channel `channel` on. `again`: with those
-// of the piece.
+// Of consumers alone: all of them, or one warpgroup's.
+__device__ __forceinline__ void meet(int barrier, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
+// The sums of units from `unit` on to the weight, whose out_channels are contiguous, from in_channel
+// `channel` on. `again`: with those of the piece. A unit is turned around in shared memory, where
+// stages were, [in_channel][64 rows]: 16-byte pieces moved so that no two that are written at once
+// share a bank.
 template <typename T, int kChannels, int kUnits>
-__device__ __forceinline__ void put_weight(const Params& p, int unit, int row, int channel,
+__device__ __forceinline__ void put_weight(const Params& p, uint32_t memory, int unit, int channel,
                                            const float* piece, bool again,
                                            const float (&sum)[kUnits][kChannels / 2]) {
   const Target& t = p.target;
+  const int group = threadIdx.x / 128, thread = threadIdx.x % 128;
+  const int row = thread / 32 * 16 + thread % 32 / 4, column = thread % 4 * 2;
+  const uint32_t turned = memory + group * (kChannels * kGroupRows * kElementBytes);
+  const auto place = [&](int in, int at) {
+    return turned + in * (kGroupRows * kElementBytes) + (at / 8 ^ in / 2 % 8) * 16 +
+           at % 8 * kElementBytes;
+  };
+  meet(1, p.warpgroups * 128);  // all are done with the stages
 #pragma unroll
   for (int u = 0; u < kUnits; ++u) {
+    if (u > 0) meet(2 + group, 128);  // the last unit has been stored
+#pragma unroll
+    for (int i = 0; i < kChannels / 2; ++i) {
+      const int of_row = i / 2 % 2 * 8, in = i / 4 * 8 + i % 2;
+      float value = sum[u][i];
+      if (again) value += piece[(u * kGroupRows + of_row) * kChannels + in];
+      const T narrowed = narrow<T>(value);
+      asm volatile("st.shared.b16 [%0], %1;" ::"r"(place(in + column, row + of_row)),
+                   "h"(*reinterpret_cast<const unsigned short*>(&narrowed))
+                   : "memory");
+    }
+    meet(2 + group, 128);  // the unit is there
     const int part = (unit + u) / p.work.part_units;
     const int of_part = unit + u - part * p.work.part_units;
+    const int at = thread % 8 * 8, lane = at / p.out_width;
+    const int out = part * p.out_width + at - lane * p.out_width;
+    const int entry = of_part * p.lanes + lane;
+    if (unit + u >= p.work.units || p.lane[entry].view == kNoView) continue;
+    const int tap = p.tap[entry], line = tap / t.kernel[2], plane = line / t.kernel[1];
+    T* const to = static_cast<T*>(t.data) + out + plane * t.stride[2] +
+                  (line - plane * t.kernel[1]) * t.stride[3] +
+                  (tap - line * t.kernel[2]) * t.stride[4];
+#pragma unroll 4
+    for (int in = thread / 8; in < kChannels; in += 16) {
+      if (channel + in >= t.in_channels) break;
+      T* const element = to + (channel + in) * t.stride[0];
+      alignas(16) T value[8];
+      asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+                   : "=r"(reinterpret_cast<uint32_t*>(value)[0]),
+                     "=r"(reinterpret_cast<uint32_t*>(value)[1]),
+                     "=r"(reinterpret_cast<uint32_t*>(value)[2]),
+                     "=r"(reinterpret_cast<uint32_t*>(value)[3])
+                   : "r"(place(in, at))
+                   : "memory");
+      if (t.whole_pieces && out + 8 <= t.out_channels) {
+        *reinterpret_cast<uint4*>(element) = *reinterpret_cast<const uint4*>(value);
+      } else {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int lane = (row + 8 * half) / p.out_width;
-      const int out = part * p.out_width + row + 8 * half - lane * p.out_width;
-      const int entry = of_part * p.lanes + lane;
-      if (unit + u >= p.work.units || out >= t.out_channels || p.lane[entry].view == kNoView) {
-        continue;
-      }
-      const int tap = p.tap[entry], line = tap / t.kernel[2], plane = line / t.kernel[1];
-      T* to = static_cast<T*>(t.data) + out * t.stride[1] + plane * t.stride[2] +
-              (line - plane * t.kernel[1]) * t.stride[3] + (tap - line * t.kernel[2]) * t.stride[4];
-#pragma unroll
-      for (int i = 0; i < kChannels / 8; ++i) {
-#pragma unroll
-        for (int j = 0; j < 2; ++j) {
-          float value = sum[u][4 * i + 2 * half + j];
-          if (again) value += piece[(u * kGroupRows + half * 8) * kChannels + i * 8 + j];
-          const int in = channel + 8 * i + j;
-          if (in < t.in_channels) to[in * t.stride[0]] = narrow<T>(value);
+        for (int i = 0; i < 8; ++i) {
+          if (out + i < t.out_channels) element[i] = value[i];
         }
       }
     }
@@ -204,11 +238,10 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   const uint32_t unit_high = sm90::mn_descriptor_high(p.out_width * kElementBytes);
   const uint32_t views = (shared.stages + p.views_at) >> 4;
   sm90::Ring ring;
-  int64_t box = p.work.first(blockIdx.x);
-  const int64_t end = p.work.first(blockIdx.x + 1);
+  int box = p.work.first(blockIdx.x);
+  const int end = p.work.first(blockIdx.x + 1);
   while (box < end) {
-    const int job = static_cast<int>(box / p.work.boxes);
-    const int64_t job_end = min(end, int64_t{job + 1} * p.work.boxes);
+    const int job = box / p.work.boxes, job_end = min(end, (job + 1) * p.work.boxes);
     const int thread = threadIdx.x % 128;
     const int row = thread / 32 * 16 + thread % 32 / 4, column = thread % 4 * 2;
     float* piece = p.work.partial + p.work.piece_at(blockIdx.x, job) +
@@ -224,7 +257,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
       float sum[kUnits][kChannels / 2];
 #pragma unroll
       for (int i = 0; i < kUnits * kChannels / 2; ++i) sum[i / (kChannels / 2)][i % (kChannels / 2)] = 0;
-      for (const int64_t stop = min(job_end, box + p.chain); box < stop; ++box) {
+      for (const int stop = min(job_end, box + p.chain); box < stop; ++box) {
         sm90::barrier_wait(shared.full + 8 * ring.stage, ring.parity);
         multiply<T, kChannels, kUnits>(p, ring.stage * p.stage_bytes >> 4, input_low, input_high,
                                        unit, unit_high, sum);
@@ -232,9 +265,8 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
         ring.next(p.stages);
       }
       if (p.work.direct && box == job_end) {
-        put_weight<T, kChannels, kUnits>(p, first_unit + group * kUnits, row,
-                                         job % p.work.in_tiles * kChannels + column, piece, again,
-                                         sum);
+        put_weight<T, kChannels, kUnits>(p, shared.stages, first_unit + group * kUnits,
+                                         job % p.work.in_tiles * kChannels, piece, again, sum);
       } else {
         put<kChannels, kUnits>(piece, again, sum);
       }
@@ -248,11 +280,10 @@ __device__ __forceinline__ void load(const Params& p, const Shared& shared,
                                      const CUtensorMap* input_map, const CUtensorMap* output_map) {
   const int lane = threadIdx.x % 32;
   sm90::Ring ring;
-  int64_t box = p.work.first(blockIdx.x);
-  const int64_t end = p.work.first(blockIdx.x + 1);
+  int box = p.work.first(blockIdx.x);
+  const int end = p.work.first(blockIdx.x + 1);
   while (box < end) {
-    const int job = static_cast<int>(box / p.work.boxes);
-    const int64_t job_end = min(end, int64_t{job + 1} * p.work.boxes);
+    const int job = box / p.work.boxes, job_end = min(end, (job + 1) * p.work.boxes);
     int channel = -1, start[3] = {0, 0, 0}, views = 0;
     UnitWalk walk(p, job / p.work.in_tiles * p.work.job_units);
     for (int u = 0; u < p.work.job_units; ++u) {
@@ -274,7 +305,7 @@ __device__ __forceinline__ void load(const Params& p, const Shared& shared,
     int scale[3];
     for (int a = 0; a < 3; ++a) scale[a] = is_view ? p.stride[a] : 1;
     for (; box < job_end; ++box) {
-      unsigned rest = static_cast<unsigned>(box - int64_t{job} * p.work.boxes);
+      unsigned rest = box - job * p.work.boxes;
       int at[3];
 #pragma unroll
       for (int a = 2; a >= 0; --a) {

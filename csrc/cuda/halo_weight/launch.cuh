@@ -4,13 +4,14 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "cuda/common/alignment.h"
 #include "cuda/common/cuda_check.h"
 #include "cuda/common/element.cuh"
 #include "cuda/halo_weight/call.h"
 #include "cuda/halo_weight/kernel.cuh"
 #include "cuda/halo_weight/reduce.cuh"
 #include "cuda/halo_weight/taps.h"
-#include "cuda/sm90/row_pack.cuh"
+#include "cuda/sm90/row_pack.h"
 #include "cuda/sm90/tensor_map.h"
 #include "geometry/ceil_div.h"
 
@@ -25,6 +26,8 @@ inline Work make_work(const Call& call, const Taps& taps) {
   work.blocks = c.blocks;
   work.jobs = c.unit_jobs * c.in_tiles;
   work.boxes = static_cast<int>(c.all_tiles);
+  work.share = work.jobs * work.boxes / work.blocks;
+  work.longer = work.jobs * work.boxes % work.blocks;
   work.in_tiles = c.in_tiles;
   work.job_units = c.units * c.warpgroups;
   work.part_units = taps.units;
@@ -98,6 +101,7 @@ inline Params make_params(const Call& call, const Taps& taps) {
   for (int a = 0; a < 3; ++a) p.target.kernel[a] = static_cast<int>(problem.kernel[a]);
   p.target.in_channels = static_cast<int>(problem.in_channels);
   p.target.out_channels = static_cast<int>(problem.out_channels);
+  p.target.whole_pieces = rows_aligned(weight, problem.in_channels, problem.kernel, kElementBytes);
   return p;
 }
 
@@ -118,9 +122,10 @@ inline CUtensorMap make_map(const Call& call, const TensorView& view, int64_t ch
 inline TensorView rows_of(const Call& call, const TensorView& view, const Extent3& extent,
                    int64_t channels, bool packs, unsigned char* packed) {
   if (!packs) return view;
-  const int64_t row = packed_channels(channels);
-  sm90::pack_rows<uint16_t>(view, call.description.problem.batch, extent, channels, packed,
-                            call.stream);
+  const int64_t row = sm90::row_channels(channels, kElementBytes);
+  sm90::pack_rows({view.data, view.stride, call.description.problem.batch, channels, extent,
+                   kElementBytes, packed},
+                  call.stream);
   return {packed, {volume(extent) * row, 1, extent[1] * extent[2] * row, extent[2] * row, row}};
 }
 

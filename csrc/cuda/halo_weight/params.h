@@ -13,11 +13,12 @@ struct LaneEntry {
   uint16_t view, shift;  // shift: rows of the view; kNoView: an absent lane
 };
 
-// grad_weight, where blocks store it themselves.
+// grad_weight with contiguous out_channels, where blocks store it themselves.
 struct Target {
   void* data;
   int64_t stride[5];  // in, out, kd, kh, kw
   int kernel[3], in_channels, out_channels;
+  bool whole_pieces;  // 16 bytes of out_channels can be stored at once
 };
 
 // Where the blocks' pieces lie: block b and job j have piece b + j. `direct`: block b has job b
@@ -33,12 +34,15 @@ struct Work {
   __host__ __device__ int64_t piece_at(int block, int job) const {
     return (direct ? int64_t{block} : int64_t{block} + job) * piece;
   }
-  // Boxes of all jobs are numbered job by job; block b has those from first(b) to first(b + 1).
-  __host__ __device__ int64_t first(int block) const {
-    return int64_t{jobs} * boxes * block / blocks;
+  // Boxes of all jobs are numbered job by job; block b has those from first(b) to first(b + 1):
+  // `longer` blocks have one more than the others, `share`.
+  int share, longer;
+  __host__ __device__ int first(int block) const {
+    return block * share + (block < longer ? block : longer);
   }
-  __host__ __device__ int owner(int64_t box) const {
-    return static_cast<int>(((box + 1) * blocks - 1) / (int64_t{jobs} * boxes));
+  __host__ __device__ int owner(int box) const {
+    const int before = longer * (share + 1);
+    return box < before ? box / (share + 1) : longer + (box - before) / share;
   }
 };
 

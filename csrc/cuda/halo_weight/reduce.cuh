@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(kReduceThreads) reduce_kernel(const __grid_con
     const ReduceRow row = reduce_row(r, blockIdx.x * kRows + index);
     if (tile == 0) rows[index] = row;
     const int job = max(row.unit_job, 0) * r.work.in_tiles + min(first_tile + tile, r.work.in_tiles - 1);
-    const int64_t box = int64_t{job} * r.work.boxes;
+    const int box = job * r.work.boxes;
     jobs[index][tile] = {job, r.work.owner(box), r.work.owner(box + r.work.boxes - 1)};
   }
   __syncthreads();  // rows and jobs are there

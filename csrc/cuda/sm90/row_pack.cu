@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A block turns a tile of positions x 128 bytes of channels around in shared memory. Bandwidth is
+// all that it needs, so what counts is bytes on their way: where positions are contiguous (dense
+// NCDHW) a thread reads 16 bytes of them four times before it waits.
+#include "cuda/sm90/row_pack.h"
+
+#include <algorithm>
+
+#include "cuda/common/cuda_check.h"
+#include "cuda/common/mma_sync.cuh"
+#include "cuda/common/shared_memory.cuh"
+
+namespace convt3d::cuda::sm90 {
+namespace {
+
+struct Params {
+  const void* source;
+  uint4* rows;
+  int64_t stride[5];
+  int64_t volume, positions;  // of a batch item, of all
+  unsigned tiles;             // dense: of a batch item
+  int extent[3];
+  int channels, pieces;  // pieces of 16 bytes of a position
+  int64_t row_pitch;     // 0 where positions have no common one
+};
+
+constexpr int kThreads = 256, kPositions = 128;
+constexpr int kPieces = 8;  // of a position in a tile: 128 bytes
+
+// Any strides: a lane reads the 16 bytes of a piece element by element.
+template <typename T>
+__global__ void __launch_bounds__(kThreads) strided_kernel(const __grid_constant__ Params p) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  constexpr int kVector = 16 / sizeof(T), kAtOnce = kThreads / kPositions;
+  // One piece more than is used: eight lanes' pieces lie in different banks.
+  __shared__ uint4 tile[kPositions][kPieces + 1];
+  const int64_t first = blockIdx.x * int64_t{kPositions};
+  const int first_piece = blockIdx.y * kPieces;
+  const int pieces = min(kPieces, p.pieces - first_piece);
+  const int here = static_cast<int>(min(p.positions - first, int64_t{kPositions}));
+  const int lane = threadIdx.x % kPositions;
+  if (lane < here) {
+    const T* source = static_cast<const T*>(p.source);
+    int64_t rest = first + lane;
+#pragma unroll
+    for (int a = 2; a >= 0; --a) {
+      const int64_t next = rest / p.extent[a];
+      source += (rest - next * p.extent[a]) * p.stride[2 + a];
+      rest = next;
+    }
+    source += rest * p.stride[0];
+#pragma unroll
+    for (int i = 0; i < kPieces / kAtOnce; ++i) {
+      const int piece = i * kAtOnce + threadIdx.x / kPositions;
+      const int channel = (first_piece + piece) * kVector;
+      alignas(16) T value[kVector];
+#pragma unroll
+      for (int v = 0; v < kVector; ++v) {
+        value[v] = channel + v < p.channels ? source[(channel + v) * p.stride[1]] : T();
+      }
+      tile[lane][piece] = *reinterpret_cast<const uint4*>(value);
+    }
+  }
+  __syncthreads();  // all threads have written what others store
+  for (int i = threadIdx.x; i < here * pieces; i += kThreads) {
+    const int position = i / pieces, piece = i - position * pieces;
+    p.rows[(first + position) * p.pieces + first_piece + piece] = tile[position][piece];
+  }
+#endif
+}
+
+// Positions contiguous, channels and batch items on 16 bytes:
+//
+//   tile[channel][16 bytes of positions, moved so that no two that are used at once share a bank]
+//
+// In 16 bits ldmatrix turns 8 x 8 elements around. A lane gets channels 2 (lane % 4) + {0, 1} of
+// each of four matrices; so that they are 8 neighbours, row r of matrix m is channel
+// 8 (r / 2) + 2 m + r % 2 of 32.
+template <typename T>
+__global__ void __launch_bounds__(kThreads) dense_kernel(const __grid_constant__ Params p) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  constexpr int kVector = 16 / sizeof(T), kChannels = kPieces * kVector;
+  constexpr int kColumns = kPositions / kVector;  // of 16 bytes
+  constexpr int kLoads = kChannels * kColumns / kThreads;
+  __shared__ uint4 tile[kChannels * kColumns];
+  const auto place = [](int channel, int column) {
+    const int moved = sizeof(T) == 2 ? channel % 2 + channel / 8 % 4 * 2 : channel / 4 % 8;
+    return channel * kColumns + (column ^ moved);
+  };
+  const int64_t n = blockIdx.x / p.tiles;
+  const int64_t first = (blockIdx.x % p.tiles) * int64_t{kPositions};
+  const int first_channel = blockIdx.y * kChannels;
+  const T* const source =
+      static_cast<const T*>(p.source) + n * p.stride[0] + first_channel * p.stride[1] + first;
+  uint4 loaded[kLoads];
+#pragma unroll
+  for (int i = 0; i < kLoads; ++i) {
+    const int at = i * kThreads + threadIdx.x, channel = at / kColumns, column = at % kColumns;
+    const bool there =
+        first_channel + channel < p.channels && first + column * kVector < p.volume;
+    loaded[i] = there ? *reinterpret_cast<const uint4*>(source + channel * p.stride[1] +
+                                                        column * kVector)
+                      : uint4{};
+  }
+#pragma unroll
+  for (int i = 0; i < kLoads; ++i) {
+    const int at = i * kThreads + threadIdx.x;
+    tile[place(at / kColumns, at % kColumns)] = loaded[i];
+  }
+  __syncthreads();  // all threads have written what others read
+  uint4* const rows = p.rows + (n * p.volume + first) * p.pieces + blockIdx.y * kPieces;
+  const auto store = [&](int position, int piece, const uint32_t(&value)[4]) {
+    if (first + position < p.volume && static_cast<int>(blockIdx.y) * kPieces + piece < p.pieces) {
+      rows[int64_t{position} * p.pieces + piece] =
+          make_uint4(value[0], value[1], value[2], value[3]);
+    }
+  };
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  if constexpr (sizeof(T) == 2) {
+    const uint32_t base = shared_address(tile);
+    const int channel = lane % 8 / 2 * 8 + lane / 8 * 2 + lane % 2;
+#pragma unroll
+    for (int i = 0; i < 2 * kColumns / (kThreads / 32); ++i) {
+      const int column = warp * 2 + i / 2, half = i % 2;
+      uint32_t value[4];
+      load_matrices_transposed(value, base + place(32 * half + channel, column) * 16);
+      store(column * 8 + lane / 4, 4 * half + lane % 4, value);
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < kPositions * kPieces / kThreads; ++i) {
+      const int at = i * kThreads + threadIdx.x, piece = at % kPieces, position = at / kPieces;
+      uint32_t value[4];
+#pragma unroll
+      for (int v = 0; v < 4; ++v) {
+        value[v] = reinterpret_cast<const uint32_t*>(
+            tile)[place(4 * piece + v, position / 4) * 4 + position % 4];
+      }
+      store(position, piece, value);
+    }
+  }
+#endif
+}
+
+// Channels contiguous: a thread has one piece, and neighbours read neighbours.
+template <typename T>
+__global__ void __launch_bounds__(kThreads) rows_kernel(const __grid_constant__ Params p) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  constexpr int kVector = 16 / sizeof(T);
+  const int64_t at = blockIdx.x * int64_t{kThreads} + threadIdx.x;
+  if (at >= p.positions * p.pieces) return;
+  int64_t rest = at / p.pieces;
+  const int channel = static_cast<int>(at - rest * p.pieces) * kVector;
+  const T* source = static_cast<const T*>(p.source) + channel;
+  if (p.row_pitch != 0) {
+    source += rest * p.row_pitch;
+  } else {
+#pragma unroll
+    for (int a = 2; a >= 0; --a) {
+      const int64_t next = rest / p.extent[a];
+      source += (rest - next * p.extent[a]) * p.stride[2 + a];
+      rest = next;
+    }
+    source += rest * p.stride[0];
+  }
+  alignas(16) T value[kVector];
+#pragma unroll
+  for (int v = 0; v < kVector; ++v) value[v] = channel + v < p.channels ? source[v] : T();
+  p.rows[at] = *reinterpret_cast<const uint4*>(value);
+#endif
+}
+
+// Elements from one position to the next, the same for all of them; else 0.
+int64_t row_pitch(const RowPack& pack) {
+  const int64_t extent[4] = {pack.batch, pack.extent[0], pack.extent[1], pack.extent[2]};
+  const int64_t stride[4] = {pack.stride[0], pack.stride[2], pack.stride[3], pack.stride[4]};
+  int64_t pitch = 0, positions = 1;
+  for (int i = 3; i >= 0; --i) {
+    if (extent[i] == 1) continue;
+    if (pitch == 0) pitch = stride[i];
+    if (stride[i] != pitch * positions) return 0;
+    positions *= extent[i];
+  }
+  return pitch;
+}
+
+// Whether dense_kernel can read it.
+bool is_dense(const RowPack& pack) {
+  const int64_t volume = convt3d::volume(pack.extent);
+  const auto on_16_bytes = [&](int64_t elements) {
+    return elements * pack.element_bytes % 16 == 0;
+  };
+  int64_t stride = 1;
+  for (int a = 2; a >= 0; --a) {
+    if (pack.extent[a] > 1 && pack.stride[2 + a] != stride) return false;
+    stride *= pack.extent[a];
+  }
+  return on_16_bytes(volume) && (pack.channels == 1 || on_16_bytes(pack.stride[1])) &&
+         (pack.batch == 1 || on_16_bytes(pack.stride[0])) &&
+         reinterpret_cast<uintptr_t>(pack.source) % 16 == 0;
+}
+
+template <typename T>
+void launch(const RowPack& pack, const Params& p, cudaStream_t stream) {
+  const auto pieces = static_cast<unsigned>(ceil_div(p.pieces, kPieces));
+  if (is_dense(pack)) {
+    const dim3 grid(static_cast<unsigned>(pack.batch * p.tiles), pieces);
+    dense_kernel<T><<<grid, kThreads, 0, stream>>>(p);
+  } else if (pack.stride[1] == 1) {
+    const auto blocks = static_cast<unsigned>(ceil_div(p.positions * p.pieces, kThreads));
+    rows_kernel<T><<<blocks, kThreads, 0, stream>>>(p);
+  } else {
+    const dim3 grid(static_cast<unsigned>(ceil_div(p.positions, kPositions)), pieces);
+    strided_kernel<T><<<grid, kThreads, 0, stream>>>(p);
+  }
+  check(cudaGetLastError(), "packing rows of channels");
+}
+
+}  // namespace
+
+void pack_rows(const RowPack& pack, cudaStream_t stream) {
+  Params p{};
+  p.source = pack.source;
+  p.rows = static_cast<uint4*>(pack.rows);
+  std::copy(pack.stride.begin(), pack.stride.end(), p.stride);
+  std::copy(pack.extent.begin(), pack.extent.end(), p.extent);
+  p.volume = volume(pack.extent);
+  p.positions = pack.batch * p.volume;
+  p.tiles = static_cast<unsigned>(ceil_div(p.volume, kPositions));
+  p.channels = static_cast<int>(pack.channels);
+  p.pieces = static_cast<int>(row_channels(pack.channels, pack.element_bytes) *
+                              pack.element_bytes / 16);
+  p.row_pitch = row_pitch(pack);
+  // As bits: zero is zero in every type.
+  if (pack.element_bytes == 2) {
+    launch<uint16_t>(pack, p, stream);
+  } else {
+    launch<uint32_t>(pack, p, stream);
+  }
+}
+
+}  // namespace convt3d::cuda::sm90
