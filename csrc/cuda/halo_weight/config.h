@@ -16,10 +16,10 @@ struct Config {
   int in_parts = 0;                 // of in_width, that make up `channels`
   // Whether the taps of a residue share one halo along the axis, or have boxes of their own.
   std::array<bool, 3> shares{};
-  std::array<int, 4> box{};   // input positions of a stage: batch, d, h, w
-  std::array<int, 3> halo{};  // positions of grad_output beyond it
-  int flat = 0;               // axes, from w on, along which rows of both operands run on
-  std::array<int, 4> input_box{};  // as loaded: with zeros behind, where flat
+  std::array<int, 4> box{};           // input positions of a stage: batch, d, h, w
+  std::array<int, 3> halo{};          // positions of grad_output beyond it
+  int flat = 0;                       // axes, from w on, along which rows of both operands run on
+  std::array<int, 4> input_box{};     // as loaded: with zeros behind, where flat
   int input_rows = 0, view_rows = 0;  // of a part, and of a view, in shared memory
   int max_views = 0;                  // of a job
   int stages = 0, stage_bytes = 0, chain = 0;  // chain: boxes added in one accumulator

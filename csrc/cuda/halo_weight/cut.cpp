@@ -49,8 +49,8 @@ struct Stage {
   int64_t all_tiles = 1;
 };
 
-bool make_stage(const Problem& p, const std::array<int64_t, 4>& box,
-                const std::array<int, 3>& halo, int flat, Stage* stage) {
+bool make_stage(const Problem& p, const std::array<int64_t, 4>& box, const std::array<int, 3>& halo,
+                int flat, Stage* stage) {
   std::array<int64_t, 4> outer{box[0], 0, 0, 0}, inner = box;
   for (int a = 0; a < 3; ++a) outer[1 + a] = box[1 + a] + halo[a];
   for (int f = 0; f < flat; ++f) {
@@ -145,15 +145,14 @@ double complete(const Shape& shape, const Stage& stage, const Views& views, Conf
   c->chain = static_cast<int>(std::max<int64_t>(1, shape.chain / stage.steps));
 
   const double step = std::max(c->channels / 2.0, (16 + c->channels / 4.0) * kSharedClocks);
-  const double multiply = static_cast<double>(stage.steps * c->warpgroups * c->units) *
-                              (step + kIssueClocks) +
-                          kStageClocks + (c->warpgroups == 1 ? kLoneClocks : 0);
+  const double multiply =
+      static_cast<double>(stage.steps * c->warpgroups * c->units) * (step + kIssueClocks) +
+      kStageClocks + (c->warpgroups == 1 ? kLoneClocks : 0);
   const auto row_clocks = [](int64_t bytes) {
     return kRowClocks + kRowByteClocks * static_cast<double>(bytes);
   };
-  const double load =
-      static_cast<double>(c->in_parts * stage.input_loaded) * row_clocks(in_row) +
-      views.mean * static_cast<double>(stage.view_loaded) * row_clocks(out_row);
+  const double load = static_cast<double>(c->in_parts * stage.input_loaded) * row_clocks(in_row) +
+                      views.mean * static_cast<double>(stage.view_loaded) * row_clocks(out_row);
   const double box = std::max(multiply, load) + (c->stages == 2 ? std::min(multiply, load) / 8 : 0);
   const double memory = shape.bytes / kMemoryBytesPerClock;
   const double sums = static_cast<double>(piece_elements(*c));
@@ -184,11 +183,11 @@ Config search(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   const double positions = static_cast<double>(p.batch * volume(p.input));
   const auto roots = static_cast<int64_t>(kChainRoots * std::sqrt(positions));
-  const Shape shape{
-      p, device.num_sms, std::clamp(roots, kMinChain, kMaxChain),
-      description.weight == Layout::ndhwc,
-      static_cast<double>(p.batch * kElementBytes) *
-          static_cast<double>(p.in_channels * volume(p.input) + p.out_channels * volume(p.output()))};
+  const Shape shape{p, device.num_sms, std::clamp(roots, kMinChain, kMaxChain),
+                    description.weight == Layout::ndhwc,
+                    static_cast<double>(p.batch * kElementBytes) *
+                        static_cast<double>(p.in_channels * volume(p.input) +
+                                            p.out_channels * volume(p.output()))};
   Config best;
   double least = 0;
   for (int shares = 0; shares < 8; ++shares) {
@@ -262,8 +261,9 @@ std::string to_string(const Config& c) {
          ", " + std::to_string(c.flat) + " axes flat, " + std::to_string(c.max_views) + " views, " +
          std::to_string(c.stages) + " stages of " + std::to_string(c.stage_bytes) + " bytes, " +
          std::to_string(c.unit_jobs * c.in_tiles) + " jobs of " + std::to_string(c.all_tiles) +
-         " boxes on " + std::to_string(c.blocks) + " blocks" + (c.direct ? ", stored directly" : "") +
-         (c.packed_input ? ", input packed" : "") + (c.packed_output ? ", grad_output packed" : "");
+         " boxes on " + std::to_string(c.blocks) + " blocks" +
+         (c.direct ? ", stored directly" : "") + (c.packed_input ? ", input packed" : "") +
+         (c.packed_output ? ", grad_output packed" : "");
 }
 
 int64_t pieces_bytes(const Config& c) {

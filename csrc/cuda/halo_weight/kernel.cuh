@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // grad_weight as a matrix product whose two operands wgmma reads from shared memory, K down rows:
 //
-//   grad_weight[ci, co, t] = sum over n, i of input[n, ci, i] * grad_output[n, co, s * i + d * t - p]
+//   grad_weight[ci, co, t] = sum over n, i of
+//                            input[n, ci, i] * grad_output[n, co, s * i + d * t - p]
 //
 //   M = 64 rows of a unit: out_channels of one tap, or 32 (16) of 2 (4) taps, see taps.h
 //   N = in_channels
@@ -21,9 +22,10 @@
 //                                 empty: all consumer warps -> this warp
 //
 // All boxes of all jobs (in_channels x units) lie in one line that is cut into as many equal parts
-// as there are blocks; a block's sums of one job are a piece, added up by reduce.cuh. Or a block has
-// a whole job, and stores its sums into the weight. Tensor cores truncate as they add: after `chain`
-// boxes the sums go to the piece, where the thread that put them there adds the next in float32.
+// as there are blocks; a block's sums of one job are a piece, added up by reduce.cuh. Or a block
+// has a whole job, and stores its sums into the weight. Tensor cores truncate as they add: after
+// `chain` boxes the sums go to the piece, where the thread that put them there adds the next in
+// float32.
 //
 // supports() guarantees groups = 1 and extents within 32 bits; launch() rows that TMA can address.
 #pragma once
@@ -95,7 +97,8 @@ struct UnitWalk {
 template <int kUnits, int kSums>
 __device__ __forceinline__ void pin(float (&sum)[kUnits][kSums]) {
 #pragma unroll
-  for (int i = 0; i < kUnits * kSums; ++i) asm volatile("" : "+f"(sum[i / kSums][i % kSums])::"memory");
+  for (int i = 0; i < kUnits * kSums; ++i)
+    asm volatile("" : "+f"(sum[i / kSums][i % kSums])::"memory");
 }
 
 // The products of one box.
@@ -147,8 +150,8 @@ __device__ __forceinline__ void put(float* piece, bool again,
   for (int u = 0; u < kUnits; ++u) {
 #pragma unroll
     for (int i = 0; i < kChannels / 4; ++i) {
-      float2* at = reinterpret_cast<float2*>(
-          piece + (u * kGroupRows + i % 2 * 8) * kChannels + i / 2 * 8);
+      float2* at =
+          reinterpret_cast<float2*>(piece + (u * kGroupRows + i % 2 * 8) * kChannels + i / 2 * 8);
       float2 value{sum[u][2 * i], sum[u][2 * i + 1]};
       if (again) {
         const float2 before = *at;
@@ -165,10 +168,10 @@ __device__ __forceinline__ void meet(int barrier, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
 }
 
-// The sums of units from `unit` on to the weight, whose out_channels are contiguous, from in_channel
-// `channel` on. `again`: with those of the piece. A unit is turned around in shared memory, where
-// stages were, [in_channel][64 rows]: 16-byte pieces moved so that no two that are written at once
-// share a bank.
+// The sums of units from `unit` on to the weight, whose out_channels are contiguous, from
+// in_channel `channel` on. `again`: with those of the piece. A unit is turned around in shared
+// memory, where stages were, [in_channel][64 rows]: 16-byte pieces moved so that no two that are
+// written at once share a bank.
 template <typename T, int kChannels, int kUnits>
 __device__ __forceinline__ void put_weight(const Params& p, uint32_t memory, int unit, int channel,
                                            const float* piece, bool again,
@@ -256,7 +259,8 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
     for (bool again = false; box < job_end; again = true) {
       float sum[kUnits][kChannels / 2];
 #pragma unroll
-      for (int i = 0; i < kUnits * kChannels / 2; ++i) sum[i / (kChannels / 2)][i % (kChannels / 2)] = 0;
+      for (int i = 0; i < kUnits * kChannels / 2; ++i)
+        sum[i / (kChannels / 2)][i % (kChannels / 2)] = 0;
       for (const int stop = min(job_end, box + p.chain); box < stop; ++box) {
         sm90::barrier_wait(shared.full + 8 * ring.stage, ring.parity);
         multiply<T, kChannels, kUnits>(p, ring.stage * p.stage_bytes >> 4, input_low, input_high,
@@ -366,8 +370,8 @@ __global__ void __launch_bounds__(max_threads(kChannels, kUnits), 1)
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   __syncthreads();  // barriers and tails are there
   if (warp < consumers) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(
-        consumer_registers(kChannels, kUnits)));
+    asm volatile(
+        "setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(consumer_registers(kChannels, kUnits)));
     consume<T, kChannels, kUnits>(p, shared);
   } else {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kProducerRegisters));

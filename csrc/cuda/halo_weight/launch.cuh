@@ -32,8 +32,7 @@ inline Work make_work(const Call& call, const Taps& taps) {
   work.job_units = c.units * c.warpgroups;
   work.part_units = taps.units;
   work.units =
-      taps.units *
-      static_cast<int>(ceil_div(call.description.problem.out_channels, c.out_width));
+      taps.units * static_cast<int>(ceil_div(call.description.problem.out_channels, c.out_width));
   return work;
 }
 
@@ -109,18 +108,18 @@ inline CUtensorMap make_map(const Call& call, const TensorView& view, int64_t ch
                             const Extent3& extent, int width, const std::array<int, 4>& box,
                             const Extent3& step) {
   const auto& s = view.stride;
-  return sm90::encode({view.data,
-                       call.description.precision,
-                       {channels, extent[2], extent[1], extent[0], call.description.problem.batch},
-                       {1, s[4], s[3], s[2], s[0]},
-                       {width, box[3], box[2], box[1], box[0]},
-                       {1, static_cast<int>(step[2]), static_cast<int>(step[1]),
-                        static_cast<int>(step[0]), 1}});
+  return sm90::encode(
+      {view.data,
+       call.description.precision,
+       {channels, extent[2], extent[1], extent[0], call.description.problem.batch},
+       {1, s[4], s[3], s[2], s[0]},
+       {width, box[3], box[2], box[1], box[0]},
+       {1, static_cast<int>(step[2]), static_cast<int>(step[1]), static_cast<int>(step[0]), 1}});
 }
 
 // The tensor itself, or rows of channels at `packed`.
 inline TensorView rows_of(const Call& call, const TensorView& view, const Extent3& extent,
-                   int64_t channels, bool packs, unsigned char* packed) {
+                          int64_t channels, bool packs, unsigned char* packed) {
   if (!packs) return view;
   const int64_t row = sm90::row_channels(channels, kElementBytes);
   sm90::pack_rows({view.data, view.stride, call.description.problem.batch, channels, extent,
@@ -185,15 +184,15 @@ void run(const Call& call) {
   const Taps taps = make_taps(problem, c.shares, kGroupRows / c.out_width);
   const Params p = make_params(call, taps);
   unsigned char* packed = static_cast<unsigned char*>(call.workspace) + pieces_bytes(c);
-  const TensorView input = rows_of(call, call.operands.input, problem.input,
-                                      problem.in_channels, c.packed_input, packed);
+  const TensorView input = rows_of(call, call.operands.input, problem.input, problem.in_channels,
+                                   c.packed_input, packed);
   const TensorView output =
-      rows_of(call, call.operands.output, problem.output(), problem.out_channels,
-                 c.packed_output, packed + packed_input_bytes(call.description, c));
+      rows_of(call, call.operands.output, problem.output(), problem.out_channels, c.packed_output,
+              packed + packed_input_bytes(call.description, c));
   std::array<int, 4> view_box = c.box;
   for (int a = 0; a < 3; ++a) view_box[1 + a] += c.halo[a];
-  const CUtensorMap input_map = make_map(call, input, problem.in_channels, problem.input,
-                                         c.in_width, c.input_box, {1, 1, 1});
+  const CUtensorMap input_map =
+      make_map(call, input, problem.in_channels, problem.input, c.in_width, c.input_box, {1, 1, 1});
   const CUtensorMap output_map = make_map(call, output, problem.out_channels, problem.output(),
                                           c.out_width, view_box, problem.stride);
   const Kernel kernel = kernel_of<T>(c);

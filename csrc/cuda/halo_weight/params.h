@@ -27,8 +27,8 @@ struct Work {
   float* partial;
   int64_t piece;  // elements
   bool direct;
-  int blocks, jobs, boxes;  // boxes of a job
-  int in_tiles;             // job = unit job * in_tiles + in tile
+  int blocks, jobs, boxes;           // boxes of a job
+  int in_tiles;                      // job = unit job * in_tiles + in tile
   int job_units, part_units, units;  // units of a job, of one part of out_channels, and all
 
   __host__ __device__ int64_t piece_at(int block, int job) const {

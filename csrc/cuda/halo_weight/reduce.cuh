@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(kReduceThreads) reduce_kernel(const __grid_con
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   constexpr int kAtOnce = kReduceThreads / 8 / kParts, kPasses = kRows / kAtOnce;
   __shared__ ReduceRow rows[kRows];
-  __shared__ ReduceJob jobs[kRows][2];  // 32 in_channels are of two jobs at most
+  __shared__ ReduceJob jobs[kRows][2];                // 32 in_channels are of two jobs at most
   __shared__ float sums[kRows][kReduceChannels + 1];  // 1: a column's rows lie in different banks
   const int first_channel = blockIdx.y * kReduceChannels, first_tile = first_channel / r.channels;
   const int in_group = threadIdx.x % 8 * 4, channel = first_channel + in_group;
@@ -66,7 +66,8 @@ __global__ void __launch_bounds__(kReduceThreads) reduce_kernel(const __grid_con
     const int index = threadIdx.x / 2, tile = threadIdx.x % 2;
     const ReduceRow row = reduce_row(r, blockIdx.x * kRows + index);
     if (tile == 0) rows[index] = row;
-    const int job = max(row.unit_job, 0) * r.work.in_tiles + min(first_tile + tile, r.work.in_tiles - 1);
+    const int job =
+        max(row.unit_job, 0) * r.work.in_tiles + min(first_tile + tile, r.work.in_tiles - 1);
     const int box = job * r.work.boxes;
     jobs[index][tile] = {job, r.work.owner(box), r.work.owner(box + r.work.boxes - 1)};
   }
@@ -104,7 +105,8 @@ __global__ void __launch_bounds__(kReduceThreads) reduce_kernel(const __grid_con
   for (int i = threadIdx.x; i < kRows * kReduceChannels; i += kReduceThreads) {
     const int row = i % kRows, of_block = i / kRows;
     if (rows[row].unit_job < 0 || first_channel + of_block >= r.in_channels) continue;
-    result[(first_channel + of_block) * r.stride[0] + rows[row].at] = narrow<T>(sums[row][of_block]);
+    result[(first_channel + of_block) * r.stride[0] + rows[row].at] =
+        narrow<T>(sums[row][of_block]);
   }
 #endif
 }

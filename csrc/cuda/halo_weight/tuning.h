@@ -13,7 +13,7 @@ inline constexpr int64_t kMaxStride = 8;
 inline constexpr int kMaxSpan = 256;  // of a box: limit of TMA
 // Limits of 32-bit coordinates; a view's coordinates have 16 bits.
 inline constexpr int64_t kMaxExtent = int64_t{1} << 24, kMaxReach = int64_t{1} << 14;
-inline constexpr int64_t kMaxPositions = int64_t{1} << 36, kMaxChannels = int64_t{1} << 20;
+inline constexpr int64_t kMaxChannels = int64_t{1} << 20;
 // Limit: work is counted in 32 bits.
 inline constexpr int64_t kMaxWork = int64_t{1} << 30;
 
@@ -72,8 +72,8 @@ inline constexpr int64_t kMinChain = 160, kMaxChain = 2048, kChainRoots = 3;
 // Pieces of a job from which several threads share a row of them.
 inline constexpr int kManyPieces = 6;
 
-// Rows of a stage's input: fewer do not hide its barriers, more leave no room for stages.
-inline constexpr int64_t kMinRows = 16, kMaxRows = 768;
+// Rows of a stage's input: more leave no room for stages.
+inline constexpr int64_t kMaxRows = 768;
 // Ways to cut an axis that are looked at.
 inline constexpr int kMaxCuts = 6;
 
@@ -81,12 +81,12 @@ inline constexpr int kMaxCuts = 6;
 // Of a row that TMA loads, when all SMs load at once. Measured: 3.3 to 4.4 of 64 bytes, 4.8 of 128.
 inline constexpr double kRowClocks = 3.2, kRowByteClocks = 0.014;
 inline constexpr double kMemoryBytesPerClock = 2300;  // of the device: 4.2 TB/s at 1.8 GHz
-inline constexpr double kSharedClocks = 1.1;         // of 128 bytes: the loads write meanwhile
-inline constexpr double kIssueClocks = 2;            // of a wgmma, beside its products
-inline constexpr double kStageClocks = 200;          // barriers, and the drain of a stage
-inline constexpr double kLoneClocks = 400;           // more, where one warpgroup is alone
-inline constexpr double kStoreBytesPerClock = 24;    // sums of a piece to the workspace
-inline constexpr double kDirectClocks = 0.1;        // of a sum to the weight
+inline constexpr double kSharedClocks = 1.1;          // of 128 bytes: the loads write meanwhile
+inline constexpr double kIssueClocks = 2;             // of a wgmma, beside its products
+inline constexpr double kStageClocks = 200;           // barriers, and the drain of a stage
+inline constexpr double kLoneClocks = 400;            // more, where one warpgroup is alone
+inline constexpr double kStoreBytesPerClock = 24;     // sums of a piece to the workspace
+inline constexpr double kDirectClocks = 0.1;          // of a sum to the weight
 inline constexpr double kStartClocks = 5000, kReduceClocks = 5000;
 inline constexpr double kReduceBytesPerClock = 1500;  // of the device
 

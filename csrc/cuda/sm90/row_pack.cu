@@ -96,11 +96,10 @@ __global__ void __launch_bounds__(kThreads) dense_kernel(const __grid_constant__
 #pragma unroll
   for (int i = 0; i < kLoads; ++i) {
     const int at = i * kThreads + threadIdx.x, channel = at / kColumns, column = at % kColumns;
-    const bool there =
-        first_channel + channel < p.channels && first + column * kVector < p.volume;
-    loaded[i] = there ? *reinterpret_cast<const uint4*>(source + channel * p.stride[1] +
-                                                        column * kVector)
-                      : uint4{};
+    const bool there = first_channel + channel < p.channels && first + column * kVector < p.volume;
+    loaded[i] =
+        there ? *reinterpret_cast<const uint4*>(source + channel * p.stride[1] + column * kVector)
+              : uint4{};
   }
 #pragma unroll
   for (int i = 0; i < kLoads; ++i) {
@@ -228,8 +227,8 @@ void pack_rows(const RowPack& pack, cudaStream_t stream) {
   p.positions = pack.batch * p.volume;
   p.tiles = static_cast<unsigned>(ceil_div(p.volume, kPositions));
   p.channels = static_cast<int>(pack.channels);
-  p.pieces = static_cast<int>(row_channels(pack.channels, pack.element_bytes) *
-                              pack.element_bytes / 16);
+  p.pieces =
+      static_cast<int>(row_channels(pack.channels, pack.element_bytes) * pack.element_bytes / 16);
   p.row_pitch = row_pitch(pack);
   // As bits: zero is zero in every type.
   if (pack.element_bytes == 2) {

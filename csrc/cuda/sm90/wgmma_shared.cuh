@@ -31,7 +31,8 @@ __host__ __device__ constexpr uint32_t mn_descriptor_high(int row_bytes) {
   const uint32_t swizzle = row_bytes == 128 ? 1 : row_bytes == 64 ? 2 : 3;
   return static_cast<uint32_t>(8 * row_bytes >> 4) | swizzle << 30;
 }
-// The other half: 16 rows of K from `address` on; `distance` bytes from a row's elements to the next.
+// The other half: 16 rows of K from `address` on; `distance`: bytes from a row's elements to those
+// of M or N that follow.
 __host__ __device__ constexpr uint32_t mn_descriptor_low(uint32_t address, uint32_t distance) {
   return address >> 4 | (distance >> 4) << 16;
 }
@@ -45,24 +46,23 @@ struct WgmmaShared;
 
 #define CONVT3D_F4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define CONVT3D_F12(i) CONVT3D_F4(i), CONVT3D_F4(i + 4), CONVT3D_F4(i + 8)
-#define CONVT3D_WGMMA(T, N, KIND, TRANSPOSE, LIST, A, B, MAJOR, ...)                         \
-  template <Major kMajor>                                                                     \
-  struct WgmmaShared<T, N, kMajor> {                                                         \
+#define CONVT3D_WGMMA(T, N, KIND, TRANSPOSE, LIST, A, B, MAJOR, ...)                        \
+  template <Major kMajor>                                                                   \
+  struct WgmmaShared<T, N, kMajor> {                                                        \
     static __device__ __forceinline__ void run(float (&d)[N / 2], uint64_t a, uint64_t b) { \
       asm volatile("wgmma.mma_async.sync.aligned.m64n" #N KIND " {" LIST "}, " A ", " B     \
-                   ", 1, 1, 1" TRANSPOSE(MAJOR) ";"                                          \
+                   ", 1, 1, 1" TRANSPOSE(MAJOR) ";"                                         \
                    : __VA_ARGS__                                                            \
-                   : "l"(a), "l"(b), "n"(static_cast<int>(kMajor)));                         \
+                   : "l"(a), "l"(b), "n"(static_cast<int>(kMajor)));                        \
     }                                                                                       \
   };
 #define CONVT3D_BOTH(MAJOR) ", " MAJOR ", " MAJOR
 #define CONVT3D_NONE(MAJOR) ""
-#define CONVT3D_WGMMA_16(N, LIST, A, B, MAJOR, ...)                                              \
-  CONVT3D_WGMMA(__half, N, "k16.f32.f16.f16", CONVT3D_BOTH, LIST, A, B, MAJOR, __VA_ARGS__)      \
-  CONVT3D_WGMMA(__nv_bfloat16, N, "k16.f32.bf16.bf16", CONVT3D_BOTH, LIST, A, B, MAJOR,          \
-                __VA_ARGS__)
-#define CONVT3D_WGMMA_OF(N, LIST, A, B, MAJOR, ...)         \
-  CONVT3D_WGMMA_16(N, LIST, A, B, MAJOR, __VA_ARGS__)       \
+#define CONVT3D_WGMMA_16(N, LIST, A, B, MAJOR, ...)                                         \
+  CONVT3D_WGMMA(__half, N, "k16.f32.f16.f16", CONVT3D_BOTH, LIST, A, B, MAJOR, __VA_ARGS__) \
+  CONVT3D_WGMMA(__nv_bfloat16, N, "k16.f32.bf16.bf16", CONVT3D_BOTH, LIST, A, B, MAJOR, __VA_ARGS__)
+#define CONVT3D_WGMMA_OF(N, LIST, A, B, MAJOR, ...)   \
+  CONVT3D_WGMMA_16(N, LIST, A, B, MAJOR, __VA_ARGS__) \
   CONVT3D_WGMMA(float, N, "k8.f32.tf32.tf32", CONVT3D_NONE, LIST, A, B, MAJOR, __VA_ARGS__)
 
 #define CONVT3D_D8 "%0, %1, %2, %3, %4, %5, %6, %7"
@@ -78,8 +78,8 @@ struct WgmmaShared;
 #define CONVT3D_D32 CONVT3D_D24 ", %24, %25, %26, %27, %28, %29, %30, %31"
 #define CONVT3D_D64 CONVT3D_D60 ", %60, %61, %62, %63"
 #define CONVT3D_D128 CONVT3D_D96 CONVT3D_D32_AT_96
-#define CONVT3D_D32_AT_96 \
-  ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107" \
+#define CONVT3D_D32_AT_96                                                    \
+  ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107"     \
   ", %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119" \
   ", %120, %121, %122, %123, %124, %125, %126, %127"
 #define CONVT3D_O8 CONVT3D_F4(0), CONVT3D_F4(4)
