@@ -234,6 +234,10 @@ Verdict supports(const Description& description, const Device& device) {
     if (r.in > kMaxOuts && r.out > kMaxOuts) {
       return Verdict::refuse("more than 8 in channels and more than 8 out channels per group");
     }
+    if (element_bytes(description.precision) == 2 && p.groups == 1 && device.arch >= 80 &&
+        device.arch <= 90 && std::min(r.in, r.out) >= kMinMatrixSide && r.in * r.out > kManyPairs) {
+      return Verdict::refuse("dense grad_weight of many pairs of channels: weight_gemm is faster");
+    }
     return supports_grad_weight(description, device);
   }
   if (r.in > kMaxIns && r.out > kMaxOuts) {

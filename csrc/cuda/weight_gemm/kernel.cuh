@@ -108,14 +108,16 @@ __device__ __forceinline__ void produce(const Params& p, const Job& job, const R
   Origin input{}, output{};
   input.channels = p.input.channels - job.in_channel;
   output.channels = p.output.channels - job.out_channel;
+  input.first = (int64_t{job.group} * p.input.channels + job.in_channel) * p.input.stride[1];
+  output.first = (int64_t{job.group} * p.output.channels + job.out_channel) * p.output.stride[1];
   int stage = 0, previous = 0;
   for (int tile = job.first_tile; tile < job.end_tile; ++tile) {
     const int index = tile - job.first_tile;
     // Full: p.warps wait. Empty: they arrive once they have read the stage.
     if (index >= p.stages) barrier_wait(1 + p.stages + stage, threads);
     int rest = tile;
-    input.offset = (int64_t{job.group} * p.input.channels + job.in_channel) * p.input.stride[1];
-    output.offset = (int64_t{job.group} * p.output.channels + job.out_channel) * p.output.stride[1];
+    input.offset = input.first;
+    output.offset = output.first;
 #pragma unroll
     for (int axis = 2; axis >= 0; --axis) {
       const int first = rest % p.tiles[1 + axis] * p.box[1 + axis];

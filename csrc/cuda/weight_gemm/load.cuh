@@ -14,6 +14,7 @@ struct Origin {
   int at[3];
   int images, channels;
   int64_t offset;
+  int64_t first;  // the block's first channel at the tensor's first position
 };
 
 __device__ __forceinline__ bool is_inside(const Side& side, const Origin& origin, const Row& row) {
@@ -48,43 +49,59 @@ __device__ __forceinline__ void load_rows(const Side& side, const Row* rows, con
   const int first_piece = lane - lane_row * side.lanes;
   if (lane_row >= warp_rows) return;
   const Bits* data = static_cast<const Bits*>(side.data);
+  const int step = kLoadWarps * warp_rows;
+  const int limit = min(origin.channels, side.tile_channels);
   if (side.whole_pieces) {
-#pragma unroll 4
-    for (int q = warp * warp_rows + lane_row; q < side.rows; q += kLoadWarps * warp_rows) {
-      const Row row = rows[q];
-      const bool inside = is_inside(side, origin, row);
-      const int left = inside ? origin.channels - first_piece * kElements : 0;
-      const int bytes = max(0, min(left, kElements)) * static_cast<int>(sizeof(Bits));
-      const Bits* from = data;
-      if (bytes > 0) from += origin.offset + row.offset + first_piece * kElements;
-      copy_async<16>(target + row.place * side.pitch + first_piece * 16, from, bytes);
+    // Rows that a thread describes at once, so that their latencies overlap.
+    constexpr int kBatch = 4;
+    const int left = limit - first_piece * kElements;
+    const int piece_bytes = max(0, min(left, kElements)) * static_cast<int>(sizeof(Bits));
+    const int64_t first = origin.offset + first_piece * kElements;
+#pragma unroll 1
+    for (int q = warp * warp_rows + lane_row; q < side.rows; q += kBatch * step) {
+      Row row[kBatch];
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) row[b] = rows[min(q + b * step, side.rows - 1)];
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {
+        const int bytes = is_inside(side, origin, row[b]) ? piece_bytes : 0;
+        const Bits* from = data + (bytes > 0 ? first + row[b].offset : 0);
+        // The last row may be copied again: the same bytes.
+        copy_async<16>(target + row[b].place * side.pitch + first_piece * 16, from, bytes);
+      }
     }
     return;
   }
-  // Pieces that a thread has in flight: 32 loads.
+  // Pieces that a thread has in flight: 32 loads. They all take place, so that none waits for the
+  // condition of another: rows outside and channels behind the last read an element that is there.
   constexpr int kFlight = 32 / kElements;
   const int64_t channel_stride = side.stride[1];
 #pragma unroll 1
-  for (int q = warp * warp_rows + lane_row; q < side.rows; q += kLoadWarps * warp_rows) {
+  for (int q = warp * warp_rows + lane_row; q < side.rows; q += step) {
     const Row row = rows[q];
     const bool inside = is_inside(side, origin, row);
-    const Bits* from = data + (inside ? origin.offset + row.offset : 0);
+    const Bits* from = data + (inside ? origin.offset + row.offset : origin.first);
     const uint32_t to = target + row.place * side.pitch;
 #pragma unroll 1
     for (int piece = first_piece; piece < pieces; piece += kFlight * side.lanes) {
       Bits bits[kFlight][kElements];
 #pragma unroll
       for (int f = 0; f < kFlight; ++f) {
+        const int channel = (piece + f * side.lanes) * kElements;
+        const Bits* element = from + min(channel, limit - 1) * channel_stride;
 #pragma unroll
         for (int e = 0; e < kElements; ++e) {
-          const int channel = (piece + f * side.lanes) * kElements + e;
-          const bool there = inside && channel < origin.channels && channel < side.tile_channels;
-          bits[f][e] = there ? from[channel * channel_stride] : Bits{0};
+          bits[f][e] = *element;
+          if (channel + e + 1 < limit) element += channel_stride;
         }
       }
 #pragma unroll
       for (int f = 0; f < kFlight; ++f) {
         const int at = piece + f * side.lanes;
+#pragma unroll
+        for (int e = 0; e < kElements; ++e) {
+          if (!inside || at * kElements + e >= limit) bits[f][e] = 0;
+        }
         if (at < pieces) store_shared(to + at * 16, pack<Bits>(bits[f]));
       }
     }

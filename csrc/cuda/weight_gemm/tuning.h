@@ -15,8 +15,8 @@ inline constexpr int kEndArch = 100;
 inline constexpr int kMinStages = 2, kMaxStages = 4;
 // Limit: 32-bit coordinates and counts, to which a tile's extent is added.
 inline constexpr int64_t kMaxIndex = int64_t{1} << 29;
-// Below, most of a block of 16 channels is padding.
-inline constexpr int64_t kMinChannels = 9;
+// Below, three quarters of a block of 16 channels are padding.
+inline constexpr int64_t kMinChannels = 5;
 // Positions of a tile: fewer do not hide a tile's barriers, more leave no room for stages.
 inline constexpr int64_t kMinPositions = 16, kMaxPositions = 512;
 // Ways to cut an axis that are looked at.
