@@ -9,6 +9,7 @@
 #include "cuda/halo_weight/halo_weight.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
+#include "cuda/tap_gemm/tap_gemm.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 
 namespace convt3d::cuda {
@@ -24,6 +25,8 @@ void launch(Family family, const Description& description, const Device& device,
       return shuffle_gemm::launch(description, device, operands, workspace, stream);
     case Family::halo_weight:
       return halo_weight::launch(description, device, operands, workspace, stream);
+    case Family::tap_gemm:
+      return tap_gemm::launch(description, device, operands, workspace, stream);
     case Family::weight_gemm:
       return weight_gemm::launch(description, device, operands, workspace, stream);
     case Family::direct:

@@ -15,6 +15,7 @@ enum class Family {
   implicit_gemm,
   few_channels,
   halo_weight,
+  tap_gemm,
   weight_gemm,
   direct,
   residue_gemm,

@@ -10,6 +10,7 @@
 #include "cuda/halo_weight/halo_weight.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
+#include "cuda/tap_gemm/tap_gemm.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 #include "plan/family.h"
 
@@ -26,8 +27,8 @@ const std::vector<Candidate>& cuda_candidates() {
   static const std::vector<Candidate> table{
       CONVT3D_CANDIDATE(cuda, shuffle_gemm),  CONVT3D_CANDIDATE(cuda, halo_gemm),
       CONVT3D_CANDIDATE(cuda, implicit_gemm), CONVT3D_CANDIDATE(cuda, halo_weight),
-      CONVT3D_CANDIDATE(cuda, few_channels),  CONVT3D_CANDIDATE(cuda, weight_gemm),
-      CONVT3D_CANDIDATE(cuda, direct)};
+      CONVT3D_CANDIDATE(cuda, tap_gemm),      CONVT3D_CANDIDATE(cuda, few_channels),
+      CONVT3D_CANDIDATE(cuda, weight_gemm),   CONVT3D_CANDIDATE(cuda, direct)};
   return table;
 }
 
@@ -58,6 +59,8 @@ const char* to_string(Family family) {
       return "few_channels";
     case Family::halo_weight:
       return "halo_weight";
+    case Family::tap_gemm:
+      return "tap_gemm";
     case Family::weight_gemm:
       return "weight_gemm";
     case Family::direct:

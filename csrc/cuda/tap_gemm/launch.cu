@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A call in numbers, and its launches: the input is packed, the blocks sum, the splits are added.
+#include <algorithm>
+#include <stdexcept>
+
+#include "cuda/common/call.h"
+#include "cuda/common/cuda_check.h"
+#include "cuda/sm90/overlapping_launch.cuh"
+#include "cuda/tap_gemm/call.h"
+#include "cuda/tap_gemm/pack.cuh"
+#include "cuda/tap_gemm/reduce.cuh"
+#include "cuda/tap_gemm/tap_gemm.h"
+#include "geometry/ceil_div.h"
+
+namespace convt3d::cuda::tap_gemm {
+namespace {
+
+int as_int(int64_t value) { return static_cast<int>(value); }
+
+// Whether grad_output's copies may be of so many elements.
+bool piece_aligned(const Problem& p, const Config& config, const TensorView& view, int piece) {
+  if (piece == 1) return true;
+  if (reinterpret_cast<uintptr_t>(view.data) % (piece * sizeof(float)) != 0) return false;
+  const Extent3 output = p.output();
+  const int64_t extents[5] = {p.batch, p.out_channels, output[0], output[1], output[2]};
+  const int inner = config.planes ? 4 : 1;
+  if (view.stride[inner] != 1) return false;
+  for (int i = 0; i < 5; ++i) {
+    if (i != inner && extents[i] > 1 && view.stride[i] % piece != 0) return false;
+  }
+  return true;
+}
+
+Params make_params(const Description& description, const Config& config, const Operands& operands,
+                   void* workspace) {
+  const Problem& p = description.problem;
+  Params params{};
+  params.output = static_cast<const float*>(operands.output.data);
+  std::copy(operands.output.stride.begin(), operands.output.stride.end(), params.output_stride);
+  params.packed = static_cast<float*>(workspace);
+  params.partial = params.packed + packed_input_bytes(config, p.groups) / int64_t{sizeof(float)};
+  params.source.data = static_cast<const float*>(operands.input.data);
+  std::copy(operands.input.stride.begin(), operands.input.stride.end(), params.source.stride);
+  params.source.channels_inner =
+      p.in_channels > 1 && (p.input[2] == 1 || operands.input.stride[1] < operands.input.stride[4]);
+  params.result.data = static_cast<float*>(operands.weight.data);
+  std::copy(operands.weight.stride.begin(), operands.weight.stride.end(), params.result.stride);
+  params.batch = as_int(p.batch);
+  params.groups = as_int(p.groups);
+  params.in_channels = as_int(p.in_channels_per_group());
+  params.out_channels = as_int(p.out_channels_per_group());
+  const Extent3 output = p.output();
+  int64_t tap_groups = 1;
+  for (int axis = 0; axis < 3; ++axis) {
+    const AxisSteps steps = axis_steps(p, axis, config.planes);
+    params.source.extent[axis] = as_int(p.input[axis]);
+    params.output_extent[axis] = as_int(output[axis]);
+    params.kernel[axis] = as_int(p.kernel[axis]);
+    params.stride[axis] = as_int(p.stride[axis]);
+    params.dilation[axis] = as_int(p.dilation[axis]);
+    params.padding[axis] = as_int(p.padding[axis]);
+    params.common[axis] = as_int(steps.common);
+    params.step[axis] = as_int(steps.step);
+    params.tap_step[axis] = as_int(steps.tap_step);
+    params.taps[axis] = config.taps[axis];
+    params.tap_groups[axis] = as_int(config.tap_groups[axis]);
+    params.halo[axis] = config.halo[axis];
+    tap_groups *= config.tap_groups[axis];
+  }
+  for (int i = 0; i < 4; ++i) {
+    params.box[i] = config.box[i];
+    params.tiles[i] = as_int(config.tiles[i]);
+  }
+  params.all_tiles = as_int(config.all_tiles);
+  params.line = config.line;
+  params.positions = config.positions;
+  params.width = config.width;
+  params.block_rows = config.block_rows;
+  params.group_rows = as_int(config.group_rows);
+  params.all_rows = as_int(config.group_rows * tap_groups);
+  params.row_tiles = as_int(config.row_tiles);
+  params.column_tiles = as_int(config.column_tiles);
+  params.position_pitch = config.position_pitch;
+  params.channel_pitch = config.channel_pitch;
+  params.planes = config.planes;
+  params.piece = config.piece;
+  while (!piece_aligned(p, config, operands.output, params.piece)) params.piece /= 2;
+  const int pieces =
+      config.planes ? as_int(ceil_div(config.halo[2], params.piece)) : config.halo[2];
+  params.slots = config.box[0] * config.halo[0] * config.halo[1] * pieces;
+  const int64_t tables = table_bytes(params.slots, params.positions);
+  params.stages =
+      as_int(std::min<int64_t>(config.stages, (kMaxShared - tables) / config.stage_bytes));
+  params.stage_bytes = config.stage_bytes;
+  params.packed_bytes = config.packed_bytes;
+  params.jobs = as_int(config.jobs);
+  params.splits = as_int(config.splits);
+  params.flush_tiles = as_int(config.flush_tiles);
+  return params;
+}
+
+void pack(const Launch& launch, int columns, bool split) {
+  const Params& p = launch.params;
+  const int64_t chunks = int64_t{p.all_tiles} * (p.positions / kChunk);
+  const int64_t items = int64_t{p.groups} * p.column_tiles * ceil_div(columns, kPackColumns);
+  // Few chunks: their channels are shared among blocks.
+  constexpr int64_t kBlocksPerSm = 8;
+  const int64_t shared = std::min(items, ceil_div(kBlocksPerSm * launch.num_sms, chunks));
+  const dim3 grid(static_cast<unsigned>(chunks), static_cast<unsigned>(shared));
+  if (split) {
+    pack_kernel<true><<<grid, kPackThreads, 0, launch.stream>>>(p, columns);
+  } else {
+    pack_kernel<false><<<grid, kPackThreads, 0, launch.stream>>>(p, columns);
+  }
+  check(cudaGetLastError(), "tap_gemm pack_kernel");
+}
+
+void reduce(const Launch& launch) {
+  const Params& p = launch.params;
+  const int64_t total = int64_t{p.groups} * p.in_channels * p.all_rows;
+  int lanes = 1;
+  while (2 * lanes <= std::min(p.splits, kMaxReduceLanes)) lanes *= 2;
+  const dim3 threads(kReduceThreads / lanes, lanes);
+  const auto blocks = static_cast<unsigned>(ceil_div(total, threads.x));
+  cudaLaunchAttribute attribute = sm90::overlapping_launch();
+  cudaLaunchConfig_t config{};
+  config.gridDim = blocks;
+  config.blockDim = threads;
+  config.stream = launch.stream;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  check(cudaLaunchKernelEx(&config, reduce_kernel, p, total), "tap_gemm reduce_kernel");
+}
+
+template <Precision kPrecision>
+void run_columns(const Launch& launch, int columns) {
+  switch (columns) {
+    case 32:
+      return run<kPrecision, 32>(launch);
+    case 48:
+      return run<kPrecision, 48>(launch);
+    case 64:
+      return run<kPrecision, 64>(launch);
+    case 128:
+      return run<kPrecision, 128>(launch);
+    default:
+      throw std::logic_error("tap_gemm has no kernel of so many columns");
+  }
+}
+
+}  // namespace
+
+void launch(const Description& description, const Device& device, const Operands& operands,
+            void* workspace, void* stream) {
+  bool found = false;
+  const Config config = choose(description, device, &found);
+  if (!found) throw std::logic_error("tap_gemm: no cut fits");
+  const Launch launch{make_params(description, config, operands, workspace), config.slabs,
+                      device.num_sms, static_cast<cudaStream_t>(stream)};
+  pack(launch, config.columns, description.precision == Precision::fp32);
+  with_precision<Precision::fp32, Precision::tf32>(
+      description.precision,
+      [&]<Precision kPrecision>() { run_columns<kPrecision>(launch, config.columns); });
+  if (config.splits > 1 || config.flush_tiles > 0) reduce(launch);
+}
+
+}  // namespace convt3d::cuda::tap_gemm

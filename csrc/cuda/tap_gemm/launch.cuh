@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One checked launch; instances/ has one explicit instantiation per precision and columns.
+#pragma once
+#include <stdexcept>
+
+#include "cuda/common/cuda_check.h"
+#include "cuda/tap_gemm/call.h"
+#include "cuda/tap_gemm/kernel.cuh"
+#include "cuda/tap_gemm/tile.h"
+
+namespace convt3d::cuda::tap_gemm {
+
+template <Precision kPrecision, int kColumns, int kSlabs>
+void run_slabs(const Launch& launch) {
+  const auto kernel = tap_kernel<kPrecision, kColumns, kSlabs>;
+  const Params& p = launch.params;
+  const int bytes = kStageAlignment + p.stages * p.stage_bytes +
+                    static_cast<int>(table_bytes(p.slots, p.positions));
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+        "tap_gemm attribute");
+  cudaLaunchAttribute attribute = sm90::overlapping_launch();
+  cudaLaunchConfig_t config{};
+  config.gridDim = static_cast<unsigned>(p.jobs * p.splits);
+  config.blockDim = kThreads;
+  config.dynamicSmemBytes = bytes;
+  config.stream = launch.stream;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  check(cudaLaunchKernelEx(&config, kernel, p), "tap_gemm kernel");
+}
+
+template <Precision kPrecision, int kColumns>
+void run(const Launch& launch) {
+  if (launch.slabs == 1) return run_slabs<kPrecision, kColumns, 1>(launch);
+  if constexpr (most_slabs(kPrecision, kColumns) >= 2) {
+    if (launch.slabs == 2) return run_slabs<kPrecision, kColumns, 2>(launch);
+  }
+  throw std::logic_error("tap_gemm has no kernel of so many slabs");
+}
+
+}  // namespace convt3d::cuda::tap_gemm

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The producers: tables of the halo, its copies by cp.async, the packed input by one bulk copy.
+//
+//   planes  [channel][n][d][h][place on w]        rows  [n][d][h][place on w][channel]
+//
+// A line of rows is ordered by residue modulo the step, so that a tap is a shift by whole rows and
+// neighbouring positions are neighbouring rows. Every copy that is outside writes zeros.
+#pragma once
+#include "cuda/common/shared_memory.cuh"
+#include "cuda/sm90/overlapping_launch.cuh"
+#include "cuda/sm90/ring.cuh"
+#include "cuda/tap_gemm/rows.cuh"
+#include "cuda/tap_gemm/tuning.h"
+
+namespace convt3d::cuda::tap_gemm {
+
+// What a block does.
+struct Job {
+  int group, column_tile, tap_group, first_row, rows;
+  int tap[3];             // first of the block
+  int channel, channels;  // out_channels that are loaded
+  int lead;               // positions loaded before a line's first, so that copies are aligned
+  int split, first_tile, end_tile;
+
+  __device__ Job(const Params& p, int block) {
+    split = block / p.jobs;
+    int rest = block - split * p.jobs;
+    const int row_tile = rest % p.row_tiles;
+    rest /= p.row_tiles;
+    const int tap_groups = p.tap_groups[0] * p.tap_groups[1] * p.tap_groups[2];
+    tap_group = rest % tap_groups;
+    rest /= tap_groups;
+    column_tile = rest % p.column_tiles;
+    group = rest / p.column_tiles;
+    int taps = tap_group;
+#pragma unroll
+    for (int axis = 2; axis >= 0; --axis) {
+      tap[axis] = taps % p.tap_groups[axis] * p.taps[axis];
+      taps /= p.tap_groups[axis];
+    }
+    first_row = row_tile * p.block_rows;
+    rows = min(p.block_rows, p.group_rows - first_row);
+    const int width_rows = p.taps[0] * p.taps[1] * p.taps[2] * p.width;
+    channel = first_row / width_rows * p.width;
+    const int end = ((first_row + rows - 1) / width_rows + 1) * p.width;
+    channels = min(end, p.out_channels) - channel;
+    // All tiles of a job begin at the same place of a piece.
+    const int first = p.dilation[2] * tap[2] - p.padding[2];
+    lead = p.planes && p.piece > 1 ? (first % p.piece + p.piece) % p.piece : 0;
+    first_tile = static_cast<int>(int64_t{p.all_tiles} * split / p.splits);
+    end_tile = static_cast<int>(int64_t{p.all_tiles} * (split + 1) / p.splits);
+  }
+};
+
+// Place of a halo coordinate in its line.
+__device__ __forceinline__ int place_in_line(const Params& p, int w) {
+  return p.planes ? w : w % p.step[2] * (p.line / p.step[2]) + w / p.step[2];
+}
+
+// Bytes of a place from the halo's first.
+__device__ __forceinline__ int place_bytes(const Params& p, int n, int d, int h, int place) {
+  return (((n * p.halo[0] + d) * p.halo[1] + h) * p.line + place) * p.position_pitch;
+}
+
+// All threads. `positions`: for each step of eight positions and each quad of lanes, the bytes of
+// position `quad` and of that 4 on.
+__device__ __forceinline__ void fill_tables(const Params& p, const Job& job, Slot* slots,
+                                            int* positions) {
+  const int count = p.box[0] * p.box[1] * p.box[2] * p.box[3];
+  for (int q = threadIdx.x; q < p.positions; q += blockDim.x) {
+    int rest = q;
+    const int w = rest % p.box[3];
+    rest /= p.box[3];
+    const int h = rest % p.box[2];
+    rest /= p.box[2];
+    const int d = rest % p.box[1], n = rest / p.box[1];
+    positions[q / 8 * 8 + q % 4 * 2 + q / 4 % 2] =
+        q < count ? place_bytes(p, n, p.step[0] * d, p.step[1] * h,
+                                place_in_line(p, p.step[2] * w) + job.lead)
+                  : 0;
+  }
+  const int pieces = p.planes ? (p.halo[2] + p.piece - 1) / p.piece : p.halo[2];
+  const int length = p.planes ? p.piece : 1;
+  for (int q = threadIdx.x; q < p.slots; q += blockDim.x) {
+    int rest = q;
+    const int w = rest % pieces * length;
+    rest /= pieces;
+    const int h = rest % p.halo[1];
+    rest /= p.halo[1];
+    const int d = rest % p.halo[0], n = rest / p.halo[0];
+    slots[q].offset = n * p.output_stride[0] + d * p.common[0] * p.output_stride[2] +
+                      h * p.common[1] * p.output_stride[3] + w * p.common[2] * p.output_stride[4];
+    slots[q].at = static_cast<uint32_t>(((n << kBitsD | d) << kBitsH | h) << kBitsW | w);
+    slots[q].target = place_bytes(p, n, d, h, place_in_line(p, w));
+  }
+}
+
+// The first halo position of a tile, and the images from there on.
+struct Origin {
+  int at[3];
+  int images;
+  int64_t offset;
+
+  __device__ __forceinline__ Origin(const Params& p, const Job& job, int tile) {
+    offset = (int64_t{job.group} * p.out_channels + job.channel) * p.output_stride[1];
+#pragma unroll
+    for (int axis = 2; axis >= 0; --axis) {
+      const int first = tile % p.tiles[1 + axis] * p.box[1 + axis];
+      tile /= p.tiles[1 + axis];
+      at[axis] = p.stride[axis] * first + p.dilation[axis] * job.tap[axis] - p.padding[axis] -
+                 (axis == 2 ? job.lead : 0);
+      offset += at[axis] * p.output_stride[2 + axis];
+    }
+    const int image = tile * p.box[0];
+    images = p.batch - image;
+    offset += image * p.output_stride[0];
+  }
+  __device__ __forceinline__ bool has(const Params& p, uint32_t local) const {
+    const int w = local & ((1 << kBitsW) - 1), h = local >> kBitsW & ((1 << kBitsH) - 1);
+    const int d = local >> (kBitsW + kBitsH) & ((1 << kBitsD) - 1);
+    const int n = local >> (kBitsW + kBitsH + kBitsD);
+    return n < images &&
+           static_cast<unsigned>(at[0] + p.common[0] * d) <
+               static_cast<unsigned>(p.output_extent[0]) &&
+           static_cast<unsigned>(at[1] + p.common[1] * h) <
+               static_cast<unsigned>(p.output_extent[1]) &&
+           static_cast<unsigned>(at[2] + p.common[2] * w) <
+               static_cast<unsigned>(p.output_extent[2]);
+  }
+};
+
+// How a thread goes through slots, and through a slot's items: channels of planes, pieces of rows.
+struct Walk {
+  int slot, slot_step, item, item_step, items, item_target, item_bytes;
+  int64_t item_source;
+
+  __device__ __forceinline__ Walk(const Params& p, const Job& job, int thread) {
+    if (p.planes) {  // neighbouring threads take neighbouring slots
+      slot_step = min(p.slots, kProducerThreads);
+      item_step = kProducerThreads / slot_step;
+      slot = thread % slot_step;
+      item = thread / slot_step;
+      items = job.channels;
+      item_target = p.channel_pitch;
+      item_source = p.output_stride[1];
+    } else {  // and here neighbouring pieces
+      items = (job.channels + p.piece - 1) / p.piece;
+      item_step = min(items, kProducerThreads);
+      slot_step = kProducerThreads / item_step;
+      slot = thread / item_step;
+      item = thread % item_step;
+      items = slot < slot_step ? items : 0;
+      item_target = 4 * p.piece;
+      item_source = p.piece * p.output_stride[1];
+    }
+    if (p.planes && item >= item_step) items = 0;
+    if (items == 0) slot = p.slots;
+  }
+};
+
+template <int kPiece>
+__device__ __forceinline__ void load_halo(const Params& p, const Job& job, const Walk& walk,
+                                          const Slot* slots, const Origin& origin,
+                                          uint32_t target) {
+  constexpr int kBatch = 4;  // slots that a thread reads at once, so that latencies overlap
+  const int last_bytes = p.planes ? 4 * kPiece : 4 * (job.channels - (walk.items - 1) * kPiece);
+#pragma unroll 1
+  for (int q = walk.slot; q < p.slots; q += kBatch * walk.slot_step) {
+    Slot slot[kBatch];
+#pragma unroll
+    for (int b = 0; b < kBatch; ++b) slot[b] = slots[min(q + b * walk.slot_step, p.slots - 1)];
+#pragma unroll
+    for (int b = 0; b < kBatch; ++b) {
+      if (q + b * walk.slot_step >= p.slots) break;
+      const bool inside = origin.has(p, slot[b].at);
+      const float* from = p.output;
+      if (inside) from += origin.offset + slot[b].offset + walk.item * walk.item_source;
+      const int64_t step = inside ? walk.item_step * walk.item_source : 0;
+      uint32_t to = target + slot[b].target + walk.item * walk.item_target;
+#pragma unroll 4
+      for (int item = walk.item; item < walk.items; item += walk.item_step) {
+        const int bytes = item + 1 == walk.items ? last_bytes : 4 * kPiece;
+        copy_async<4 * kPiece>(to, from, inside ? bytes : 0);
+        from += step;
+        to += walk.item_step * walk.item_target;
+      }
+    }
+  }
+}
+
+// `full`, `empty`: barriers of stage 0. Empty: the consumer warps arrive. Full: all producers
+// arrive when their copies have landed, and one expects the bulk copy.
+__device__ __forceinline__ void produce(const Params& p, const Job& job, const Slot* slots,
+                                        uint32_t stages, uint32_t full, uint32_t empty) {
+  const int thread = threadIdx.x - kConsumerThreads;
+  const Walk walk(p, job, thread);
+  const float* packed = p.packed + (int64_t{job.group} * p.column_tiles + job.column_tile) *
+                                       p.all_tiles * (p.packed_bytes / 4);
+  if (thread == 0) sm90::wait_for_earlier_launch();  // the packed input is written
+  sm90::Ring ring;
+  for (int tile = job.first_tile; tile < job.end_tile; ++tile, ring.next(p.stages)) {
+    sm90::barrier_wait(empty + 8 * ring.stage, ring.parity ^ 1);
+    const uint32_t target = stages + ring.stage * p.stage_bytes, barrier = full + 8 * ring.stage;
+    if (thread == 0) {
+      sm90::barrier_arrive_expect(barrier, p.packed_bytes);
+      sm90::bulk_copy(target, packed + int64_t{tile} * (p.packed_bytes / 4), p.packed_bytes,
+                      barrier);
+    }
+    const Origin origin(p, job, tile);
+    const uint32_t halo = target + p.packed_bytes;
+    if (p.piece == 4) {
+      load_halo<4>(p, job, walk, slots, origin, halo);
+    } else if (p.piece == 2) {
+      load_halo<2>(p, job, walk, slots, origin, halo);
+    } else {
+      load_halo<1>(p, job, walk, slots, origin, halo);
+    }
+    sm90::barrier_arrive_after_copies(barrier);
+  }
+}
+
+}  // namespace convt3d::cuda::tap_gemm

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Numbers of the tap_gemm family: "limit" says which, "estimate" serves the choice of a cut.
+#pragma once
+#include <cstdint>
+
+namespace convt3d::cuda::tap_gemm {
+
+inline constexpr int kArch = 90;  // limit: wgmma
+inline constexpr int kConsumerGroups = 2, kConsumerThreads = 128 * kConsumerGroups;
+inline constexpr int kProducerThreads = 128, kThreads = kConsumerThreads + kProducerThreads;
+// Limit: together what the launch gives the three warpgroups, 3 * 168; multiples of 8.
+inline constexpr int kProducerRegisters = 72, kConsumerRegisters = 216;
+// Limit: 227 KB, less what the barriers and the alignment of the stages take.
+inline constexpr int kStageAlignment = 1024;  // limit: swizzled lines repeat after so many bytes
+inline constexpr int64_t kMaxShared = 227 * 1024 - 2048;
+inline constexpr int kMinStages = 2, kMaxStages = 6;
+inline constexpr int kMaxPiece = 4;  // elements of a copy of 16 bytes
+// Positions of a line of 128 bytes of the packed input.
+inline constexpr int kChunk = 32;
+inline constexpr int64_t kMaxPositions = 256;
+inline constexpr int64_t kMaxCuts = 10;  // ways to cut an axis that are looked at
+// Local coordinates of a slot, in bits: n, d, h, w.
+inline constexpr int kBitsN = 8, kBitsD = 6, kBitsH = 8, kBitsW = 10;
+// Limit: 32-bit coordinates and counts, to which a tile's extent is added.
+inline constexpr int64_t kMaxIndex = int64_t{1} << 29;
+// Below, most columns would be padding.
+inline constexpr int64_t kMinColumns = 9;
+// Measured: up to so many in_channels, and from so many out_channels on, weight_gemm's TF32 is
+// faster in NDHWC and where stride and dilation have a common factor.
+inline constexpr int64_t kNarrow = 32, kWide = 16;
+// float32: sums of fewer products have a smaller error one by one.
+inline constexpr int64_t kMinSum = 16;
+// Bound of the packed input: what a large layer's tensors take themselves.
+inline constexpr int64_t kMaxPackedBytes = int64_t{2} << 30;
+inline constexpr int64_t kMaxPartialBytes = int64_t{64} << 20;
+
+// Estimates in clocks of an SM.
+inline constexpr double kLoadBytesPerClock = 28;    // from L2
+inline constexpr double kPieceClocks = 6;           // of 32 copies, whatever their size
+inline constexpr double kTileClocks = 120;          // barriers
+inline constexpr double kBlockClocks = 6000;        // tables, first load and result of a block
+inline constexpr double kMemoryBytesPerClock = 17;  // of one SM's share: packing, partial sums
+inline constexpr double kLaunchClocks = 4000;       // of the reducing launch
+
+}  // namespace convt3d::cuda::tap_gemm
