@@ -30,9 +30,19 @@ def devices(native):
     }
 
 
-def plan_text(native, devices, case):
+@pytest.fixture(scope="session")
+def older_devices(native):
+    """GPUs without wgmma: an A100, and one with the least shared memory."""
+    return {
+        "cuda 8.0": native.Device(native.DeviceKind.cuda, arch=80, num_sms=108),
+        "cuda 8.9": native.Device(native.DeviceKind.cuda, arch=89, num_sms=128),
+    }
+
+
+def plan_text(native, devices, older_devices, case):
     description = native.parse_description(case)
     lines = [str(description)]
+    lines += [f"  {name}: {native.plan(description, d)}" for name, d in older_devices.items()]
     for device_name, device in devices.items():
         lines.append(f"  {device_name}: {native.plan(description, device)}")
         lines += [
@@ -43,9 +53,9 @@ def plan_text(native, devices, case):
     return "\n".join(lines) + "\n"
 
 
-def test_golden_plans(native, devices):
+def test_golden_plans(native, devices, older_devices):
     header = [line for line in GOLDEN.read_text().splitlines() if line.startswith("#")]
-    blocks = [plan_text(native, devices, case) for case in CASES]
+    blocks = [plan_text(native, devices, older_devices, case) for case in CASES]
     text = "\n".join(["\n".join(header) + "\n", *blocks])
     if os.environ.get("CONVT3D_UPDATE_GOLDEN") == "1":
         GOLDEN.write_text(text)
@@ -81,10 +91,11 @@ def test_an_unknown_family_is_named(native, devices, device_name):
         native.forced("winograd", description, devices[device_name])
 
 
-def test_every_family_is_chosen_by_some_case(native, devices):
+def test_every_family_is_chosen_by_some_case(native, devices, older_devices):
     chosen, known = set(), set()
     for case in CASES:
         description = native.parse_description(case)
+        chosen |= {("cuda", native.plan(description, d)) for d in older_devices.values()}
         for name, device in devices.items():
             chosen.add((name, native.plan(description, device)))
             known |= {(name, family) for family, _, _ in native.verdicts(description, device)}

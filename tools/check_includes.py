@@ -32,6 +32,8 @@ FALLBACKS = {
     "halo_gemm": "cuda/implicit_gemm/implicit_gemm.h",
     "halo_weight": "cuda/weight_gemm/weight_gemm.h",
 }
+# A family that is another's tiles, loads and stores with a multiplication of its own.
+BASES = {"mma_gemm": "cuda/implicit_gemm/"}
 # Folders of csrc/cuda that every family may use.
 CUDA_SHARED = ("cuda/common/", "cuda/sm90/")
 
@@ -74,7 +76,9 @@ def include_breach(path: str, include: str) -> str | None:
         return None
     if target == layer:
         mine, theirs = family_of(path), family_of(include)
-        allowed = include.startswith(CUDA_SHARED) or include == FALLBACKS.get(mine or "")
+        allowed = include.startswith(
+            (*CUDA_SHARED, BASES.get(mine or "", CUDA_SHARED[0]))
+        ) or include == FALLBACKS.get(mine or "")
         if mine != theirs and not allowed:
             return "a family does not include another"
         return None

@@ -343,6 +343,7 @@ _EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "k3 s2, 64 to 32 channels", "mb2_ic64oc32_id3ih3iw9_k3s2p1op1:bias"),
     ("ci", "k3, lines of more than 256 inputs", "mb1_ic32oc24_id4ih3iw270_k3"),
     ("ci", "two tiles of columns, uneven strides", "mb1_ic72oc136_id3ih4iw5_k2x3x3s3x2x1p1:bias"),
+    ("ci", "groups of 9 and of 67 channels", "mb1_ic18oc134_id3ih4iw5_k3s2p1op1g2:bias"),
     ("full", "many channels, few positions", "mb2_ic192oc160_id2ih2iw2_k2s2:bias"),
     ("full", "two tiles of everything", "mb1_ic72oc72_id7ih9iw11_k3s2p1op1:bias"),
     ("full", "long rows", "mb1_ic16oc16_id2ih3iw150_k3s2p1op1"),

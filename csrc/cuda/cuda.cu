@@ -8,6 +8,7 @@
 #include "cuda/halo_gemm/halo_gemm.h"
 #include "cuda/halo_weight/halo_weight.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
+#include "cuda/mma_gemm/mma_gemm.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
 #include "cuda/tap_gemm/tap_gemm.h"
 #include "cuda/weight_gemm/weight_gemm.h"
@@ -21,6 +22,8 @@ void launch(Family family, const Description& description, const Device& device,
       return halo_gemm::launch(description, device, operands, workspace, stream);
     case Family::implicit_gemm:
       return implicit_gemm::launch(description, device, operands, workspace, stream);
+    case Family::mma_gemm:
+      return mma_gemm::launch(description, device, operands, workspace, stream);
     case Family::shuffle_gemm:
       return shuffle_gemm::launch(description, device, operands, workspace, stream);
     case Family::halo_weight:

@@ -13,6 +13,7 @@ enum class Family {
   shuffle_gemm,
   halo_gemm,
   implicit_gemm,
+  mma_gemm,
   few_channels,
   halo_weight,
   tap_gemm,

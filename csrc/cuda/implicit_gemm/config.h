@@ -5,6 +5,7 @@
 #include <string>
 
 #include "plan/description.h"
+#include "plan/family.h"
 
 namespace convt3d::cuda::implicit_gemm {
 
@@ -23,9 +24,28 @@ struct Config {
   int split_axes = 0;         // grad_input: so many of the last axes have one halo for all residues
 };
 
+// What a kernel of these tiles is built for, and what an SM gives it.
+struct Limits {
+  int rows;  // of a tile
+  int max_columns;
+  bool (*is_built)(int columns, int steps);
+  int64_t shared_bytes;
+  double column_clocks;  // that a column of 64 rows and 32 bytes of channels takes
+  int weight_reads;      // how often 64 rows read a block of weights from shared memory
+  bool parks;            // whether long sums are added up in parts
+  // With 1, boxes that leave rows of the tile empty are looked at, too: where shared memory is
+  // small, no other may fit.
+  int min_input_stages;
+};
+
+// Without a box that fits, the result has no columns.
+Config search(const Description& description, int num_sms, const Limits& limits);
 Config choose(const Description& description, const Device& device);
+// Why no kernel of these tiles takes it, whatever the device.
+Verdict supports_problem(const Description& description);
 std::string to_string(const Config& config);
-// The workspace: the weight in blocks, then the parked sums.
+// The workspace: the weight in blocks (channels padded to whole ones, fp32 as two parts), then the
+// parked sums.
 int64_t packed_weight_bytes(const Description& description, const Config& config);
 
 }  // namespace convt3d::cuda::implicit_gemm

@@ -61,10 +61,12 @@ __device__ __forceinline__ void issue(float (&sum)[kTiles][kColumns / 2],
 
 // The sum of an output in plain fp32, for those that three TF32 products cannot give: an infinity's
 // `rest` is NaN, or its product with a zero rest.
-inline __device__ __noinline__ float exact_sum(const Params& p, ResidueSet set, int n, int qd,
-                                               int qh, int qw, int channel) {
-  const auto* input = static_cast<const float*>(p.input) + n * p.input_stride[0];
-  const auto* weight = static_cast<const float*>(p.weight) + channel * p.weight_stride[1];
+__device__ __forceinline__ float exact_sum(const Params& p, ResidueSet set, int group, int n,
+                                           int qd, int qh, int qw, int channel) {
+  const auto* input = static_cast<const float*>(p.input) + n * p.input_stride[0] +
+                      int64_t{group} * p.in_channels * p.input_stride[1];
+  const auto* weight = static_cast<const float*>(p.weight) + group * p.weight_group_stride +
+                       channel * p.weight_stride[1];
   const int q[3] = {qd, qh, qw};
   float sum = 0;
   if (p.sum_residues > 1) set = ResidueSet(p);
@@ -102,6 +104,51 @@ __device__ __forceinline__ uint32_t pack(float low, float high) {
   }
 }
 
+// Row i of a thread's 2 of each tile, in the block's tile.
+__device__ __forceinline__ int fragment_row(int first_row, int i) {
+  return first_row + 64 * (i / 2) + threadIdx.x % 32 / 4 + 8 * (i % 2);
+}
+
+// Whether there is such an output: a tile may lie partly outside.
+__device__ __forceinline__ bool is_inside(const Params& p, const Shared& shared, const Item& item,
+                                          const ResidueSet& set, int row) {
+  const Coordinates at = shared.row_coordinates[row];
+  bool inside = shared.row_offset[row] >= 0 && item.origin[0] + at[0] < p.batch;
+#pragma unroll
+  for (int a = 0; a < 3; ++a) {
+    inside = inside && item.origin[1 + a] + at[1 + a] < set.axis[a]->num_outputs;
+  }
+  return inside;
+}
+
+// Stores the exact sums of those whose bit is set: row * kChannels + channel.
+template <int kChannels>
+__device__ __forceinline__ void store_exact_sums(const Params& p, const Shared& shared,
+                                                 const Item& item, const ResidueSet& set,
+                                                 int first_row, uint64_t which) {
+  const int group = item.group(p);
+  const int first_channel =
+      ((item.column_tile - group * p.column_tiles) * 4 + threadIdx.x % 4) * kChannels;
+#pragma unroll 1
+  for (; which != 0; which &= which - 1) {
+    const int bit = __ffsll(static_cast<long long>(which)) - 1;
+    const int row = fragment_row(first_row, bit / kChannels);
+    const int channel = first_channel + bit % kChannels;
+    if (channel >= p.out_channels || !is_inside(p, shared, item, set, row)) continue;
+    const Coordinates at = shared.row_coordinates[row];
+    float sum = exact_sum(p, set, group, item.origin[0] + at[0], item.origin[1] + at[1],
+                          item.origin[2] + at[2], item.origin[3] + at[3], channel);
+    const int64_t place = int64_t{group} * p.out_channels + channel;
+    if (p.bias) sum += static_cast<const float*>(p.bias)[place * p.bias_stride];
+    int64_t offset = item.origin[0] * p.output_stride[0] + place * p.output_stride[1];
+#pragma unroll
+    for (int a = 0; a < 3; ++a) {
+      offset += set.axis[a]->output_offset + item.origin[1 + a] * p.output_stride[2 + a];
+    }
+    static_cast<float*>(p.output)[offset + shared.row_offset[row]] = sum;
+  }
+}
+
 // Adds the bias and stores the sums of a warp's 16 rows per m64 tile. A thread has rows lane / 4
 // and 8 below it, and of the tile's channels kColumns / 4 contiguous ones (weight_pack.cuh).
 template <Precision kPrecision, int kColumns, int kTiles>
@@ -112,10 +159,13 @@ __device__ __forceinline__ void store(const Params& p, const Shared& shared, con
   constexpr int kRows = 128 * kTiles, kChannels = kColumns / 4;
   constexpr int kVector = std::gcd(16 / sizeof(T), kChannels);  // elements of a store
   const int lane = threadIdx.x % 32;
-  const int channel = item.column_tile * kColumns + lane % 4 * kChannels;
+  const int group = item.group(p);
+  const int channel =  // in its group
+      (item.column_tile - group * p.column_tiles) * kColumns + lane % 4 * kChannels;
   const int there = min(kChannels, p.out_channels - channel);
-  const T* bias = static_cast<const T*>(p.bias) + channel * p.bias_stride;
-  int64_t first = item.origin[0] * p.output_stride[0] + channel * p.output_stride[1];
+  const int64_t place = int64_t{group} * p.out_channels + channel;
+  const T* bias = static_cast<const T*>(p.bias) + place * p.bias_stride;
+  int64_t first = item.origin[0] * p.output_stride[0] + place * p.output_stride[1];
   bool full =
       item.origin[0] + p.box[0] <= p.batch && p.box[0] * p.box[1] * p.box[2] * p.box[3] == kRows;
 #pragma unroll
@@ -123,7 +173,7 @@ __device__ __forceinline__ void store(const Params& p, const Shared& shared, con
     first += set.axis[a]->output_offset + item.origin[1 + a] * p.output_stride[2 + a];
     full = full && item.origin[1 + a] + p.box[1 + a] <= set.axis[a]->num_outputs;
   }
-  if (kPrecision != Precision::fp32 && p.bias) {
+  if (p.bias) {
 #pragma unroll
     for (int i = 0; i < kChannels; ++i) {
       const float add = i < there ? widen(bias[i * p.bias_stride]) : 0;
@@ -134,57 +184,51 @@ __device__ __forceinline__ void store(const Params& p, const Shared& shared, con
       }
     }
   }
+  [[maybe_unused]] uint64_t again = 0;  // fp32: results that are not finite
+  if constexpr (kPrecision == Precision::fp32) {
+    static_assert(2 * kTiles * kChannels <= 64);
+#pragma unroll
+    for (int m = 0; m < kTiles; ++m) {
+#pragma unroll
+      for (int j = 0; j < kColumns / 2; ++j) {
+        const int bit = (2 * m + j / 2 % 2) * kChannels + j / 4 * 2 + j % 2;
+        if (!isfinite(sum[m][j])) again |= uint64_t{1} << bit;
+      }
+    }
+  }
 #pragma unroll
   for (int i = 0; i < 2 * kTiles; ++i) {
-    const int m = i / 2, half = i % 2;
-    const int row = first_row + 64 * m + lane / 4 + 8 * half;
-    const int64_t offset = shared.row_offset[row];
-    if (!full) {
-      const Coordinates at = shared.row_coordinates[row];
-      bool inside = offset >= 0 && item.origin[0] + at[0] < p.batch;
+    const int m = i / 2, half = i % 2, row = fragment_row(first_row, i);
+    const auto value = [&](int c) { return sum[m][c / 2 * 4 + 2 * half + c % 2]; };
+    if (full || is_inside(p, shared, item, set, row)) {
+      T* output = static_cast<T*>(p.output) + first + shared.row_offset[row];
+      if (p.whole_stores && there == kChannels) {
 #pragma unroll
-      for (int a = 0; a < 3; ++a) {
-        inside = inside && item.origin[1 + a] + at[1 + a] < set.axis[a]->num_outputs;
-      }
-      if (!inside) continue;
-    }
-    T* output = static_cast<T*>(p.output) + first + offset;
-    const auto value = [&](int c) {
-      float result = sum[m][c / 2 * 4 + 2 * half + c % 2];
-      if constexpr (kPrecision == Precision::fp32) {
-        if (c < there) {
-          if (!isfinite(result)) {
-            const Coordinates at = shared.row_coordinates[row];
-            result = exact_sum(p, set, item.origin[0] + at[0], item.origin[1] + at[1],
-                               item.origin[2] + at[2], item.origin[3] + at[3], channel + c);
+        for (int c = 0; c < kChannels; c += kVector) {
+          if constexpr (sizeof(T) == 4) {
+            *reinterpret_cast<float4*>(output + c) =
+                make_float4(value(c), value(c + 1), value(c + 2), value(c + 3));
+          } else if constexpr (kVector == 8) {
+            *reinterpret_cast<uint4*>(output + c) = make_uint4(
+                pack<T>(value(c), value(c + 1)), pack<T>(value(c + 2), value(c + 3)),
+                pack<T>(value(c + 4), value(c + 5)), pack<T>(value(c + 6), value(c + 7)));
+          } else {
+            *reinterpret_cast<uint2*>(output + c) =
+                make_uint2(pack<T>(value(c), value(c + 1)), pack<T>(value(c + 2), value(c + 3)));
           }
-          if (p.bias) result += bias[c * p.bias_stride];
         }
-      }
-      return result;
-    };
-    if (p.whole_stores && there == kChannels) {
+      } else {
 #pragma unroll
-      for (int c = 0; c < kChannels; c += kVector) {
-        if constexpr (sizeof(T) == 4) {
-          *reinterpret_cast<float4*>(output + c) =
-              make_float4(value(c), value(c + 1), value(c + 2), value(c + 3));
-        } else if constexpr (kVector == 8) {
-          *reinterpret_cast<uint4*>(output + c) =
-              make_uint4(pack<T>(value(c), value(c + 1)), pack<T>(value(c + 2), value(c + 3)),
-                         pack<T>(value(c + 4), value(c + 5)), pack<T>(value(c + 6), value(c + 7)));
-        } else {
-          *reinterpret_cast<uint2*>(output + c) =
-              make_uint2(pack<T>(value(c), value(c + 1)), pack<T>(value(c + 2), value(c + 3)));
+        for (int c = 0; c < kChannels; ++c) {
+          if (c < there) *output = narrow<T>(value(c));
+          output += p.output_stride[1];
         }
-      }
-    } else {
-#pragma unroll
-      for (int c = 0; c < kChannels; ++c) {
-        if (c < there) *output = narrow<T>(value(c));
-        output += p.output_stride[1];
       }
     }
+    __syncwarp();  // keeps the addresses of one row in registers at a time
+  }
+  if constexpr (kPrecision == Precision::fp32) {
+    store_exact_sums<kChannels>(p, shared, item, set, first_row, again);
   }
 }
 

@@ -15,7 +15,6 @@ namespace convt3d::cuda::implicit_gemm {
 namespace {
 
 int parts(Precision precision) { return precision == Precision::fp32 ? 2 : 1; }
-int tile_rows(Precision precision) { return kTileRows / parts(precision); }
 
 // Of one axis, over its residues. Inputs and outputs are those of the product: grad_input reads
 // grad_output.
@@ -60,9 +59,10 @@ AxisSummary summarize(const Problem& problem, int axis, bool grad_input) {
 struct Shape {
   bool grad_input;  // all residues are summed, each from its own halo
   std::array<AxisSummary, 3> axis;
-  int64_t batch, residues, in_channels, out_channels, all_taps;
+  int64_t batch, groups, residues, in_channels, out_channels, all_taps;
   double taps;           // mean of a residue
   int64_t largest_taps;  // of a residue
+  Limits limits;
   int rows, parts;
   int64_t bytes;   // of an element
   int64_t halos;   // that an item reads
@@ -70,17 +70,19 @@ struct Shape {
   bool scattered;  // and output elements stored so
 };
 
-Shape make_shape(const Description& description) {
+Shape make_shape(const Description& description, const Limits& limits) {
   const Problem& p = description.problem;
   const bool grad_input = description.direction == Direction::grad_input;
   Shape shape{};
   shape.grad_input = grad_input;
   shape.batch = p.batch;
   shape.residues = volume(p.stride);
-  shape.in_channels = grad_input ? p.out_channels : p.in_channels;
-  shape.out_channels = grad_input ? p.in_channels : p.out_channels;
+  shape.groups = p.groups;
+  shape.in_channels = grad_input ? p.out_channels_per_group() : p.in_channels_per_group();
+  shape.out_channels = grad_input ? p.in_channels_per_group() : p.out_channels_per_group();
   shape.all_taps = volume(p.kernel);
-  shape.rows = tile_rows(description.precision);
+  shape.limits = limits;
+  shape.rows = limits.rows;
   shape.parts = parts(description.precision);
   shape.bytes = element_bytes(description.precision);
   const Layout read = grad_input ? description.output : description.input;
@@ -141,10 +143,11 @@ bool choose_stages(const Shape& shape, Config* config) {
   const int64_t halo = halo_rows(shape, config->box);
   const int64_t input = halo * (32 * config->steps + 16);
   const int64_t block = int64_t{32} * config->steps * config->columns * shape.parts;
-  const int64_t room = kSharedBytes - table_bytes(halo, shape.rows, shape.all_taps,
-                                                  kMaxInputStages + kMaxWeightStages);
-  // A stage of weights of the wanted size, or what is left beside two stages of input.
-  const int64_t affordable = (room - 2 * input) / kMinWeightStages / block;
+  const int64_t room = shape.limits.shared_bytes - table_bytes(halo, shape.rows, shape.all_taps);
+  // A stage of weights of the wanted size, or what is left beside two stages of input, or one.
+  int64_t affordable = (room - 2 * input) / kMinWeightStages / block;
+  if (affordable < 2)
+    affordable = (room - shape.limits.min_input_stages * input) / kMinWeightStages / block;
   if (affordable < 2) return false;
   // Even, so that a consumer's two sets of operand registers take turns; a group ends with a chunk.
   const int64_t wanted = std::min(std::max<int64_t>(2, kWeightStageBytes / block), affordable);
@@ -165,14 +168,15 @@ bool choose_stages(const Shape& shape, Config* config) {
 double estimate(const Shape& shape, const Config& config, int num_sms) {
   int64_t items = ceil_div(shape.batch, config.box[0]);
   for (int a = 0; a < 3; ++a) items *= ceil_div(shape.axis[a].outputs, config.box[1 + a]);
-  items *= ceil_div(shape.out_channels, config.columns);
+  items *= shape.groups * ceil_div(shape.out_channels, config.columns);
   const double steps = config.chunks * config.steps;
   // Of 64 rows and 32 bytes: the products, or what they read of shared memory. Eight rows of a
   // matrix meet in its banks where a line of the box does not hold a multiple of 8.
   const int products = shape.parts == 2 ? 3 : 1;
-  const double shared = (2048 * (config.box[3] % 8 == 0 ? 1 : 2) + 32 * config.columns * products) /
-                        kSharedBytesPerClock;
-  const double step = std::max(config.columns / 2.0 * products, shared) + kStepClocks;
+  const double weights = 32.0 * config.columns * products * shape.limits.weight_reads;
+  const double shared = (2048 * (config.box[3] % 8 == 0 ? 1 : 2) + weights) / kSharedBytesPerClock;
+  const double step =
+      std::max(shape.limits.column_clocks * config.columns * products, shared) + kStepClocks;
   const double sums = shape.grad_input ? static_cast<double>(shape.residues) : 1;
   double consumer =
       sums * shape.taps * (steps * (shape.rows / 64) * step + config.chunks * kBlockClocks) +
@@ -192,8 +196,10 @@ double estimate(const Shape& shape, const Config& config, int num_sms) {
     clocks = overlapped ? std::max(consumer, load) : consumer + load / 2;
   } else {
     items *= shape.residues;
-    clocks = std::max(consumer, load);
+    clocks = std::max(consumer + config.chunks * kHaloReadClocks,
+                      load + config.chunks * kHaloFillClocks);
   }
+  if (config.input_stages == 1) clocks = consumer + load;
   return clocks * static_cast<double>(std::max<int64_t>(1, ceil_div(items, num_sms)));
 }
 
@@ -219,12 +225,14 @@ bool choose_box(const Shape& shape, int num_sms, Config* config, double* clocks)
       const int64_t least_h = ceil_div(outputs_h, shape.rows / w);
       for (int64_t cut_h = least_h; cut_h < least_h + kMaxCuts && cut_h <= outputs_h; ++cut_h) {
         const int64_t h = ceil_div(outputs_h, cut_h);
-        const int64_t d = std::min(
+        const int64_t most_d = std::min(
             {shape.axis[0].outputs, shape.rows / (w * h), kMaxHalo[1] - shape.axis[0].span});
-        if (d < 1) continue;
-        const bool whole = d == shape.axis[0].outputs && h == outputs_h && w >= outputs_w;
-        const int64_t n = std::min<int64_t>({shape.batch, shape.rows / (w * h * d), kMaxHalo[0]});
-        consider(whole ? n : 1, d, h, w);
+        for (int64_t d = most_d; d >= 1; d /= 2) {
+          const bool whole = d == shape.axis[0].outputs && h == outputs_h && w >= outputs_w;
+          const int64_t n = std::min<int64_t>({shape.batch, shape.rows / (w * h * d), kMaxHalo[0]});
+          consider(whole ? n : 1, d, h, w);
+          if (shape.limits.min_input_stages > 1) break;
+        }
       }
       if (w == even_w && w % 8 == 0) break;
     }
@@ -232,8 +240,10 @@ bool choose_box(const Shape& shape, int num_sms, Config* config, double* clocks)
   return found;
 }
 
-Config search(const Description& description, const Device& device) {
-  const Shape shape = make_shape(description);
+}  // namespace
+
+Config search(const Description& description, int num_sms, const Limits& limits) {
+  const Shape shape = make_shape(description, limits);
   const int64_t all_steps = ceil_div(shape.in_channels * shape.bytes, 32);
   Config best;
   double least = 0;
@@ -241,19 +251,20 @@ Config search(const Description& description, const Device& device) {
     // More than half of a wide tile's columns would be padding.
     if (columns > kColumns[0] && columns / 2 >= shape.out_channels) continue;
     for (int steps = 1; steps <= std::min<int64_t>(kMaxSteps, all_steps); ++steps) {
-      if (!is_built(columns, steps)) continue;
+      if (columns > limits.max_columns || !limits.is_built(columns, steps)) continue;
       Config config;
       config.columns = columns;
       config.steps = steps;
       config.chunks = static_cast<int>(ceil_div(all_steps, steps));
-      config.parks = shape.parts == 1 && (shape.grad_input ? shape.all_taps : shape.largest_taps) *
-                                                 config.chunks * steps >
-                                             sm90::max_chain(description.precision);
+      config.parks =
+          limits.parks && shape.parts == 1 &&
+          (shape.grad_input ? shape.all_taps : shape.largest_taps) * config.chunks * steps >
+              sm90::max_chain(description.precision);
       if (config.parks && !can_park(columns, steps)) continue;
       Shape as = shape;
       do {
         double clocks = 0;
-        const bool found = choose_box(as, device.num_sms, &config, &clocks);
+        const bool found = choose_box(as, num_sms, &config, &clocks);
         if (found && (best.columns == 0 || clocks < least)) {
           best = config;
           least = clocks;
@@ -265,26 +276,38 @@ Config search(const Description& description, const Device& device) {
   return best;
 }
 
-}  // namespace
-
-// Without a box that fits, the result has no columns.
 Config choose(const Description& description, const Device& device) {
-  return kept_answer(description, device, [&] { return search(description, device); });
+  return kept_answer(description, device, [&] {
+    Limits limits;
+    limits.rows = kTileRows / parts(description.precision);
+    limits.max_columns = kColumns.back();
+    limits.is_built = &is_built;
+    limits.shared_bytes = kSharedBytes;
+    limits.column_clocks = 0.5;  // limit: wgmma's
+    limits.weight_reads = 1;
+    limits.parks = true;
+    limits.min_input_stages = 2;
+    return search(description, device.num_sms, limits);
+  });
 }
 
-Verdict supports(const Description& description, const Device& device) {
+Verdict supports_problem(const Description& description) {
   const Problem& p = description.problem;
-  if (device.arch != 90) return Verdict::refuse("its instructions are those of sm_90");
   if (description.direction == Direction::grad_weight) return Verdict::refuse("no grad_weight");
   if (description.precision == Precision::fp64) return Verdict::refuse("no float64");
-  if (p.groups != 1) return Verdict::refuse("groups must be 1");
-  if (std::min(p.in_channels, p.out_channels) < kMinChannels) {
-    return Verdict::refuse("fewer than 8 in_channels or out_channels");
+  if (std::min(p.in_channels_per_group(), p.out_channels_per_group()) < kMinChannels) {
+    return Verdict::refuse("fewer than 8 in_channels or out_channels per group");
   }
-  const int64_t columns =
-      description.direction == Direction::forward ? p.out_channels : p.in_channels;
-  if (description.precision == Precision::fp32 && columns <= kMinChannels) {
+  const int64_t columns = description.direction == Direction::forward ? p.out_channels_per_group()
+                                                                      : p.in_channels_per_group();
+  if (description.precision == Precision::fp32 && p.groups == 1 && columns <= kMinChannels) {
     return Verdict::refuse("float32 with at most 8 channels in the result");
+  }
+  const bool narrow = element_bytes(description.precision) == 2;
+  if (p.groups > 1 && columns <= kMinChannels &&
+      (volume(p.kernel) < kMinGroupTaps ||
+       (narrow && description.direction == Direction::grad_input))) {
+    return Verdict::refuse("at most 8 channels of a group in the result, and too few taps");
   }
   if (std::max(p.in_channels, p.out_channels) > kMaxChannels || p.batch > kMaxExtent) {
     return Verdict::refuse("more channels or batch than 32-bit coordinates hold");
@@ -298,6 +321,13 @@ Verdict supports(const Description& description, const Device& device) {
     }
   }
   if (volume(p.kernel) > kMaxTaps) return Verdict::refuse("more than 1024 taps");
+  return Verdict::accept();
+}
+
+Verdict supports(const Description& description, const Device& device) {
+  if (device.arch != 90) return Verdict::refuse("its instructions are those of sm_90");
+  const Verdict verdict = supports_problem(description);
+  if (!verdict.ok) return verdict;
   if (choose(description, device).columns == 0) {
     return Verdict::refuse("the taps reach too far apart for shared memory");
   }
@@ -318,13 +348,12 @@ std::string config(const Description& description, const Device& device) {
   return to_string(choose(description, device));
 }
 
-// The weight, its channels padded to whole blocks; fp32 as two parts.
 int64_t packed_weight_bytes(const Description& description, const Config& config) {
   const Problem& p = description.problem;
-  const int64_t columns =
-      description.direction == Direction::forward ? p.out_channels : p.in_channels;
-  return ceil_div(columns, config.columns) * volume(p.kernel) * config.chunks * config.steps * 32 *
-         config.columns * parts(description.precision);
+  const int64_t columns = description.direction == Direction::forward ? p.out_channels_per_group()
+                                                                      : p.in_channels_per_group();
+  return p.groups * ceil_div(columns, config.columns) * volume(p.kernel) * config.chunks *
+         config.steps * 32 * config.columns * parts(description.precision);
 }
 
 // Behind it the parked sums.

@@ -28,11 +28,13 @@
 // residues, one after another; else in one residue. In grad_input an item is the tile, and its sums
 // stay in registers from one residue's halo to the next's. A stage of input has halo_rows rows of
 // steps * 32 + 16 bytes: the 16 keep ldmatrix free of bank conflicts. supports() guarantees
-// groups = 1, strides up to kMaxStride, a halo that fits, and 32-bit coordinates.
+// strides up to kMaxStride, a halo that fits, and 32-bit coordinates. A tile is of one group, whose
+// channels `in_channels` and `out_channels` count.
 #pragma once
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/implicit_gemm/epilogue.cuh"
+#include "cuda/implicit_gemm/items.cuh"
 #include "cuda/implicit_gemm/operand.cuh"
 #include "cuda/implicit_gemm/params.cuh"
 #include "cuda/implicit_gemm/producer.cuh"
@@ -42,11 +44,6 @@
 
 namespace convt3d::cuda::implicit_gemm {
 
-using sm90::release;
-using sm90::Ring;
-
-inline constexpr int kConsumerWarps = kConsumerThreads / 32;
-
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 // The products of one residue: chunks x taps steps. While the wgmmas of a step run, A of the next
@@ -54,10 +51,9 @@ inline constexpr int kConsumerWarps = kConsumerThreads / 32;
 // what it does besides counts: taps come from a table, and barriers are passed once a group of
 // blocks.
 template <Precision kPrecision, int kColumns, int kSteps, int kTiles>
-__device__ __forceinline__ void accumulate(const Params& p, const Shared& shared,
-                                           const ResidueSet& set, const uint32_t (&row)[kTiles],
-                                           Ring* input, Ring* weight,
-                                           sm90::ParkedSums<kConsumerThreads>* parked,
+__device__ __forceinline__ void accumulate(const Params& p, const Shared& shared, int first_tap,
+                                           int taps, const uint32_t (&row)[kTiles], Ring* input,
+                                           Ring* weight, sm90::ParkedSums<kConsumerThreads>* parked,
                                            float (&sum)[kTiles][kColumns / 2]) {
   using Op = Operand<kPrecision>;
   constexpr int kPitch = kSteps * 32 + 16;
@@ -67,7 +63,7 @@ __device__ __forceinline__ void accumulate(const Params& p, const Shared& shared
                         Roles<kColumns>::kOperandRegisters;
   uint32_t a[kTwo ? 2 : 1][kTiles][kSteps][4];
   float part[kTiles][kColumns / 2];
-  const int* const first = shared.shift + set.first_tap;
+  const int* const first = shared.shift + first_tap;
   for (int chunk = 0; chunk < p.chunks; ++chunk) {
     sm90::barrier_wait(shared.input_full + 8 * input->stage, input->parity);
     uint32_t from[kTiles];
@@ -86,7 +82,7 @@ __device__ __forceinline__ void accumulate(const Params& p, const Shared& shared
       }
     };
     load(a[0]);
-    for (int left = set.taps; left > 0; left -= p.weight_group) {
+    for (int left = taps; left > 0; left -= p.weight_group) {
       sm90::barrier_wait(shared.weight_full + 8 * weight->stage, weight->parity);
       uint64_t b = sm90::b_descriptor(shared.weight + weight->stage * (p.weight_group * kBlock));
       const auto step = [&](auto& current, auto& next) {
@@ -128,77 +124,27 @@ __device__ __forceinline__ void accumulate(const Params& p, const Shared& shared
 }
 
 template <Precision kPrecision, int kColumns, int kSteps>
-__device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
-  constexpr int kTiles = 2 / Operand<kPrecision>::kParts;  // of 64 rows
-  constexpr int kPitch = kSteps * 32 + 16;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int group_row = warp / 4 * 64 * kTiles + warp % 4 * 16;
-  Ring input, weight;
-  sm90::ParkedSums<kConsumerThreads> parked(p.parking);
-  uint32_t row[kTiles];  // this lane's ldmatrix rows, in bytes from the stage
-#pragma unroll
-  for (int m = 0; m < kTiles; ++m) {
-    row[m] = shared.halo_row(p, group_row + 64 * m + lane % 16) * kPitch + lane / 16 * 16;
-  }
+struct Multiply {
+  static constexpr int kTiles = 2 / Operand<kPrecision>::kParts;  // of 64 rows
 
-  for (unsigned index = blockIdx.x; index < p.items; index += gridDim.x) {
-    const Item item(p, index);
-    ResidueSet set = item.residues;
-    const Ring first = input;  // in forward all residues of the item read the same stages
-    float sum[kTiles][kColumns / 2];
-    for (int left = p.item_residues; left > 0; --left, set.next(p)) {
-      if (left == p.item_residues || p.sum_residues == 1) {
-#pragma unroll
-        for (int m = 0; m < kTiles; ++m) {
-#pragma unroll
-          for (int i = 0; i < kColumns / 2; ++i) sum[m][i] = 0;
-        }
-        parked.start();
-        input = first;
-      }
-      if (set.taps > 0) {
-        accumulate<kPrecision, kColumns, kSteps, kTiles>(p, shared, set, row, &input, &weight,
-                                                         &parked, sum);
-      }
-      if (left > 1 && p.sum_residues > 1) continue;
-      if constexpr (can_park(kColumns, kSteps)) parked.collect(sum);
-      store<kPrecision, kColumns, kTiles>(p, shared, item, set, group_row, sum);
-    }
-    if (p.item_residues > p.sum_residues) {
-      input = first;
-      for (int chunk = 0; chunk < p.chunks; ++chunk) {
-        release(shared.input_empty, input);
-        input.next(p.input_stages);
-      }
-    }
-  }
-}
+  const Params& p;
+  const Shared& shared;
+  sm90::ParkedSums<kConsumerThreads> parked;
 
-// One lane; in the consumers' order. A residue's blocks are contiguous.
-template <int kBlock>
-__device__ __forceinline__ void copy_weights(const Params& p, const Shared& shared) {
-  Ring weight;
-  for (unsigned index = blockIdx.x; index < p.items; index += gridDim.x) {
-    const Item item(p, index);
-    ResidueSet set = item.residues;
-    for (int r = 0; r < p.item_residues; ++r, set.next(p)) {
-      const unsigned char* block =
-          p.packed + (int64_t{item.column_tile} * p.taps + set.first_tap) * p.chunks * kBlock;
-      for (int chunk = 0; chunk < p.chunks; ++chunk) {
-        for (int left = set.taps; left > 0; left -= p.weight_group) {
-          const uint32_t bytes = min(left, p.weight_group) * kBlock;
-          sm90::barrier_wait(shared.weight_empty + 8 * weight.stage, weight.parity ^ 1);
-          const uint32_t full = shared.weight_full + 8 * weight.stage;
-          sm90::barrier_arrive_expect(full, bytes);
-          sm90::bulk_copy(shared.weight + weight.stage * (p.weight_group * kBlock), block, bytes,
-                          full);
-          block += bytes;
-          weight.next(p.weight_stages);
-        }
-      }
-    }
+  __device__ Multiply(const Params& params, const Shared& memory)
+      : p(params), shared(memory), parked(params.parking) {}
+
+  using Sums = float (&)[kTiles][kColumns / 2];
+  __device__ __forceinline__ void start() { parked.start(); }
+  __device__ __forceinline__ void operator()(int first_tap, int taps, const uint32_t (&row)[kTiles],
+                                             Ring* input, Ring* weight, Sums sum) {
+    accumulate<kPrecision, kColumns, kSteps, kTiles>(p, shared, first_tap, taps, row, input, weight,
+                                                     &parked, sum);
   }
-}
+  __device__ __forceinline__ void finish(Sums sum) {
+    if constexpr (can_park(kColumns, kSteps)) parked.collect(sum);
+  }
+};
 
 #endif
 
@@ -211,8 +157,7 @@ __global__ void __launch_bounds__(Roles<kColumns>::kThreads, 1)
   constexpr int kBlock = kSteps * kColumns * 32 * Op::kParts, kPitch = kSteps * 32 + 16;
   extern __shared__ __align__(128) unsigned char memory[];
   constexpr int kRows = kTileRows / Op::kParts;
-  Shared shared(p, memory, shared_address(memory), p.weight_group * kBlock, p.halo_rows * kPitch,
-                kRows);
+  Shared shared(p, memory, p.weight_group * kBlock, kRows);
   shared.fill_tables(p, kRows, kPitch);
   const int warp = threadIdx.x / 32;
   if (threadIdx.x == 0) {
@@ -229,31 +174,22 @@ __global__ void __launch_bounds__(Roles<kColumns>::kThreads, 1)
   __syncthreads();
   if (warp < kConsumerWarps) {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Role::kConsumerRegisters));
-    consume<kPrecision, kColumns, kSteps>(p, shared);
+    Multiply<kPrecision, kColumns, kSteps> multiply(p, shared);
+    consume<kPrecision, kColumns, multiply.kTiles>(p, shared, kPitch, &multiply);
   } else {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Role::kProducerRegisters));
     if (warp < kConsumerWarps + Role::kProducerThreads / 32) {
-      Ring input;
-      for (unsigned index = blockIdx.x; index < p.items; index += gridDim.x) {
-        for (int residue = 0; residue < p.sum_residues; ++residue) {
-          // Made anew for each residue: across fill() there are no registers for them.
-          unsigned again = index;
-          asm volatile("" : "+r"(again));
-          const Item item(p, again, residue);
-          if (!item.has_taps(p)) continue;
-          const Inside inside(p, item);
-          const int64_t first = item.first_input(p);
-          for (int chunk = 0; chunk < p.chunks; ++chunk) {
-            sm90::barrier_wait(shared.input_empty + 8 * input.stage, input.parity ^ 1);
-            fill<typename Op::T, kSteps, Role>(p, shared, inside, first, chunk,
-                                               shared.input + input.stage * (p.halo_rows * kPitch),
-                                               shared.input_full + 8 * input.stage);
-            input.next(p.input_stages);
-          }
-        }
-      }
+      produce(p, shared, [&](const Inside& inside, int64_t first, int chunk, int stage) {
+        fill<typename Op::T, kSteps, Role>(p, shared, inside, first, chunk,
+                                           shared.input + stage * (p.halo_rows * kPitch),
+                                           shared.input_full + 8 * stage);
+      });
     } else if (threadIdx.x % 32 == 0) {
-      copy_weights<kBlock>(p, shared);
+      copy_weights(p, shared, kBlock, [&](int stage, const unsigned char* source, int bytes) {
+        const uint32_t full = shared.weight_full + 8 * stage;
+        sm90::barrier_arrive_expect(full, bytes);
+        sm90::bulk_copy(shared.weight + stage * (p.weight_group * kBlock), source, bytes, full);
+      });
     }
   }
 #endif

@@ -115,8 +115,10 @@ inline Params make_params(const Call& call) {
   std::copy(written.stride.begin(), written.stride.end(), p.output_stride);
   std::copy(config.box.begin(), config.box.end(), p.box);
   p.batch = static_cast<int>(problem.batch);
-  p.in_channels = static_cast<int>(problem.in_channels);
-  p.out_channels = static_cast<int>(problem.out_channels);
+  p.groups = static_cast<int>(problem.groups);
+  p.in_channels = static_cast<int>(problem.in_channels_per_group());
+  p.out_channels = static_cast<int>(problem.out_channels_per_group());
+  p.weight_group_stride = p.in_channels * p.weight_stride[0];
   if (grad_input) {
     std::swap(p.weight_stride[0], p.weight_stride[1]);
     std::swap(p.in_channels, p.out_channels);
@@ -129,7 +131,7 @@ inline Params make_params(const Call& call) {
   p.taps = static_cast<int>(volume(problem.kernel));
   p.residues = 1;
   p.halo_rows = config.box[0];
-  int64_t items = ceil_div(problem.batch, config.box[0]) * p.column_tiles;
+  int64_t items = ceil_div(problem.batch, config.box[0]) * p.column_tiles * p.groups;
   for (int a = 0; a < 3; ++a) {
     if (a >= 3 - config.split_axes) {
       p.axis[a] = make_split_axis(problem, a, config.box[1 + a]);
@@ -145,10 +147,13 @@ inline Params make_params(const Call& call) {
   p.item_residues = config.all_residues ? p.residues : 1;
   p.sum_residues = grad_input ? p.residues : 1;
   items *= p.residues / p.item_residues;
-  p.vectorized =
-      rows_aligned(read, problem.batch, grad_input ? problem.output() : problem.input, bytes);
-  p.whole_stores =
-      rows_aligned(written, problem.batch, grad_input ? problem.input : problem.output(), bytes);
+  // Groups start at multiples of their channels.
+  const auto aligned = [&](const TensorView& view, const Extent3& extent, int channels) {
+    return rows_aligned(view, problem.batch, extent, bytes) &&
+           (p.groups == 1 || channels * bytes % 16 == 0);
+  };
+  p.vectorized = aligned(read, grad_input ? problem.output() : problem.input, p.in_channels);
+  p.whole_stores = aligned(written, grad_input ? problem.input : problem.output(), p.out_channels);
   if (items > INT32_MAX) throw std::runtime_error("convt3d: implicit_gemm has too many tiles");
   p.items = static_cast<unsigned>(items);
   return p;
@@ -157,8 +162,8 @@ inline Params make_params(const Call& call) {
 template <Precision kPrecision>
 void pack_weight(const Call& call, const Params& p) {
   constexpr int kThreads = 256;
-  const int64_t pieces =
-      int64_t{p.column_tiles} * p.taps * p.chunks * call.config.steps * call.config.columns * 2;
+  const int64_t pieces = int64_t{p.groups} * p.column_tiles * p.taps * p.chunks *
+                         call.config.steps * call.config.columns * 2;
   const int64_t blocks = std::min<int64_t>((pieces + kThreads - 1) / kThreads, INT32_MAX);
   pack_kernel<kPrecision><<<static_cast<unsigned>(blocks), kThreads, 0, call.stream>>>(
       p, call.config.columns, call.config.steps, static_cast<unsigned char*>(call.workspace));

@@ -45,7 +45,8 @@ struct Params {
   int64_t input_stride[5], weight_stride[5], output_stride[5];
   Axis axis[3];
   int box[4];
-  int batch, in_channels, out_channels;
+  int batch, groups, in_channels, out_channels;  // channels of a group
+  int64_t weight_group_stride;                   // elements of the weight between groups
   int column_tiles, chunks, taps, halo_rows;
   int input_stages, weight_stages, weight_group;  // blocks in a stage of weights
   int residues, item_residues;  // of the problem, and of an item: all of them or one
@@ -76,6 +77,12 @@ struct ResidueSet {
     const Residue &d = *axis[0], &h = *axis[1], &w = *axis[2];
     first_tap = (d.taps_before * p.axis[1].kernel + d.num_taps * h.taps_before) * p.axis[2].kernel +
                 d.num_taps * h.num_taps * w.taps_before;
+  }
+  // The same made anew from `index`, so that nothing else stays in registers until then.
+  __device__ void refresh(const Params& p) {
+#pragma unroll
+    for (int& i : index) asm volatile("" : "+r"(i));
+    set(p);
   }
   __device__ void next(const Params& p) {
     if (++index[2] == p.axis[2].residues) {
@@ -122,12 +129,12 @@ struct Tap {
 
 // One tile of one residue, or of all. Tiles of the same input are neighbours in the order.
 struct Item {
-  int column_tile;
+  int column_tile;      // of all groups
   int origin[4];        // of the tile, in a residue's outputs
   ResidueSet residues;  // one of p.item_residues
 
   __device__ Item(const Params& p, unsigned index) {
-    column_tile = take(&index, p.column_tiles);
+    column_tile = take(&index, p.groups * p.column_tiles);
 #pragma unroll
     for (int a = 2; a >= 0; --a) {
       residues.index[a] = p.item_residues == 1 ? take(&index, p.axis[a].residues) : 0;
@@ -146,6 +153,10 @@ struct Item {
     residues.set(p);
   }
 
+  __device__ int group(const Params& p) const {
+    return p.groups == 1 ? 0 : column_tile / p.column_tiles;
+  }
+
   // Whether it reads any input: a single residue may have no taps.
   __device__ bool has_taps(const Params& p) const {
     return p.item_residues > p.sum_residues || residues.taps > 0;
@@ -153,7 +164,8 @@ struct Item {
 
   // Offset of the halo's first row in the input, in elements; it may lie outside.
   __device__ int64_t first_input(const Params& p) const {
-    int64_t offset = origin[0] * p.input_stride[0];
+    int64_t offset = origin[0] * p.input_stride[0] +
+                     static_cast<int64_t>(group(p)) * p.in_channels * p.input_stride[1];
 #pragma unroll
     for (int a = 0; a < 3; ++a) {
       offset +=

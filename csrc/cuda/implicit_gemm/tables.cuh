@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 
+#include "cuda/common/shared_memory.cuh"
 #include "cuda/implicit_gemm/params.cuh"
 
 namespace convt3d::cuda::implicit_gemm {
@@ -40,35 +41,36 @@ struct Coordinates {
   }
 };
 
-// Offsets in bytes from the start, as addresses of shared memory.
+// What lies where: barriers, tables, stages. What consumers need is at offsets that do not depend
+// on the call, and so in none of their registers.
 struct Shared {
-  unsigned char* memory;
-  uint32_t weight, input;         // stages
-  int64_t* halo_offset;           // [halo_rows] elements from the halo's first row
-  Coordinates* halo_coordinates;  // [halo_rows]
+  uint32_t input_full, input_empty, weight_full, weight_empty;  // barriers
   int64_t* row_offset;            // [rows] elements of the output from the tile's first
   Coordinates* row_coordinates;   // [rows]
   int* shift;                     // [taps + 1], residue by residue: bytes it shifts a tile by
-  uint32_t input_full, input_empty, weight_full, weight_empty;  // barriers
+  int64_t* halo_offset;           // [halo_rows] elements from the halo's first row
+  Coordinates* halo_coordinates;  // [halo_rows]
+  uint32_t weight, input;         // stages
 
-  __device__ Shared(const Params& p, unsigned char* start, uint32_t base, uint32_t weight_bytes,
-                    uint32_t input_bytes, int rows)
-      : memory(start), weight(base), input(base + p.weight_stages * weight_bytes) {
-    uint32_t next = p.weight_stages * weight_bytes + p.input_stages * input_bytes;
+  __device__ Shared(const Params& p, unsigned char* start, uint32_t weight_bytes, int rows) {
+    const uint32_t base = shared_address(start);
+    uint32_t next = 0;
     const auto place = [&](uint32_t bytes) {
       const uint32_t here = next;
       next += (bytes + 7) / 8 * 8;
       return here;
     };
-    halo_offset = reinterpret_cast<int64_t*>(start + place(8 * p.halo_rows));
+    input_full = base + place(8 * kMaxInputStages);
+    input_empty = base + place(8 * kMaxInputStages);
+    weight_full = base + place(8 * kMaxWeightStages);
+    weight_empty = base + place(8 * kMaxWeightStages);
     row_offset = reinterpret_cast<int64_t*>(start + place(8 * rows));
-    halo_coordinates = reinterpret_cast<Coordinates*>(start + place(4 * p.halo_rows));
     row_coordinates = reinterpret_cast<Coordinates*>(start + place(4 * rows));
     shift = reinterpret_cast<int*>(start + place(4 * (p.taps + 1)));
-    input_full = base + place(8 * p.input_stages);
-    input_empty = base + place(8 * p.input_stages);
-    weight_full = base + place(8 * p.weight_stages);
-    weight_empty = base + place(8 * p.weight_stages);
+    halo_offset = reinterpret_cast<int64_t*>(start + place(8 * p.halo_rows));
+    halo_coordinates = reinterpret_cast<Coordinates*>(start + place(4 * p.halo_rows));
+    weight = base + (next + kStageAlignment - 1) / kStageAlignment * kStageAlignment;
+    input = weight + p.weight_stages * weight_bytes;
   }
 
   // By all threads of the block; a barrier follows. `pitch`: bytes of a halo row.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The weight as blocks that one bulk copy brings into shared memory, ready for wgmma:
+// The weight as blocks that one bulk copy brings into shared memory, ready for wgmma and
+// ldmatrix:
 //
-//   packed[column tile][residue][chunk][tap of the residue][part][32-byte step]
+//   packed[group][column tile][residue][chunk][tap of the residue][part][32-byte step]
 //         [columns / 8][2][8 columns][16 bytes]
 //
 // Columns are permuted: thread c of a quad holds columns 8 j + 2 c + {0, 1} of every 8 and shall
@@ -18,13 +19,12 @@ namespace convt3d::cuda::implicit_gemm {
 template <Precision kPrecision>
 __global__ void pack_kernel(const __grid_constant__ Params p, int columns, int steps,
                             unsigned char* packed) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
   using Op = Operand<kPrecision>;
   using T = typename Op::T;
   constexpr int kVector = 16 / sizeof(T);
   const int groups = columns / 8;
   const int pieces = steps * groups * 16;  // of 16 bytes, in a part of a block
-  const int64_t total = int64_t{p.column_tiles} * p.taps * p.chunks * pieces;
+  const int64_t total = int64_t{p.groups} * p.column_tiles * p.taps * p.chunks * pieces;
   for (int64_t i = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; i < total;
        i += int64_t{gridDim.x} * blockDim.x) {
     // A column's kVector input channels. The order is that of the natural taps.
@@ -36,9 +36,12 @@ __global__ void pack_kernel(const __grid_constant__ Params p, int columns, int s
     const int tile = block / p.taps;
     const int row = piece % 8, half = piece / 8 % 2, group = piece / 16 % groups;
     const int step = piece / 16 / groups;
-    const int out = tile * columns + row / 2 * (columns / 4) + 2 * group + row % 2;
+    const int of_group = tile / p.column_tiles;
+    const int out = (tile - of_group * p.column_tiles) * columns + row / 2 * (columns / 4) +
+                    2 * group + row % 2;
     const int in = ((chunk * steps + step) * 2 + half) * kVector;
-    const T* source = static_cast<const T*>(p.weight) + out * p.weight_stride[1];
+    const T* source = static_cast<const T*>(p.weight) + of_group * p.weight_group_stride +
+                      out * p.weight_stride[1];
 #pragma unroll
     for (int a = 0; a < 3; ++a) {
       source +=
@@ -63,7 +66,6 @@ __global__ void pack_kernel(const __grid_constant__ Params p, int columns, int s
           *reinterpret_cast<const uint4*>(rest_of);
     }
   }
-#endif
 }
 
 }  // namespace convt3d::cuda::implicit_gemm

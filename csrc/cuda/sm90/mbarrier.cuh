@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Shared-memory barriers with phases. `parity` is that of the phase waited for: 0, 1, 0, 1, ...
+// All but the bulk copies is there from compute capability 8.0 on.
 #pragma once
 #include <cstdint>
 
@@ -32,7 +33,11 @@ __device__ __forceinline__ void barrier_arrive_after_copies(uint32_t barrier) {
 __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) {
   asm volatile(
       "{\n .reg .pred done;\n"
+#if __CUDA_ARCH__ >= 900
       "wait_%=:\n mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+#else  // does not suspend the thread
+      "wait_%=:\n mbarrier.test_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+#endif
       " @done bra done_%=;\n bra wait_%=;\n"
       "done_%=:\n}" ::"r"(barrier),
       "r"(parity)

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Numbers of mma_gemm, each with where it comes from; implicit_gemm/tuning.h has those of its code.
+#pragma once
+#include <cstdint>
+
+#include "plan/description.h"
+
+namespace convt3d::cuda::mma_gemm {
+
+// Rows of a tile: 32 of each of 8 warps.
+inline constexpr int kTileRows = 256;
+
+// Limit: the 168 registers of a thread, where 12 warps share 64 K. fp32 has its operands twice, and
+// on 12.0 one register too few is left.
+constexpr int max_columns(Precision precision, int arch) {
+  return precision == Precision::fp32 || arch >= 120 ? 48 : 64;
+}
+
+// Limit: shared memory of a block (CUDA C++ Programming Guide, technical specifications).
+constexpr int64_t shared_bytes(int arch) {
+  switch (arch) {
+    case 80:
+    case 87:
+      return 166912;
+    case 90:
+    case 100:
+    case 103:
+    case 110:
+      return 232448;
+    default:  // 8.6, 8.9, 12.x: the least of all
+      return 101376;
+  }
+}
+
+// Whether tensor cores multiply TF32 as slowly as the other units multiply float32: 128 products a
+// clock and SM (vendor's peak rates).
+constexpr bool is_slow_in_tf32(int arch) { return arch == 86 || arch == 89 || arch >= 120; }
+
+// Where three TF32 products take longer than one of float32; no such kernel is built there.
+constexpr bool is_refused(Precision precision, int arch) {
+  return precision == Precision::fp32 && is_slow_in_tf32(arch);
+}
+
+// For the choice between boxes: clocks that a column of 64 rows and 32 bytes of channels takes, at
+// 60 % of wgmma on 9.0 and the vendor's peak rates elsewhere.
+constexpr double column_clocks(int arch) { return is_slow_in_tf32(arch) ? 4 : 0.9; }
+
+}  // namespace convt3d::cuda::mma_gemm
