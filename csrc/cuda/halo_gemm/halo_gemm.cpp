@@ -7,11 +7,11 @@
 
 #include "cuda/common/kept_answer.h"
 #include "cuda/halo_gemm/config.h"
+#include "cuda/halo_gemm/product.h"
 #include "cuda/halo_gemm/tuning.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
-#include "geometry/residue.h"
 
 namespace convt3d::cuda::halo_gemm {
 namespace {
@@ -19,27 +19,27 @@ namespace {
 // Of one axis, over its residues: `reach` is the furthest that a line of positions must go so that
 // the next may begin, see kernel.cuh.
 struct AxisSummary {
-  std::vector<AxisResidue> residues;
+  std::vector<ProductResidue> residues;
   int64_t outputs = 0, span = 0, all_span = 0, reach = 1;  // all_span: over all residues
 
   int64_t all_taps() const {
     int64_t taps = 0;
-    for (const AxisResidue& r : residues) taps += r.num_taps;
+    for (const ProductResidue& r : residues) taps += r.num_taps;
     return taps;
   }
 };
 
-AxisSummary summarize(const Problem& problem, int axis) {
-  AxisSummary summary{axis_residues(problem, axis)};
+AxisSummary summarize(const std::vector<ProductResidue>& residues) {
+  AxisSummary summary{residues};
   int64_t first = INT64_MAX, last = INT64_MIN;
-  for (const AxisResidue& r : summary.residues) {
+  for (const ProductResidue& r : residues) {
     summary.outputs = std::max(summary.outputs, r.num_outputs);
     summary.reach = std::max(summary.reach, r.num_outputs);
     if (r.num_taps == 0) continue;
     const int64_t span = (r.num_taps - 1) * r.input_step;
     summary.span = std::max(summary.span, span);
-    summary.reach = std::max({summary.reach, problem.input[axis] - (r.first_input - span),
-                              r.num_outputs + r.first_input, span});
+    summary.reach = std::max(
+        {summary.reach, r.inputs - (r.first_input - span), r.num_outputs + r.first_input, span});
     first = std::min(first, r.first_input - span);
     last = std::max(last, r.first_input);
   }
@@ -49,7 +49,8 @@ AxisSummary summarize(const Problem& problem, int axis) {
 }
 
 struct Shape {
-  const Problem& problem;
+  const Problem& problem;  // the product's
+  bool sums;               // over all residues
   std::array<AxisSummary, 3> axis;
   int64_t bytes;  // of an element
   int num_sms;
@@ -92,16 +93,22 @@ bool choose_positions(const Shape& shape, int strips, Config* config) {
 bool choose_parking(const Shape& shape, Config* config) {
   const bool marching = config->slots > 1;
   int64_t planes = 0, plane_taps = 1;
-  for (const AxisResidue& r : shape.axis[0].residues) planes = std::max(planes, r.num_taps);
+  for (const ProductResidue& r : shape.axis[0].residues) planes = std::max(planes, r.num_taps);
   for (int a : {1, 2}) {
     int64_t most = 0;
-    for (const AxisResidue& r : shape.axis[a].residues) most = std::max(most, r.num_taps);
+    for (const ProductResidue& r : shape.axis[a].residues) most = std::max(most, r.num_taps);
     plane_taps *= most;
+  }
+  if (shape.sums) {
+    planes = shape.axis[0].all_taps() *
+             static_cast<int64_t>(shape.axis[1].residues.size() * shape.axis[2].residues.size());
   }
   const int64_t chunk = plane_taps * config->steps, limit = shape.max_chain;
   config->parking_chunks = 0;
   if (chunk > limit) return false;
-  if (planes * config->chunks * chunk <= limit) return true;
+  const int64_t instructions =
+      shape.sums ? volume(shape.problem.kernel) * config->steps : planes * chunk;
+  if (instructions * config->chunks <= limit) return true;
   if (!parks(config->fused * config->slots * config->channels)) return false;
   // Parts of equal length; where it marches each plane ends one.
   const int64_t chunks = (marching ? 1 : planes) * config->chunks;
@@ -125,7 +132,7 @@ bool choose_stages(const Shape& shape, Config* config) {
   int64_t plane_taps = 1;
   for (int a : {1, 2}) {
     int64_t most = 0;
-    for (const AxisResidue& r : shape.axis[a].residues) most = std::max(most, r.num_taps);
+    for (const ProductResidue& r : shape.axis[a].residues) most = std::max(most, r.num_taps);
     plane_taps *= most;
   }
   plane_taps = std::max<int64_t>(plane_taps, 1);
@@ -165,7 +172,7 @@ double estimate(const Shape& shape, const Config& config) {
   const double step = std::max(columns / 2.0, (16 + columns / 4.0) * kSharedClocks) + kIssueClocks;
   const double rows = config.warpgroups * kGroupRows;
   // Of one input plane.
-  const auto plane_clocks = [&](const AxisResidue& h, int64_t taps_w) {
+  const auto plane_clocks = [&](const ProductResidue& h, int64_t taps_w) {
     const double taps = static_cast<double>(h.num_taps * taps_w);
     const double shift =
         static_cast<double>((h.num_taps - 1) * h.input_step * config.pitch + shape.axis[2].span);
@@ -186,8 +193,8 @@ double estimate(const Shape& shape, const Config& config) {
     const int64_t before = (p.kernel[0] - 1) / p.stride[0];
     const double march = static_cast<double>(steps);
     double warmup = 0;
-    for (const AxisResidue& h : shape.axis[1].residues) {
-      for (const AxisResidue& w : shape.axis[2].residues) {
+    for (const ProductResidue& h : shape.axis[1].residues) {
+      for (const ProductResidue& w : shape.axis[2].residues) {
         const int64_t taps_w = config.fused > 1 ? p.kernel[2] : w.num_taps;
         const double store =
             outputs * static_cast<double>(p.stride[0] * config.fused) / kOutputBytesPerClock;
@@ -201,15 +208,22 @@ double estimate(const Shape& shape, const Config& config) {
   }
   std::vector<std::pair<double, int64_t>> classes;  // clocks of an item, number
   const auto count = config.tiles * config.strips * static_cast<int64_t>(column_tiles);
-  for (const AxisResidue& d : shape.axis[0].residues) {
-    for (const AxisResidue& h : shape.axis[1].residues) {
-      for (const AxisResidue& w : shape.axis[2].residues) {
+  for (const ProductResidue& d : shape.axis[0].residues) {
+    for (const ProductResidue& h : shape.axis[1].residues) {
+      for (const ProductResidue& w : shape.axis[2].residues) {
         classes.emplace_back(static_cast<double>(d.num_taps) * plane_clocks(h, w.num_taps) +
                                  kItemClocks + outputs / kOutputBytesPerClock / 2,
                              count);
         total += classes.back().first * static_cast<double>(count);
       }
     }
+  }
+  if (shape.sums) {
+    double item = kItemClocks + outputs / kOutputBytesPerClock / 2;
+    for (const auto& [clocks, number] : classes) {
+      item += clocks - kItemClocks - outputs / kOutputBytesPerClock / 2;
+    }
+    return item * static_cast<double>(std::max<int64_t>(1, ceil_div(count, shape.num_sms)));
   }
   std::sort(classes.rbegin(), classes.rend());
   const auto items = count * static_cast<int64_t>(classes.size());
@@ -229,16 +243,18 @@ double estimate(const Shape& shape, const Config& config) {
 }
 
 Config search(const Description& description, const Device& device) {
-  const Problem& p = description.problem;
-  const Shape shape{p,
-                    {summarize(p, 0), summarize(p, 1), summarize(p, 2)},
-                    element_bytes(description.precision),
-                    device.num_sms,
-                    sm90::max_chain(description.precision)};
+  const Product product = make_product(description);
+  const Problem& p = product.problem;
+  const Shape shape{
+      p,
+      product.sums,
+      {summarize(product.axis[0]), summarize(product.axis[1]), summarize(product.axis[2])},
+      element_bytes(description.precision),
+      device.num_sms,
+      sm90::max_chain(description.precision)};
   const int64_t all_steps = ceil_div(p.in_channels * shape.bytes, 32);
-  const bool packed_input =
-      description.input != Layout::ndhwc || p.in_channels * shape.bytes % 16 != 0;
-  const bool lines_out = description.output != Layout::ndhwc;
+  const bool packed_input = product.input != Layout::ndhwc || p.in_channels * shape.bytes % 16 != 0;
+  const bool lines_out = product.output != Layout::ndhwc;
   Config best;
   double least = 0;
   const auto consider = [&](int slots, int channels, int fused) {
@@ -269,7 +285,7 @@ Config search(const Description& description, const Device& device) {
     }
   };
   for (int channels : kPlainChannels) consider(1, channels, 1);
-  if (p.kernel[0] == kMarchingSlots && p.dilation[0] == 1) {
+  if (p.kernel[0] == kMarchingSlots && p.dilation[0] == 1 && !product.sums) {
     for (int channels : kMarchingChannels) {
       consider(kMarchingSlots, channels, 1);
       const int fused = max_fused(kMarchingSlots, channels);
@@ -287,38 +303,50 @@ Config choose(const Description& description, const Device& device) {
 }
 
 Verdict supports(const Description& description, const Device& device) {
-  const Problem& p = description.problem;
+  const Product product = make_product(description);
+  const Problem &problem = description.problem, &p = product.problem;
   if (device.arch != 90) return Verdict::refuse("its instructions are those of sm_90");
-  if (description.direction != Direction::forward) return Verdict::refuse("forward only");
+  if (description.direction == Direction::grad_weight) return Verdict::refuse("no grad_weight");
   if (description.precision == Precision::fp64 || description.precision == Precision::fp32) {
     return Verdict::refuse("float16, bfloat16 and TF32 only");
   }
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
   if (p.out_channels % kChannelMultiple != 0) {
-    return Verdict::refuse("out_channels must be a multiple of 8");
+    return Verdict::refuse("the result's channels must be a multiple of 8");
   }
   if (p.in_channels > kMaxInChannels || p.out_channels > kMaxOutChannels) {
     return Verdict::refuse("more channels than its tables hold");
   }
-  const Extent3 output = p.output();
+  const Extent3 output = problem.output();
   for (int axis = 0; axis < 3; ++axis) {
-    if (p.stride[axis] > kMaxStride) return Verdict::refuse("a stride above 8");
-    if (std::max({p.batch, p.input[axis], output[axis], p.padding[axis],
+    if (problem.stride[axis] > kMaxStride) return Verdict::refuse("a stride above 8");
+    if (std::max({p.batch, problem.input[axis], output[axis], problem.padding[axis],
                   p.dilation[axis] * p.kernel[axis]}) > kMaxExtent) {
       return Verdict::refuse("larger than 32-bit coordinates hold");
     }
+    if (product.reversed && !product.sums && p.padding[axis] < 0) {
+      return Verdict::refuse("grad_input with more padding than the kernel reaches");
+    }
   }
-  if (volume(p.stride) > kMaxResidues) return Verdict::refuse("more than 64 residues");
+  if (product.sums) {
+    if (problem.stride[2] > kMaxMaps) return Verdict::refuse("grad_input with a stride above 4");
+    for (const ProductResidue& residue : product.axis[2]) {
+      if (residue.num_taps > 0 && residue.inputs == 0) {
+        return Verdict::refuse("grad_output is narrower than the stride");
+      }
+    }
+  }
+  if (volume(problem.stride) > kMaxResidues) return Verdict::refuse("more than 64 residues");
   if (volume(p.kernel) > kMaxTaps) return Verdict::refuse("more than 1024 taps");
   // Whom unaligned tensors fall back to.
   const Verdict fallback = implicit_gemm::supports(description, device);
   if (!fallback.ok) return fallback;
   const Config config = choose(description, device);
   if (config.slots == 0) {
-    return Verdict::refuse("too few out_channels, or taps too far apart for shared memory");
+    return Verdict::refuse("too few channels, or taps too far apart for shared memory");
   }
-  if (element_bytes(description.precision) == 2 && config.slots == 1 && p.in_channels <= kFewIn &&
-      p.out_channels <= kFewOut) {
+  if (element_bytes(description.precision) == 2 && !product.reversed && config.slots == 1 &&
+      p.in_channels <= kFewIn && p.out_channels <= kFewOut) {
     return Verdict::refuse("16 bits and few channels, but no kernel of depth 3");
   }
   return Verdict::accept();
@@ -346,7 +374,7 @@ std::string config(const Description& description, const Device& device) {
 }
 
 int64_t packed_weight_bytes(const Description& description, const Config& config) {
-  const Problem& p = description.problem;
+  const Problem p = make_product(description).problem;
   const int64_t bytes = ceil_div(p.out_channels, config.channels) * config.channels *
                         volume(p.kernel) * config.chunks * config.steps * 32;
   return ceil_div(bytes, kMapAlign) * kMapAlign;
@@ -354,12 +382,12 @@ int64_t packed_weight_bytes(const Description& description, const Config& config
 
 int64_t packed_channels(const Description& description) {
   const int64_t vector = 16 / element_bytes(description.precision);
-  return ceil_div(description.problem.in_channels, vector) * vector;
+  return ceil_div(make_product(description).problem.in_channels, vector) * vector;
 }
 
 int64_t packed_input_bytes(const Description& description, const Config& config) {
   if (!config.packed_input) return 0;
-  const Problem& p = description.problem;
+  const Problem p = make_product(description).problem;
   const int64_t bytes = p.batch * volume(p.input) * packed_channels(description) *
                         element_bytes(description.precision);
   return ceil_div(bytes, kMapAlign) * kMapAlign;

@@ -48,6 +48,11 @@ namespace convt3d::cuda::halo_gemm {
 using sm90::release;
 using sm90::Ring;
 
+// Of the tensor that is read: the inputs of each residue of w, or all (product.h).
+struct Maps {
+  CUtensorMap of_w[kMaxMaps];
+};
+
 inline constexpr int kRowUnits = kRowBytes >> 4;  // in a descriptor's units
 
 // Addresses in shared memory.
@@ -183,8 +188,12 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
       }
     };
     if constexpr (!kMarching) {
-      if (unit.loads) {
-        for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) add_plane(j);
+      for (int left = p.sum_residues;;) {
+        if (unit.loads) {
+          for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) add_plane(j);
+        }
+        if (--left == 0) break;
+        unit.next(p);
       }
       parked.collect(sum);
       store_slot(0);
@@ -219,19 +228,19 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
 // One warp; in the consumers' order. A lane has every 32nd line of a tile.
 template <bool kMarching>
 __device__ __forceinline__ void load_input(const Params& p, const Shared& shared,
-                                           const CUtensorMap* map) {
+                                           const Maps& maps) {
   const int lane = threadIdx.x % 32;
   Ring input;
   Walk<kMarching> walk(p);
   for (Unit unit; walk.next(p, &unit);) {
-    if (!unit.loads) continue;
-    const Residue& of_h = unit.axis(p, 1);
     const int first_line = unit.first / p.pitch;
     const int rows = p.warpgroups * kGroupRows;
-    const int lines = (unit.first + rows - 1 + unit.shift) / p.pitch - first_line + 1;
-    const int w = unit.strip * p.strip + unit.halo_w;
-    const int h = of_h.first_input - (of_h.num_taps - 1) * p.axis[1].input_step;
     const auto load = [&](int plane) {
+      const Residue &of_d = unit.axis(p, 0), &of_h = unit.axis(p, 1);
+      const int lines = (unit.first + rows - 1 + unit.shift) / p.pitch - first_line + 1;
+      const int w = unit.strip * p.strip + unit.halo_w;
+      const int h = of_h.first_input - (of_h.num_taps - 1) * p.axis[1].input_step;
+      const CUtensorMap* const map = &maps.of_w[p.sum_residues > 1 ? unit.residue[2] : 0];
       for (int chunk = 0; chunk < p.chunks; ++chunk) {
         sm90::barrier_wait(shared.input_empty + 8 * input.stage, input.parity ^ 1);
         const uint32_t full = shared.input_full + 8 * input.stage;
@@ -243,18 +252,27 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
           unsigned rest = first_line + line;
           const int at_h = take(&rest, p.lines), at_d = take(&rest, p.planes);
           sm90::load_box(stage + line * p.pitch * kRowBytes, map, full, chunk * p.chunk_channels, w,
-                         h + at_h, plane + at_d, static_cast<int>(rest));
+                         of_h.input_offset + p.axis[1].input_stride * (h + at_h),
+                         of_d.input_offset + p.axis[0].input_stride * (plane + at_d),
+                         static_cast<int>(rest));
         }
         input.next(p.input_stages);
       }
     };
     if constexpr (!kMarching) {
-      const Residue& d = unit.axis(p, 0);
-      for (int j = 0; j < d.num_taps; ++j) load(d.first_input - j * p.axis[0].input_step);
+      for (int left = p.sum_residues;;) {
+        const Residue& d = unit.axis(p, 0);
+        for (int j = 0; unit.loads && j < d.num_taps; ++j) {
+          load(d.first_input - j * p.axis[0].input_step);
+        }
+        if (--left == 0) break;
+        unit.next(p);
+      }
     } else {
       const Axis& axis = p.axis[0];
       const int first = p.first_plane + unit.begin;
       const int last = min(p.first_plane + unit.end, axis.input);
+      if (!unit.loads) continue;
       for (int plane = max(first - (axis.kernel - 1) / axis.stride, 0); plane < last; ++plane) {
         load(plane);
       }
@@ -295,7 +313,11 @@ __device__ __forceinline__ void copy_weights(const Params& p, const Shared& shar
       }
     };
     if constexpr (!kMarching) {
-      for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) copy(j);
+      for (int left = p.sum_residues;;) {
+        for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) copy(j);
+        if (--left == 0) break;
+        unit.next(p);
+      }
     } else {
       const Axis& axis = p.axis[0];
       const int begin = p.first_plane + unit.begin;
@@ -315,13 +337,13 @@ template <int kSlots>
 struct Roles {
   static constexpr bool kPlain = kSlots == 1;
   static constexpr int kThreads = (max_warpgroups(kSlots) + 1) * 128;
-  static constexpr int kProducerRegisters = kPlain ? 40 : 56;
+  static constexpr int kProducerRegisters = kPlain ? 72 : 56;
   static constexpr int kConsumerRegisters = kPlain ? 104 : 152;
 };
 
 template <typename T, int kSlots, int kChannels, int kFused, int kSteps, bool kLines>
 __global__ void __launch_bounds__(Roles<kSlots>::kThreads, 1)
-    halo_gemm_kernel(const __grid_constant__ Params p, const __grid_constant__ CUtensorMap map) {
+    halo_gemm_kernel(const __grid_constant__ Params p, const __grid_constant__ Maps maps) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   constexpr int kColumns = kSlots * kChannels;
   constexpr bool kMarching = kSlots > 1;
@@ -329,7 +351,7 @@ __global__ void __launch_bounds__(Roles<kSlots>::kThreads, 1)
   const Shared shared(p, memory, p.weight_bytes, kChannels);
   const int consumers = p.warpgroups * 4, warp = threadIdx.x / 32;
   if (threadIdx.x == 0) {
-    sm90::prefetch_map(&map);
+    sm90::prefetch_map(&maps.of_w[0]);
     for (int s = 0; s < p.input_stages; ++s) {
       sm90::barrier_init(shared.input_full + 8 * s, 1);
       sm90::barrier_init(shared.input_empty + 8 * s, consumers);
@@ -351,7 +373,7 @@ __global__ void __launch_bounds__(Roles<kSlots>::kThreads, 1)
   } else {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Roles<kSlots>::kProducerRegisters));
     if (warp == consumers) {
-      load_input<kMarching>(p, shared, &map);
+      load_input<kMarching>(p, shared, maps);
     } else if (threadIdx.x == consumers * 32 + 32) {
       copy_weights<kMarching, kFused, kSteps * kColumns * 32>(p, shared);
     }

@@ -11,8 +11,13 @@ void launch(const Description& description, const Device& device, const Operands
   const Problem& p = description.problem;
   const int64_t bytes = element_bytes(description.precision);
   const Config config = choose(description, device);
-  const bool loads = config.packed_input || rows_aligned(operands.input, p.batch, p.input, bytes);
-  const bool stores = config.lines_out || rows_aligned(operands.output, p.batch, p.output(), bytes);
+  const bool grad_input = description.direction == Direction::grad_input;
+  const auto aligned = [&](bool input) {
+    return input ? rows_aligned(operands.input, p.batch, p.input, bytes)
+                 : rows_aligned(operands.output, p.batch, p.output(), bytes);
+  };
+  const bool loads = config.packed_input || aligned(!grad_input);
+  const bool stores = config.lines_out || aligned(grad_input);
   if (!loads || !stores) {
     return implicit_gemm::launch(description, device, operands, workspace, stream);
   }

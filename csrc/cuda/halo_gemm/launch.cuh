@@ -9,23 +9,24 @@
 #include "cuda/halo_gemm/call.h"
 #include "cuda/halo_gemm/input_pack.cuh"
 #include "cuda/halo_gemm/kernel.cuh"
+#include "cuda/halo_gemm/product.h"
 #include "cuda/halo_gemm/weight_pack.cuh"
 #include "cuda/sm90/tensor_map.h"
 #include "geometry/ceil_div.h"
-#include "geometry/residue.h"
 
 namespace convt3d::cuda::halo_gemm {
 
-inline Axis make_axis(const Problem& problem, int axis) {
+inline Axis make_axis(const Product& product, int axis) {
+  const Problem& problem = product.problem;
   Axis result{};
   int taps = 0;
   int64_t first = INT64_MAX, last = INT64_MIN;
-  for (int64_t r = 0; r < problem.stride[axis]; ++r) {
-    const AxisResidue residue = axis_residue(problem, axis, r);
-    result.residue[r] = {
+  for (const ProductResidue& residue : product.axis[axis]) {
+    result.residue[result.residues++] = {
         static_cast<int>(residue.first_output), static_cast<int>(residue.num_outputs),
         static_cast<int>(residue.first_tap),    static_cast<int>(residue.num_taps),
-        static_cast<int>(residue.first_input),  taps};
+        static_cast<int>(residue.first_input),  taps,
+        static_cast<int>(residue.input_offset)};
     taps += static_cast<int>(residue.num_taps);
     result.input_step = static_cast<int>(residue.input_step);
     result.tap_step = static_cast<int>(residue.tap_step);
@@ -39,6 +40,7 @@ inline Axis make_axis(const Problem& problem, int axis) {
   result.dilation = static_cast<int>(problem.dilation[axis]);
   result.kernel = static_cast<int>(problem.kernel[axis]);
   result.input = static_cast<int>(problem.input[axis]);
+  result.input_stride = static_cast<int>(product.input_stride[axis]);
   return result;
 }
 
@@ -68,20 +70,25 @@ inline void set_work(const Problem& problem, Params* p) {
 }
 
 inline Params make_params(const Call& call) {
-  const Problem& problem = call.description.problem;
+  const Product product = make_product(call.description);
+  const Problem& problem = product.problem;
   const Operands& operands = call.operands;
   const Config& config = call.config;
+  const TensorView& output = product.reversed ? operands.input : operands.output;
   Params p{};
   p.packed = static_cast<const unsigned char*>(call.workspace);
   p.weight = operands.weight.data;
   p.bias = operands.bias;
-  p.output = operands.output.data;
+  p.output = output.data;
   p.bias_stride = operands.bias_stride;
   std::copy(operands.weight.stride.begin(), operands.weight.stride.end(), p.weight_stride);
-  std::copy(operands.output.stride.begin(), operands.output.stride.end(), p.output_stride);
-  p.whole_weight = call.description.weight == Layout::ncdhw &&
+  std::copy(output.stride.begin(), output.stride.end(), p.output_stride);
+  if (product.reversed) std::swap(p.weight_stride[0], p.weight_stride[1]);
+  p.reversed = product.reversed;
+  p.whole_weight = !product.reversed && call.description.weight == Layout::ncdhw &&
                    reinterpret_cast<uintptr_t>(operands.weight.data) % 16 == 0;
-  for (int a = 0; a < 3; ++a) p.axis[a] = make_axis(problem, a);
+  for (int a = 0; a < 3; ++a) p.axis[a] = make_axis(product, a);
+  p.sum_residues = product.sums ? p.axis[0].residues * p.axis[1].residues * p.axis[2].residues : 1;
   p.batch = static_cast<int>(problem.batch);
   p.in_channels = static_cast<int>(problem.in_channels);
   p.out_channels = static_cast<int>(problem.out_channels);
@@ -117,27 +124,41 @@ inline Params make_params(const Call& call) {
 
 // Where input_pack.cuh puts the input: behind the weight in the workspace.
 inline TensorView packed_input(const Call& call) {
-  const Extent3& e = call.description.problem.input;
+  const Extent3 e = make_product(call.description).problem.input;
   const int64_t row = packed_channels(call.description);
   return {static_cast<unsigned char*>(call.workspace) +
               packed_weight_bytes(call.description, call.config),
           {volume(e) * row, 1, e[1] * e[2] * row, e[2] * row, row}};
 }
 
-inline CUtensorMap make_map(const Call& call) {
-  const Problem& problem = call.description.problem;
-  const TensorView input = call.config.packed_input ? packed_input(call) : call.operands.input;
-  const auto& s = input.stride;
-  const int row = kRowBytes / static_cast<int>(element_bytes(call.description.precision));
-  return sm90::encode(
-      {input.data,
-       call.description.precision,
-       {problem.in_channels, problem.input[2], problem.input[1], problem.input[0], problem.batch},
-       {1, s[4], s[3], s[2], s[0]},
-       {row, call.config.pitch, 1, 1, 1}});
+// The tensor that the product reads.
+inline const TensorView& read_operand(const Call& call) {
+  return call.description.direction == Direction::grad_input ? call.operands.output
+                                                             : call.operands.input;
 }
 
-using Kernel = void (*)(Params, CUtensorMap);
+// Of h and d the kernel itself picks a residue's inputs, of w the maps do.
+inline Maps make_maps(const Call& call) {
+  const Product product = make_product(call.description);
+  const Problem& problem = product.problem;
+  const TensorView input = call.config.packed_input ? packed_input(call) : read_operand(call);
+  const auto& s = input.stride;
+  const auto bytes = static_cast<int>(element_bytes(call.description.precision));
+  Maps maps{};
+  for (size_t r = 0; r < (product.sums ? product.axis[2].size() : 1); ++r) {
+    const ProductResidue& residue = product.axis[2][r];
+    if (residue.num_taps == 0 && product.sums) continue;
+    maps.of_w[r] = sm90::encode(
+        {static_cast<const unsigned char*>(input.data) + residue.input_offset * s[4] * bytes,
+         call.description.precision,
+         {problem.in_channels, residue.inputs, problem.input[1], problem.input[0], problem.batch},
+         {1, s[4] * product.input_stride[2], s[3], s[2], s[0]},
+         {kRowBytes / bytes, call.config.pitch, 1, 1, 1}});
+  }
+  return maps;
+}
+
+using Kernel = void (*)(Params, Maps);
 
 template <typename T, int kSlots, int kChannels, int kFused, int kSteps>
 Kernel kernel_of_layout(bool lines) {
@@ -192,8 +213,8 @@ template <typename T>
 void pack_input(const Call& call) {
   // As bits: zero is zero in every type.
   using Bits = std::conditional_t<sizeof(T) == 2, uint16_t, uint32_t>;
-  const Problem& problem = call.description.problem;
-  const TensorView& input = call.operands.input;
+  const Problem problem = make_product(call.description).problem;
+  const TensorView& input = read_operand(call);
   InputPack pack{};
   pack.input = input.data;
   pack.packed = static_cast<uint4*>(packed_input(call).data);
@@ -213,7 +234,7 @@ void run(const Call& call) {
   using T = ElementOf<kPrecision>;
   const Config& config = call.config;
   const Params p = make_params(call);
-  const CUtensorMap map = make_map(call);
+  const Maps maps = make_maps(call);
   const dim3 pack_blocks(static_cast<unsigned>(2 * config.steps * config.chunks),
                          static_cast<unsigned>(p.column_tiles * config.channels / kPackOut));
   pack_kernel<T><<<pack_blocks, kPackThreads, 0, call.stream>>>(
@@ -227,7 +248,7 @@ void run(const Call& call) {
   const auto sms = static_cast<unsigned>(call.device.num_sms);
   const unsigned blocks = marching ? sms : std::min(p.items, sms);
   const auto threads = static_cast<unsigned>((config.warpgroups + 1) * 128);
-  kernel<<<blocks, threads, kSharedBytes, call.stream>>>(p, map);
+  kernel<<<blocks, threads, kSharedBytes, call.stream>>>(p, maps);
   check(cudaGetLastError(), "halo_gemm kernel");
 }
 

@@ -8,14 +8,14 @@
 
 namespace convt3d::cuda::halo_gemm {
 
-// geometry/residue.h, of one axis; and the taps of the residues before it.
+// product.h, of one axis; and the taps of the residues before it.
 struct Residue {
-  int first_output, num_outputs, first_tap, num_taps, first_input, taps_before;
+  int first_output, num_outputs, first_tap, num_taps, first_input, taps_before, input_offset;
 };
 
 struct Axis {
   Residue residue[kMaxStride];
-  int stride, dilation, input_step, tap_step, kernel, input;
+  int residues, stride, dilation, input_step, tap_step, kernel, input, input_stride;
   // Of all residues: the first input that position 0 reads, and how many from there to the last.
   int halo_first, halo_span;
 };
@@ -31,6 +31,8 @@ struct Params {
   Axis axis[3];
   int batch, in_channels, out_channels;
   // Config
+  int sum_residues;  // that one sum goes through: all in grad_input, else one
+  bool reversed;     // grad_input: the product's taps are the weight's from the last on
   int fused, warpgroups, steps, chunks, chunk_channels, column_tiles;
   int strip, pitch, lines, planes, strips, tiles;
   int stage_bytes, weight_bytes;  // of a stage of input, of all stages of weights
@@ -65,6 +67,13 @@ struct Unit {
     halo_w = p.fused > 1 ? p.axis[2].halo_first : of_w.first_input - span_w;
     shift = max(of_h.num_taps - 1, 0) * p.axis[1].input_step * p.pitch +
             (p.fused > 1 ? p.axis[2].halo_span : span_w);
+  }
+  // The next residue of a sum.
+  __device__ void next(const Params& p) {
+    int d = residue[0], h = residue[1], w = residue[2] + 1;
+    if (w == p.axis[2].residues) w = 0, ++h;
+    if (h == p.axis[1].residues) h = 0, ++d;
+    set(p, d, h, w);
   }
   __device__ const Residue& axis(const Params& p, int a, int fused = 0) const {
     return p.axis[a].residue[residue[a] + fused];

@@ -9,6 +9,8 @@ namespace convt3d::cuda::halo_gemm {
 
 // Limits: the kernel's parameters hold a table of residues per axis, and the order of all.
 inline constexpr int kMaxStride = 8, kMaxResidues = 64;
+// Limit: the kernel's tensor maps, one per residue of w in grad_input.
+inline constexpr int kMaxMaps = 4;
 // Limits of 32-bit coordinates, products of a few of them included.
 inline constexpr int64_t kMaxExtent = int64_t{1} << 24, kMaxPositions = int64_t{1} << 30;
 inline constexpr int64_t kMaxTaps = 1024;

@@ -74,7 +74,8 @@ __global__ void __launch_bounds__(kPackThreads)
       int residue[3], step[3];
 #pragma unroll
       for (int a = 0; a < 3; ++a) {
-        residue[a] = at[a] * p.axis[a].dilation % p.axis[a].stride;
+        residue[a] = at[a] * p.axis[a].dilation % p.axis[a].residues;
+        if (p.reversed) at[a] = p.axis[a].kernel - 1 - at[a];
         step[a] = (at[a] - p.axis[a].residue[residue[a]].first_tap) / p.axis[a].tap_step;
       }
       unit.set(p, residue[0], residue[1], residue[2]);
