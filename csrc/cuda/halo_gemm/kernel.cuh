@@ -337,7 +337,7 @@ template <int kSlots>
 struct Roles {
   static constexpr bool kPlain = kSlots == 1;
   static constexpr int kThreads = (max_warpgroups(kSlots) + 1) * 128;
-  static constexpr int kProducerRegisters = kPlain ? 72 : 56;
+  static constexpr int kProducerRegisters = kPlain ? 64 : 56;
   static constexpr int kConsumerRegisters = kPlain ? 104 : 152;
 };
 
