@@ -24,7 +24,8 @@ struct Config {
   int parking_chunks =
       0;  // chunks after which sums are parked (cuda/sm90/parked_sums.cuh); 0: never
   bool resident = false;      // all weights stay in shared memory
-  bool packed_input = false;  // the input becomes rows of channels first (input_pack.cuh)
+  bool packed_input = false;  // the input becomes rows of channels first (sm90/row_pack.h)
+  double clocks = 0;          // of the device, estimated
   bool lines_out = false;     // outputs are stored as lines along w (lines.cuh)
 };
 

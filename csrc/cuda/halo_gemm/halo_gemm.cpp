@@ -9,6 +9,7 @@
 #include "cuda/halo_gemm/config.h"
 #include "cuda/halo_gemm/product.h"
 #include "cuda/halo_gemm/tuning.h"
+#include "cuda/implicit_gemm/config.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
@@ -137,7 +138,7 @@ bool choose_stages(const Shape& shape, Config* config) {
   }
   plane_taps = std::max<int64_t>(plane_taps, 1);
   const int64_t all = block * taps * config->chunks * column_tiles;
-  config->resident = all + 2 * input <= room;
+  config->resident = !shape.sums && all + 2 * input <= room;
   if (config->resident) {
     // One group holds all that a chunk needs: `weight_stages` of them are all weights.
     config->weight_group = static_cast<int>(plane_taps);
@@ -280,7 +281,7 @@ Config search(const Description& description, const Device& device) {
         const double clocks = estimate(shape, config);
         if (best.slots != 0 && clocks >= least) continue;
         best = config;
-        least = clocks;
+        best.clocks = least = clocks;
       }
     }
   };
@@ -348,6 +349,15 @@ Verdict supports(const Description& description, const Device& device) {
   if (element_bytes(description.precision) == 2 && !product.reversed && config.slots == 1 &&
       p.in_channels <= kFewIn && p.out_channels <= kFewOut) {
     return Verdict::refuse("16 bits and few channels, but no kernel of depth 3");
+  }
+  if (product.reversed) {
+    const double pack = static_cast<double>(2 * packed_input_bytes(description, config)) /
+                        (kPackBytesPerClock * device.num_sms);
+    const bool gathered = product.sums && config.packed_input;
+    const double other = implicit_gemm::choose(description, device).clocks;
+    if (config.clocks + pack > other * (gathered ? kGatheredClocks : 1)) {
+      return Verdict::refuse("implicit_gemm's estimate of grad_input is less");
+    }
   }
   return Verdict::accept();
 }

@@ -7,10 +7,10 @@
 
 #include "cuda/common/cuda_check.h"
 #include "cuda/halo_gemm/call.h"
-#include "cuda/halo_gemm/input_pack.cuh"
 #include "cuda/halo_gemm/kernel.cuh"
 #include "cuda/halo_gemm/product.h"
 #include "cuda/halo_gemm/weight_pack.cuh"
+#include "cuda/sm90/row_pack.h"
 #include "cuda/sm90/tensor_map.h"
 #include "geometry/ceil_div.h"
 
@@ -85,7 +85,10 @@ inline Params make_params(const Call& call) {
   std::copy(output.stride.begin(), output.stride.end(), p.output_stride);
   if (product.reversed) std::swap(p.weight_stride[0], p.weight_stride[1]);
   p.reversed = product.reversed;
-  p.whole_weight = !product.reversed && call.description.weight == Layout::ncdhw &&
+  // In grad_input 16 bytes of one input channel begin at a multiple of them only if all do.
+  const int64_t vector = 16 / element_bytes(call.description.precision);
+  p.whole_weight = (!product.reversed || problem.in_channels % vector == 0) &&
+                   call.description.weight == Layout::ncdhw &&
                    reinterpret_cast<uintptr_t>(operands.weight.data) % 16 == 0;
   for (int a = 0; a < 3; ++a) p.axis[a] = make_axis(product, a);
   p.sum_residues = product.sums ? p.axis[0].residues * p.axis[1].residues * p.axis[2].residues : 1;
@@ -122,7 +125,7 @@ inline Params make_params(const Call& call) {
   return p;
 }
 
-// Where input_pack.cuh puts the input: behind the weight in the workspace.
+// Where the rows of channels of the input go: behind the weight in the workspace.
 inline TensorView packed_input(const Call& call) {
   const Extent3 e = make_product(call.description).problem.input;
   const int64_t row = packed_channels(call.description);
@@ -209,24 +212,13 @@ Kernel kernel_of(const Config& config) {
   }
 }
 
-template <typename T>
-void pack_input(const Call& call) {
-  // As bits: zero is zero in every type.
-  using Bits = std::conditional_t<sizeof(T) == 2, uint16_t, uint32_t>;
+inline void pack_input(const Call& call) {
   const Problem problem = make_product(call.description).problem;
   const TensorView& input = read_operand(call);
-  InputPack pack{};
-  pack.input = input.data;
-  pack.packed = static_cast<uint4*>(packed_input(call).data);
-  std::copy(input.stride.begin(), input.stride.end(), pack.stride);
-  std::copy(problem.input.begin(), problem.input.end(), pack.extent);
-  pack.positions = problem.batch * volume(problem.input);
-  pack.channels = static_cast<int>(problem.in_channels);
-  pack.pieces = static_cast<int>(packed_channels(call.description) * sizeof(T) / 16);
-  const dim3 grid(static_cast<unsigned>(ceil_div(pack.positions, kPackPositions)),
-                  static_cast<unsigned>(ceil_div(pack.pieces, kPackPieces)));
-  pack_input_kernel<Bits><<<grid, kTurnThreads, 0, call.stream>>>(pack);
-  check(cudaGetLastError(), "halo_gemm pack_input_kernel");
+  sm90::pack_rows(
+      {input.data, input.stride, problem.batch, problem.in_channels, problem.input,
+       element_bytes(call.description.precision), const_cast<void*>(packed_input(call).data)},
+      call.stream);
 }
 
 template <Precision kPrecision>
@@ -240,7 +232,7 @@ void run(const Call& call) {
   pack_kernel<T><<<pack_blocks, kPackThreads, 0, call.stream>>>(
       p, config.slots, config.channels, static_cast<unsigned char*>(call.workspace));
   check(cudaGetLastError(), "halo_gemm pack_kernel");
-  if (config.packed_input) pack_input<T>(call);
+  if (config.packed_input) pack_input(call);
   const Kernel kernel = kernel_of<T>(config);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
         "halo_gemm shared memory");

@@ -73,6 +73,11 @@ inline constexpr double kSharedClocks = 1.15;  // of 128 bytes: the loads write 
 inline constexpr double kIssueClocks = 2;      // of a wgmma, beside its products
 inline constexpr double kPlaneClocks = 250;    // a plane's or an item's start and end
 inline constexpr double kItemClocks = 600;
+// Of packing an input, read and written. Measured: 1.7 to 3 TB/s.
+inline constexpr double kPackBytesPerClock = 13;
+// Clocks over its estimate that implicit_gemm needs where it gathers grad_output with a stride,
+// compared with halo_gemm's. Measured: 1 to 3.
+inline constexpr double kGatheredClocks = 1.6;
 inline constexpr int kMaxStrips = 8, kMinPitch = 16;
 // Items per SM up to which their distribution is simulated.
 inline constexpr int64_t kSimulated = 16;

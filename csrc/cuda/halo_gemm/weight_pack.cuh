@@ -38,18 +38,30 @@ __global__ void __launch_bounds__(kPackThreads)
     const int count = min(kPackTaps, taps - first_tap);
     __syncthreads();
     if (p.whole_weight && count == taps) {
-      // An input channel's part is contiguous: 16 bytes at a time, several on their way.
-      const int vectors = kPackOut * taps / kVector;
-      const auto* source = static_cast<const T*>(p.weight) + first_out * p.weight_stride[1];
+      // An input channel's part is contiguous, in grad_input an output channel's: 16 bytes at a
+      // time, several on their way.
+      const int vectors = (p.reversed ? kVector : kPackOut) * taps / kVector;
+      const int outer = p.reversed ? kPackOut : kVector;
+      const auto* source = static_cast<const T*>(p.weight) + first_in * p.weight_stride[0] +
+                           first_out * p.weight_stride[1];
+      const int outs = p.out_channels - first_out, ins = p.in_channels - first_in;
 #pragma unroll 4
-      for (int i = threadIdx.x; i < kVector * vectors; i += kPackThreads) {
-        const int in = i / vectors, vector = i - in * vectors;
-        uint4 value{};
-        if (first_in + in < p.in_channels && first_out < p.out_channels) {
-          value =
-              reinterpret_cast<const uint4*>(source + (first_in + in) * p.weight_stride[0])[vector];
+      for (int i = threadIdx.x; i < outer * vectors; i += kPackThreads) {
+        const int row = i / vectors, vector = i - row * vectors;
+        alignas(16) T value[kVector] = {};
+        if (p.reversed ? row < outs && ins > 0 : row < ins && outs > 0) {
+          *reinterpret_cast<uint4*>(value) = reinterpret_cast<const uint4*>(
+              source + row * p.weight_stride[p.reversed ? 1 : 0])[vector];
         }
-        reinterpret_cast<uint4*>(tile[in])[vector] = value;
+        if (!p.reversed) {
+          reinterpret_cast<uint4*>(tile[row])[vector] = *reinterpret_cast<const uint4*>(value);
+          continue;
+        }
+#pragma unroll
+        for (int v = 0; v < kVector; ++v) {
+          const int at = vector * kVector + v;
+          tile[at / taps][row * taps + at % taps] = value[v];
+        }
       }
     } else {
       for (int i = threadIdx.x; i < kVector * kPackOut * count; i += kPackThreads) {

@@ -21,6 +21,7 @@ struct Config {
   int weight_group = 0;       // blocks (of one tap and one chunk) in a weight stage
   bool all_residues = false;  // of a tile in one item
   bool parks = false;         // long sums in parts (cuda/sm90/parked_sums.cuh)
+  double clocks = 0;          // of the device, estimated
   int split_axes = 0;         // grad_input: so many of the last axes have one halo for all residues
 };
 

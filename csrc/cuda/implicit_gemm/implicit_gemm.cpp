@@ -267,7 +267,7 @@ Config search(const Description& description, int num_sms, const Limits& limits)
         const bool found = choose_box(as, num_sms, &config, &clocks);
         if (found && (best.columns == 0 || clocks < least)) {
           best = config;
-          least = clocks;
+          best.clocks = least = clocks;
         }
         ++config.split_axes;
       } while (config.split_axes <= 3 && split(&as, 3 - config.split_axes));

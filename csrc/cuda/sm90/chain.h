@@ -11,7 +11,7 @@
 
 namespace convt3d::cuda::sm90 {
 
-constexpr int max_chain(Precision precision) { return precision == Precision::tf32 ? 512 : 160; }
+constexpr int max_chain(Precision precision) { return precision == Precision::tf32 ? 800 : 210; }
 
 // Bytes for the sums of `threads` threads, of which each has `sums`, in every block.
 constexpr int64_t parked_bytes(int64_t blocks, int64_t threads, int64_t sums) {
