@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// halo_gemm: forward on the tensor cores of Hopper (sm_90a), input by TMA.
+// halo_gemm: forward and grad_input on the tensor cores of Hopper (sm_90a), input by TMA.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -21,6 +21,9 @@
 // `stride` slots are finished and stored, and the others move up. kFused residues of w have sums of
 // their own and share the input.
 //
+// grad_input is this with other names (product.h); with a stride, a tile's sums go through all
+// residues of its input, grad_output, one after another.
+//
 //   warpgroups 0 ..   consumers       64 rows each
 //   then one warp     loads input     input_full: bytes of the boxes -> consumers
 //                                     input_empty: all consumer warps -> this warp
@@ -29,9 +32,9 @@
 //
 // Weights that fit are copied once, else a residue's blocks stream through a ring. A consumer
 // waits for its own wgmmas at the end of each group of blocks; the others have the tensor cores
-// meanwhile. supports()
-// guarantees groups = 1, out_channels in multiples of 8, positions below 2^30, and stages that fit;
-// launch() rows of input that TMA can address. kLines: the output is NCDHW.
+// meanwhile. supports() guarantees groups = 1, output channels in multiples of 8, positions below
+// 2^30, and stages that fit; launch() rows of input that TMA can address. kLines: the output is
+// NCDHW.
 #pragma once
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/halo_gemm/epilogue.cuh"
