@@ -346,6 +346,8 @@ _EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "groups of 9 and of 67 channels", "mb1_ic18oc134_id3ih4iw5_k3s2p1op1g2:bias"),
     ("full", "many channels, few positions", "mb2_ic192oc160_id2ih2iw2_k2s2:bias"),
     ("full", "two tiles of everything", "mb1_ic72oc72_id7ih9iw11_k3s2p1op1:bias"),
+    ("full", "taps in one residue of eight", "mb2_ic64oc40_id5ih7iw9_k3s2p1d2"),
+    ("full", "three strides, 136 channels", "mb1_ic128oc136_id3ih5iw7_k5x3x2s3x2x4p1"),
     ("full", "long rows", "mb1_ic16oc16_id2ih3iw150_k3s2p1op1"),
 )
 
