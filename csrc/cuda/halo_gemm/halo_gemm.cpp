@@ -9,7 +9,6 @@
 #include "cuda/halo_gemm/config.h"
 #include "cuda/halo_gemm/product.h"
 #include "cuda/halo_gemm/tuning.h"
-#include "cuda/implicit_gemm/config.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
@@ -351,11 +350,16 @@ Verdict supports(const Description& description, const Device& device) {
     return Verdict::refuse("16 bits and few channels, but no kernel of depth 3");
   }
   if (product.reversed) {
-    const double pack = static_cast<double>(2 * packed_input_bytes(description, config)) /
-                        (kPackBytesPerClock * device.num_sms);
+    const bool dense = description.weight == Layout::ncdhw;
+    const double pack =
+        static_cast<double>(2 * packed_input_bytes(description, config)) / kPackBytesPerClock +
+        static_cast<double>(packed_weight_bytes(description, config)) /
+            (dense ? kWeightBytesPerClock : kStridedWeightBytesPerClock);
+    const double clocks =
+        config.clocks * (product.sums ? 1 : kUnsummedClocks) + pack / device.num_sms;
     const bool gathered = product.sums && config.packed_input;
-    const double other = implicit_gemm::choose(description, device).clocks;
-    if (config.clocks + pack > other * (gathered ? kGatheredClocks : 1)) {
+    const double other = implicit_gemm::estimated_clocks(description, device);
+    if (clocks > other * (gathered ? kGatheredClocks : 1)) {
       return Verdict::refuse("implicit_gemm's estimate of grad_input is less");
     }
   }

@@ -344,6 +344,10 @@ std::string to_string(const Config& config) {
          (config.split_axes > 0 ? ", " + std::to_string(config.split_axes) + " split axes" : "");
 }
 
+double estimated_clocks(const Description& description, const Device& device) {
+  return choose(description, device).clocks;
+}
+
 std::string config(const Description& description, const Device& device) {
   return to_string(choose(description, device));
 }
