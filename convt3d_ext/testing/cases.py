@@ -344,6 +344,8 @@ _EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "k3, lines of more than 256 inputs", "mb1_ic32oc24_id4ih3iw270_k3"),
     ("ci", "two tiles of columns, uneven strides", "mb1_ic72oc136_id3ih4iw5_k2x3x3s3x2x1p1:bias"),
     ("ci", "groups of 9 and of 67 channels", "mb1_ic18oc134_id3ih4iw5_k3s2p1op1g2:bias"),
+    ("ci", "k1x3x3, tiles of several lines", "mb1_ic16oc24_id1ih64iw64_k1x3x3p0x1x1"),
+    ("full", "more channels than four warpgroups hold", "mb2_ic264oc136_id4ih8iw16_k3p1"),
     ("full", "many channels, few positions", "mb2_ic192oc160_id2ih2iw2_k2s2:bias"),
     ("full", "two tiles of everything", "mb1_ic72oc72_id7ih9iw11_k3s2p1op1:bias"),
     ("full", "taps in one residue of eight", "mb2_ic64oc40_id5ih7iw9_k3s2p1d2"),

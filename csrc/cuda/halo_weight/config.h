@@ -27,6 +27,7 @@ struct Config {
   std::array<int64_t, 4> tiles{};  // boxes on each axis
   int64_t all_tiles = 0;
   int blocks = 0;
+  bool apart = false;   // each job has as many blocks, which all jobs cut at the same positions
   bool direct = false;  // each block stores one job's sums into the weight
   bool packed_input = false, packed_output = false;
 };

@@ -35,6 +35,7 @@
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/halo_weight/params.h"
 #include "cuda/sm90/mbarrier.cuh"
+#include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/ring.cuh"
 #include "cuda/sm90/tma.cuh"
 #include "cuda/sm90/wgmma.cuh"
@@ -368,7 +369,8 @@ __global__ void __launch_bounds__(max_threads(kChannels, kUnits), 1)
   clear_tails(p, shared);
   // Between these stores and wgmma, which reads through the asynchronous proxy.
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-  __syncthreads();  // barriers and tails are there
+  sm90::let_next_launch_start();  // reduce.cuh, on SMs that are free
+  __syncthreads();                // barriers and tails are there
   if (warp < consumers) {
     asm volatile(
         "setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(consumer_registers(kChannels, kUnits)));

@@ -11,6 +11,7 @@
 #include "cuda/halo_weight/kernel.cuh"
 #include "cuda/halo_weight/reduce.cuh"
 #include "cuda/halo_weight/taps.h"
+#include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/row_pack.h"
 #include "cuda/sm90/tensor_map.h"
 #include "geometry/ceil_div.h"
@@ -26,8 +27,11 @@ inline Work make_work(const Call& call, const Taps& taps) {
   work.blocks = c.blocks;
   work.jobs = c.unit_jobs * c.in_tiles;
   work.boxes = static_cast<int>(c.all_tiles);
-  work.share = work.jobs * work.boxes / work.blocks;
-  work.longer = work.jobs * work.boxes % work.blocks;
+  const int groups = c.apart ? work.jobs : 1;
+  work.group_boxes = work.jobs * work.boxes / groups;
+  work.group_blocks = work.blocks / groups;
+  work.share = work.group_boxes / work.group_blocks;
+  work.longer = work.group_boxes % work.group_blocks;
   work.in_tiles = c.in_tiles;
   work.job_units = c.units * c.warpgroups;
   work.part_units = taps.units;
@@ -54,6 +58,8 @@ inline void set_loops(const Config& c, Params* p) {
     }
   }
   p->loops[3] = {static_cast<int>(ceil_div(run, kDepth)), kDepth * in_row, kDepth * out_row};
+  // The innermost loop is the cheapest.
+  std::stable_partition(p->loops, p->loops + 4, [](const Loop& loop) { return loop.count == 1; });
 }
 
 inline Params make_params(const Call& call, const Taps& taps) {
@@ -164,13 +170,21 @@ void reduce(const Call& call, const Taps& taps, const Work& work) {
     if (taps.lanes[i].tap >= 0) r.lane_of[taps.lanes[i].tap] = static_cast<uint16_t>(i);
   }
   const auto launch = [&](auto kernel, int rows) {
-    const dim3 grid(static_cast<unsigned>(ceil_div(int64_t{r.out_channels} * r.taps, rows)),
-                    static_cast<unsigned>(ceil_div(r.in_channels, kReduceChannels)));
-    kernel<<<grid, kReduceThreads, 0, call.stream>>>(r);
-    check(cudaGetLastError(), "halo_weight reduce_kernel");
+    cudaLaunchAttribute overlapping = sm90::overlapping_launch();
+    cudaLaunchConfig_t config{};
+    config.gridDim = dim3(static_cast<unsigned>(ceil_div(int64_t{r.out_channels} * r.taps, rows)),
+                          static_cast<unsigned>(ceil_div(r.in_channels, kReduceChannels)));
+    config.blockDim = dim3(kReduceThreads);
+    config.stream = call.stream;
+    config.attrs = &overlapping;
+    config.numAttrs = 1;
+    check(cudaLaunchKernelEx(&config, kernel, r), "halo_weight reduce_kernel");
   };
-  if (work.blocks >= kManyPieces * work.jobs) {
-    launch(reduce_kernel<T, 4, 8>, 8);
+  const int pieces = work.blocks / work.jobs;
+  if (pieces >= kVeryManyPieces) {
+    launch(reduce_kernel<T, 32, 1>, 1);
+  } else if (pieces >= kManyPieces) {
+    launch(reduce_kernel<T, 4, kFewReduceRows>, kFewReduceRows);
   } else {
     launch(reduce_kernel<T, 1, kMostReduceRows>, kMostReduceRows);
   }

@@ -34,15 +34,19 @@ struct Work {
   __host__ __device__ int64_t piece_at(int block, int job) const {
     return (direct ? int64_t{block} : int64_t{block} + job) * piece;
   }
-  // Boxes of all jobs are numbered job by job; block b has those from first(b) to first(b + 1):
-  // `longer` blocks have one more than the others, `share`.
-  int share, longer;
+  // Boxes of all jobs are numbered job by job, and cut into groups (one, or each job) of
+  // `group_boxes` boxes and `group_blocks` blocks. Block b has those from first(b) to
+  // first(b + 1): `longer` blocks of a group have one more than the others, `share`.
+  int group_boxes, group_blocks, share, longer;
   __host__ __device__ int first(int block) const {
-    return block * share + (block < longer ? block : longer);
+    const int group = block / group_blocks, of_group = block - group * group_blocks;
+    return group * group_boxes + of_group * share + (of_group < longer ? of_group : longer);
   }
   __host__ __device__ int owner(int box) const {
+    const int group = box / group_boxes, of_group = box - group * group_boxes;
     const int before = longer * (share + 1);
-    return box < before ? box / (share + 1) : longer + (box - before) / share;
+    return group * group_blocks +
+           (of_group < before ? of_group / (share + 1) : longer + (of_group - before) / share);
   }
 };
 

@@ -5,16 +5,18 @@
 // are, in either order of out_channel and tap. A block turns kRows x 32 in_channels around:
 //
 //   8 threads x 4 in_channels   one row of one piece at a time, in float64 (leaves one rounding)
-//   kParts such groups          share the pieces of a row, where there are many; they are
-//                               neighbours in a warp
+//   kParts such groups          share the pieces of a row, where there are many: neighbours in a
+//                               warp, and then all warps
 //   shared memory [row][in_channel] -> stores along rows
 #pragma once
 #include "cuda/common/element.cuh"
 #include "cuda/halo_weight/params.h"
+#include "cuda/sm90/overlapping_launch.cuh"
 
 namespace convt3d::cuda::halo_weight {
 
-inline constexpr int kReduceThreads = 256, kReduceChannels = 32, kMostReduceRows = 128;
+inline constexpr int kReduceThreads = 256, kReduceChannels = 32;
+inline constexpr int kMostReduceRows = 128, kFewReduceRows = 8;
 
 struct Reduce {
   Work work;
@@ -56,9 +58,11 @@ template <typename T, int kParts, int kRows>
 __global__ void __launch_bounds__(kReduceThreads) reduce_kernel(const __grid_constant__ Reduce r) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   constexpr int kAtOnce = kReduceThreads / 8 / kParts, kPasses = kRows / kAtOnce;
+  constexpr int kWarps = kParts > 4 ? kParts / 4 : 1;  // that share a row
   __shared__ ReduceRow rows[kRows];
-  __shared__ ReduceJob jobs[kRows][2];                // 32 in_channels are of two jobs at most
-  __shared__ float sums[kRows][kReduceChannels + 1];  // 1: a column's rows lie in different banks
+  __shared__ ReduceJob jobs[kRows][2];  // 32 in_channels are of two jobs at most
+  // 1: a column's rows lie in different banks
+  __shared__ double sums[kWarps][kRows][kReduceChannels + 1];
   const int first_channel = blockIdx.y * kReduceChannels, first_tile = first_channel / r.channels;
   const int in_group = threadIdx.x % 8 * 4, channel = first_channel + in_group;
   const int in_tile = channel / r.channels, column = channel - in_tile * r.channels;
@@ -71,7 +75,8 @@ __global__ void __launch_bounds__(kReduceThreads) reduce_kernel(const __grid_con
     const int box = job * r.work.boxes;
     jobs[index][tile] = {job, r.work.owner(box), r.work.owner(box + r.work.boxes - 1)};
   }
-  __syncthreads();  // rows and jobs are there
+  __syncthreads();                  // rows and jobs are there
+  sm90::wait_for_earlier_launch();  // the pieces are there
   const int part = threadIdx.x / 8 % kParts, slot = threadIdx.x / 8 / kParts;
 #pragma unroll
   for (int pass = 0; pass < kPasses; ++pass) {
@@ -93,10 +98,10 @@ __global__ void __launch_bounds__(kReduceThreads) reduce_kernel(const __grid_con
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
 #pragma unroll
-      for (int distance = 8; distance < 8 * kParts; distance *= 2) {
+      for (int distance = 8; distance < min(8 * kParts, 32); distance *= 2) {
         sum[i] += __shfl_xor_sync(~0u, sum[i], distance);
       }
-      if (part == 0) sums[pass * kAtOnce + slot][in_group + i] = static_cast<float>(sum[i]);
+      if (part % 4 == 0) sums[part / 4][pass * kAtOnce + slot][in_group + i] = sum[i];
     }
   }
   __syncthreads();  // the sums are there
@@ -105,8 +110,11 @@ __global__ void __launch_bounds__(kReduceThreads) reduce_kernel(const __grid_con
   for (int i = threadIdx.x; i < kRows * kReduceChannels; i += kReduceThreads) {
     const int row = i % kRows, of_block = i / kRows;
     if (rows[row].unit_job < 0 || first_channel + of_block >= r.in_channels) continue;
+    double sum = sums[0][row][of_block];
+#pragma unroll
+    for (int w = 1; w < kWarps; ++w) sum += sums[w][row][of_block];
     result[(first_channel + of_block) * r.stride[0] + rows[row].at] =
-        narrow<T>(sums[row][of_block]);
+        narrow<T>(static_cast<float>(sum));
   }
 #endif
 }
