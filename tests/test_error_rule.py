@@ -162,6 +162,26 @@ def test_nan_and_inf_propagate(
     assert reached.any()
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("layout", ["ncdhw", "ndhwc"])
+def test_long_sums_do_not_drift(layout: str) -> None:
+    """Tensor cores truncate as they add: sums of positive numbers would end up 4e-5 too small.
+
+    One position an image and 4096 images, so that a family that takes boxes of positions has
+    4096 instructions with something to add, however many blocks share the images.
+    """
+    case = Case.parse("mb4096_ic512oc256_id1ih1iw1_k2s2:fp16:ndhwc:grad_weight")
+    device = torch.device("cuda")
+    operands = normals(case, True, device, seed=0)
+    operands.first = operands.first.abs().clamp(0.5, 1)
+    operands.second = operands.second.abs().clamp(0.5, 1)
+    expected = reference(case, operands)
+    narrow = operands.to("fp16", (layout, layout))
+    for family in Trial(case, device).families("fp16", layout):
+        got = call(case, narrow, family).double()
+        assert ((got - expected) / expected).mean().abs() < 2e-5, family
+
+
 @pytest.mark.parametrize("case", [CASE, BLOCKS], ids=lambda case: case.problem)
 @pytest.mark.parametrize(
     ("of_first", "of_second"),

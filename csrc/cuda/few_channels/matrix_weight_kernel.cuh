@@ -11,8 +11,12 @@
 //   position +--------+--------+        tap_slices = 2: warps 0 and 1 have the two halves of the
 //     slice  | warp 0 | warp 1 |        taps, warps 2 and 3 the same for the next 16 positions
 //     |      +--------+--------+
-//     v      | warp 2 | warp 3 |        in the end the slices of positions are added in order
+//     v      | warp 2 | warp 3 |        the slices of positions are added in order
 //            +--------+--------+
+//
+// The tensor cores truncate as they add, so no sum runs through more than kMaxInstructions of them:
+// after so many, sums go to this block's part in the workspace, where they add up in float32 with
+// rounding, and start again from zero.
 //
 // supports() guarantees: 32-bit counts and coordinates, a box within kMaxShared, all pairs of taps
 // within the warps of a block.
@@ -45,10 +49,12 @@ __device__ __forceinline__ void stage_input(const MatrixSums& p, const Box& box,
   }
 }
 
-// The sum over the slices of positions, in their order, to the workspace.
+// The sum over the slices of positions, in their order, to the workspace: `first` of this block, or
+// added to what it has left there.
 template <int kPairs, int kBlocks>
 __device__ __forceinline__ void write_matrix_part(const MatrixSums& p, int group, int first_in,
-                                                  int first_out, float* part, float* exchange,
+                                                  int first_out, bool first, float* part,
+                                                  float* exchange,
                                                   const float (&sum)[kPairs][kBlocks][4]) {
   constexpr int kSums = kPairs * kBlocks * 4;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -72,7 +78,8 @@ __device__ __forceinline__ void write_matrix_part(const MatrixSums& p, int group
     const int in = first_in + s / 4 % kBlocks * kChunk + of_lane % 4 * 2 + s % 2;
     const int out = first_out + of_lane / 4;
     if (tap >= p.taps || in >= p.ins || out >= p.outs) continue;
-    part[((int64_t{group} * p.ins + in) * p.outs + out) * p.taps + tap] = exchange[at];
+    float* const own = part + ((int64_t{group} * p.ins + in) * p.outs + out) * p.taps + tap;
+    *own = first ? exchange[at] : *own + exchange[at];
   }
 }
 
@@ -104,7 +111,11 @@ __global__ __launch_bounds__(kMatrixThreads,
     offset[i] = chunk_of_tap(p, 2 * pair + lane / 8 % 2) * 16;
     if (pair < p.pairs) own_pairs = i + 1;
   }
+  // A warp has one instruction per pair and chunk for every 16 of its positions.
+  const int chain = kMaxInstructions / (kMatrixPositions / 16) * slices;  // boxes
   float sum[kPairs][kBlocks][4] = {};
+  bool first = true;
+  int left = chain;
 
 #pragma unroll 1
   for (int index = split; index < p.boxes; index += p.splits) {
@@ -138,9 +149,17 @@ __global__ __launch_bounds__(kMatrixThreads,
         }
       }
     }
+    if (--left > 0 && index + p.splits < p.boxes) continue;
+    write_matrix_part<kPairs, kBlocks>(p, group, first_in, first_out, first,
+                                       p.parts + split * p.weights,
+                                       reinterpret_cast<float*>(shared), sum);
+#pragma unroll
+    for (int s = 0; s < kPairs * kBlocks * 4; ++s) {
+      sum[s / (4 * kBlocks)][s / 4 % kBlocks][s % 4] = 0;
+    }
+    first = false;
+    left = chain;
   }
-  write_matrix_part<kPairs, kBlocks>(p, group, first_in, first_out, p.parts + split * p.weights,
-                                     reinterpret_cast<float*>(shared), sum);
 }
 
 }  // namespace convt3d::cuda::few_channels
