@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "cuda/shuffle_gemm/call.h"
+#include "cuda/shuffle_gemm/patch_launch.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
 #include "cuda/shuffle_gemm/tile.h"
 
@@ -36,6 +37,11 @@ int as_int(int64_t value) { return static_cast<int>(value); }
 struct Volume {
   int64_t d, h, w;
 };
+
+// Outputs from one position's to the next's.
+int64_t block_step(const Problem& p, int axis) {
+  return p.input[axis] == 1 ? p.kernel[axis] : p.stride[axis];
+}
 
 // Axes whose blocks are one line in the output become one with w: then lines are longer, and their
 // ends rarer.
@@ -138,7 +144,7 @@ void set_gradient(const Problem& p, const TensorView& gradient, const Volume& v,
     const std::array<Axis, 4> axes{{{p.batch, n},
                                     {extent[0], d},
                                     {extent[1], h},
-                                    {joins ? v.w : extent[2], joins ? p.kernel[2] * w : w}}};
+                                    {joins ? v.w : extent[2], joins ? block_step(p, 2) * w : w}}};
     const int64_t run = p.out_channels * (joins ? p.kernel[2] : 1);
     params.source_access =
         c == 1 ? widest_access(gradient.data, element, run, axes) : as_int(element);
@@ -150,7 +156,7 @@ void set_gradient(const Problem& p, const TensorView& gradient, const Volume& v,
   while (1 << params.group_log < group * element) ++params.group_log;
   params.lines = as_int(params.depth / group);
   // Neighbouring positions join where a group is all of kw.
-  const bool joins = group == p.kernel[2];
+  const bool joins = group == p.kernel[2] && group == block_step(p, 2);
   const std::array<Axis, 5> axes{{{p.batch, n},
                                   {p.out_channels, c},
                                   {extent[0], d},
@@ -213,7 +219,7 @@ void set_positions(const Problem& p, const TensorView& input, const TensorView& 
   std::copy(result.stride.begin(), result.stride.end(), params->result_stride);
   for (int i = 0; i < 4; ++i) {
     const int axis = i == 0 ? 0 : i + 1;
-    const int64_t block = i == 0 ? 1 : p.kernel[i - 1];
+    const int64_t block = i == 0 ? 1 : block_step(p, i - 1);
     const int64_t in = input.stride[axis], out = output.stride[axis] * block;
     params->source_position[i] = forward ? in : out;
     params->result_position[i] = forward ? out : in;
@@ -273,6 +279,10 @@ Call make_call(const Description& description, const Config& config, const Opera
 
 void launch(const Description& description, const Device& device, const Operands& operands, void*,
             void* stream) {
+  if (patches_fit(description, device) &&
+      launch_patches(description, device, operands, static_cast<cudaStream_t>(stream))) {
+    return;
+  }
   const Call call = make_call(description, choose(description, device), operands, stream);
   with_precision<Precision::fp32, Precision::tf32, Precision::fp16, Precision::bf16>(
       description.precision, [&]<Precision kPrecision>() {

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "cuda/shuffle_gemm/config.h"
+#include "cuda/shuffle_gemm/patch_config.h"
 #include "cuda/shuffle_gemm/tile.h"
 #include "cuda/shuffle_gemm/tuning.h"
 #include "geometry/ceil_div.h"
@@ -48,7 +49,8 @@ Verdict supports(const Description& description, const Device& device) {
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
   for (int axis = 0; axis < 3; ++axis) {
     // One input position has no neighbour: its stride does not matter.
-    const bool tiles = p.kernel[axis] == p.stride[axis] || p.input[axis] == 1;
+    const bool tiles =
+        p.kernel[axis] == p.stride[axis] || p.input[axis] == 1 || patches_fit(description, device);
     if (!tiles || p.padding[axis] != 0 || p.dilation[axis] != 1) {
       return Verdict::refuse("needs kernel_size = stride, padding 0 and dilation 1");
     }
@@ -154,6 +156,7 @@ std::string to_string(const Config& config) {
 }
 
 std::string config(const Description& description, const Device& device) {
+  if (patches_fit(description, device)) return to_string(choose_patches(description, device));
   return to_string(choose(description, device));
 }
 

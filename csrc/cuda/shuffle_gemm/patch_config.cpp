@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda/shuffle_gemm/patch_config.h"
+
+#include <algorithm>
+
+#include "cuda/common/kept_answer.h"
+#include "cuda/shuffle_gemm/patch_tuning.h"
+#include "geometry/ceil_div.h"
+
+namespace convt3d::cuda::shuffle_gemm {
+namespace {
+
+bool in_lines(const Description& description) { return description.output == Layout::ncdhw; }
+
+// NCDHW: the pieces of grad_output that the box is read in, and what they take of shared memory.
+void choose_pieces(const Description& description, PatchConfig* config) {
+  const Problem& p = description.problem;
+  const int64_t element = element_bytes(description.precision);
+  const auto [n, d, h, w] = config->box;
+  const int64_t channels = kPatchChunk / (volume(p.kernel) * element);
+  if (w < p.input[2]) {
+    config->piece = Piece::part_of_line;
+    config->pieces_inner = p.kernel[0] * p.kernel[1];
+  } else if (h < p.input[1]) {
+    config->piece = Piece::lines;
+    config->pieces_inner = p.kernel[0];
+  } else {
+    config->piece = Piece::planes;
+    config->pieces_inner = 1;
+  }
+  const int64_t pieces = n * channels * config->pieces_inner;
+  const int64_t rows = int64_t{d} * h * w * n;
+  const int64_t piece_bytes = rows * kPatchChunk / pieces;
+  config->piece_pitch = piece_bytes + (pieces <= kPatchPaddedPieces ? kPatchPiecePad : 0);
+  config->source_bytes = pieces * config->piece_pitch;
+}
+
+// The box of at most kPatchRows positions that covers the input with the fewest; of those the
+// longest on w.
+void choose_box(const Description& description, PatchConfig* config) {
+  const Problem& p = description.problem;
+  const auto [depth, height, width] = p.input;
+  // In NCDHW pieces of a line of grad_output start and end at multiples of 16 bytes.
+  const int64_t line_step = 16 / element_bytes(description.precision);
+  int64_t least = 0;
+  for (int64_t w = 1; w <= std::min<int64_t>(width, kPatchRows); ++w) {
+    if (in_lines(description) && w < width && w * p.kernel[2] % line_step != 0) continue;
+    const int64_t h = std::min(height, kPatchRows / w);
+    const int64_t d = h == height ? std::min(depth, kPatchRows / (w * h)) : 1;
+    const int64_t n = h == height && d == depth ? std::min(p.batch, kPatchRows / (w * h * d)) : 1;
+    if (in_lines(description) && w < width && h * d * n > 1) continue;  // pieces of one line only
+    const int64_t tiles =
+        ceil_div(width, w) * ceil_div(height, h) * ceil_div(depth, d) * ceil_div(p.batch, n);
+    if (least > 0 && tiles > least) continue;
+    least = tiles;
+    config->box = {static_cast<int>(n), static_cast<int>(d), static_cast<int>(h),
+                   static_cast<int>(w)};
+  }
+  config->tiles = least;
+}
+
+// Clocks of the busiest SM; sets all but the box.
+double complete(const Description& description, const Device& device, int columns, int64_t splits,
+                PatchConfig* config) {
+  const Problem& p = description.problem;
+  const int64_t weight_bytes = int64_t{columns} * kPatchChunk;
+  config->columns = columns;
+  config->splits = splits;
+  config->slices = ceil_div(p.in_channels, columns);
+  const int64_t own_chunks = ceil_div(config->chunks, splits);
+  config->walkers = splits > 1 ? config->tiles
+                               : std::clamp<int64_t>(device.num_sms / config->slices, 1,
+                                                     config->tiles);
+  const int64_t rounds = ceil_div(config->tiles, config->walkers);
+  // Half of shared memory is enough to have under way what memory takes to answer.
+  config->resident = rounds > 1 && own_chunks * weight_bytes <= kPatchShared / 2;
+  const int64_t stage = config->source_bytes + (config->resident ? 0 : weight_bytes);
+  const int64_t room = kPatchShared - (config->resident ? own_chunks * weight_bytes : 0);
+  config->stages = static_cast<int>(std::min<int64_t>(room / stage, kPatchMaxStages));
+  config->shared_bytes = config->stages * config->source_bytes +
+                         (config->resident ? own_chunks : config->stages) * weight_bytes + 512;
+  const double multiply = 4.0 * 2 * columns / 2;
+  const double load = static_cast<double>(stage) / kPatchBytesPerClock;
+  const double waves = static_cast<double>(
+      ceil_div(config->slices * config->walkers * splits, device.num_sms));
+  return kPatchStartClocks +
+         waves * static_cast<double>(rounds) *
+             (static_cast<double>(own_chunks) * std::max(multiply, load) + kPatchTileClocks +
+              (splits > 1 ? kPatchSplitClocks : 0));
+}
+
+}  // namespace
+
+bool patches_fit(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  if (device.arch != 90 || description.direction != Direction::grad_input) return false;
+  if (description.precision == Precision::fp32 || description.precision == Precision::fp64) {
+    return false;
+  }
+  // Dense tensors in one order of memory.
+  const Layout layout = description.output;
+  if (layout == Layout::strided || description.input != layout || description.weight != layout) {
+    return false;
+  }
+  const int64_t element = element_bytes(description.precision);
+  const int64_t taps = volume(p.kernel);
+  if (p.groups != 1 || p.in_channels * element % 16 != 0 || volume(p.input) == 1) return false;
+  for (int axis = 0; axis < 3; ++axis) {
+    if (p.padding[axis] != 0 || p.dilation[axis] != 1 || p.kernel[axis] > p.stride[axis]) {
+      return false;
+    }
+  }
+  if (in_lines(description)) {
+    // A chunk is whole channels; neighbouring taps are neighbours in words of 4 bytes; pieces are
+    // multiples of 16 bytes.
+    const int64_t line = p.input[2] * p.kernel[2] * element;
+    return p.kernel == p.stride && p.output_padding == Extent3{} &&
+           p.kernel[2] * element % 4 == 0 && kPatchChunk % (taps * element) == 0 &&
+           p.out_channels * taps * element % kPatchChunk == 0 && line * p.kernel[1] % 16 == 0 &&
+           (p.input[2] <= kPatchRows || line % 16 == 0);
+  }
+  return p.kernel[2] * p.out_channels * element % 16 == 0 &&
+         p.stride[2] * p.out_channels * element % 16 == 0 &&
+         p.output()[2] * p.out_channels * element % 16 == 0 &&
+         p.kernel[0] * p.kernel[1] <= kPatchMaxLines;
+}
+
+namespace {
+
+PatchConfig search(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  const int64_t element = element_bytes(description.precision);
+  PatchConfig config{};
+  choose_box(description, &config);
+  if (in_lines(description)) {
+    config.chunks =
+        static_cast<int>(p.out_channels * volume(p.kernel) * element / kPatchChunk);
+    config.line_chunks = config.chunks;
+    choose_pieces(description, &config);
+  } else {
+    config.line_chunks =
+        static_cast<int>(ceil_div(p.kernel[2] * p.out_channels * element, kPatchChunk));
+    config.chunks = static_cast<int>(p.kernel[0] * p.kernel[1]) * config.line_chunks;
+    config.source_bytes = kPatchRows * kPatchChunk;
+  }
+  PatchConfig best{};
+  double least = 0;
+  for (const int columns : {64, 128}) {
+    if (columns > 64 && p.in_channels <= 64) continue;
+    for (const int64_t splits : {int64_t{1}, int64_t{2}, int64_t{4}, kPatchMaxSplits}) {
+      if (splits > 1 && splits * 2 > config.chunks) continue;
+      const double clocks = complete(description, device, columns, splits, &config);
+      const int64_t chain =
+          ceil_div(config.chunks, splits) * (kPatchChunk / 32) / (element == 4 ? 2 : 1);
+      if (splits < kPatchMaxSplits && chain > kPatchChain) continue;
+      if (least > 0 && clocks >= least) continue;
+      least = clocks;
+      best = config;
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+PatchConfig choose_patches(const Description& description, const Device& device) {
+  return kept_answer(description, device, [&] { return search(description, device); });
+}
+
+std::string to_string(const PatchConfig& config) {
+  std::string text = "patches of ";
+  for (const int extent : config.box) text += std::to_string(extent) + "x";
+  text.back() = ',';
+  return text + " " + std::to_string(config.columns) + " columns, " + std::to_string(config.tiles) +
+         " x " + std::to_string(config.slices) + " tiles" +
+         (config.resident ? ", weights resident" : "") +
+         (config.splits > 1 ? ", K split " + std::to_string(config.splits) + " ways" : "");
+}
+
+}  // namespace convt3d::cuda::shuffle_gemm

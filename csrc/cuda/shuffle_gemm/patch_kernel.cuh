@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// grad_input where patches of grad_output do not overlap, by TMA and wgmma (sm_90).
+//
+//   grad_input[n, ci, i] = sum over co, t of grad_output[n, co, s * i + t] * weight[ci, co, t]
+//
+// M: positions (n, i), 128 in a tile, which is a box. N: in_channels. K: (t, co) in NDHWC, (co, t)
+// in NCDHW, as the rows of the weight have them, in chunks of 128 bytes:
+//
+//              weight, a row for each in_channel         NDHWC  a chunk of grad_output is 128 bytes
+//             +-----------+                                     of each position, where TMA puts
+//   chunk     | 128 bytes | stage, or resident                  them for wgmma (swizzled)
+//             +-----------+                              NCDHW  it is what lies in memory, channel
+//   +-------+ +-----------+                                     by channel, in pieces (params.h); a
+//   | 64    | | warpgroup |  sums in registers                  thread picks its words for wgmma,
+//   | 64    | | warpgroup |                                     A from registers
+//   +-------+ +-----------+
+//
+//   warp 8: copies, up to `stages` chunks ahead, on into the next tile
+//     full[stage]    its one arrival and the bytes of the copies -> the consumer warps
+//     empty[stage]   the 8 consumer warps, their wgmmas done     -> warp 8
+//
+// Where tiles are few, the blocks of a cluster have the same tile and a part of K each: they leave
+// their sums in shared memory, and each adds up some of the columns, in the order of K.
+//
+// patches_fit() and is_aligned() guarantee: kernel = stride (NDHWC: up to output padding), padding
+// 0, dense tensors in one layout, rows and pieces of multiples of 16 bytes, and whole chunks of
+// channels in NCDHW.
+#pragma once
+#include "cuda/common/cluster.cuh"
+#include "cuda/common/element.cuh"
+#include "cuda/common/mma_sync.cuh"
+#include "cuda/common/shared_memory.cuh"
+#include "cuda/shuffle_gemm/patch_params.h"
+#include "cuda/sm90/ring.cuh"
+#include "cuda/sm90/tma.cuh"
+#include "cuda/sm90/wgmma.cuh"
+#include "cuda/sm90/wgmma_shared.cuh"
+
+namespace convt3d::cuda::shuffle_gemm {
+
+// The first position of a tile.
+struct PatchTile {
+  int first[4];  // n, d, h, w
+
+  __device__ PatchTile(const PatchParams& p, int tile) {
+#pragma unroll
+    for (int axis = 3; axis > 0; --axis) {
+      const int next = tile / p.boxes[axis];
+      first[axis] = (tile - next * p.boxes[axis]) * p.box[axis];
+      tile = next;
+    }
+    first[0] = tile * p.box[0];
+  }
+};
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// A row of a tile: its position in the box, negative where there is none.
+struct PatchRow {
+  int at[4];
+
+  __device__ PatchRow(const PatchParams& p, int row) {
+#pragma unroll
+    for (int axis = 3; axis > 0; --axis) {
+      const int next = row / p.box[axis];
+      at[axis] = row - next * p.box[axis];
+      row = next;
+    }
+    at[0] = row < p.box[0] ? row : -1;
+  }
+  __device__ bool is_in(const PatchParams& p, const PatchTile& tile) const {
+    bool in = at[0] >= 0;
+#pragma unroll
+    for (int axis = 0; axis < 4; ++axis) in &= tile.first[axis] + at[axis] < p.extent[axis];
+    return in;
+  }
+  __device__ int64_t offset(const PatchParams& p, const PatchTile& tile) const {
+    int64_t offset = 0;
+#pragma unroll
+    for (int axis = 0; axis < 4; ++axis) {
+      offset += (tile.first[axis] + at[axis]) * p.result_stride[axis];
+    }
+    return offset;
+  }
+};
+
+// Rows of this thread's sums: 0 and 1 of the first and the second half of a fragment. In NCDHW they
+// are neighbours, which it stores together.
+template <bool kLines>
+__device__ __forceinline__ int patch_row(int half) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  return warp * 16 + (kLines ? lane / 4 * 2 + half : lane / 4 + half * 8);
+}
+
+template <typename T>
+__device__ __forceinline__ uint32_t join_pair(float first, float second) {
+  if constexpr (std::is_same_v<T, __half>) {
+    const __half2 pair = __floats2half2_rn(first, second);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+  } else {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+  }
+}
+
+// Sums of sixteen columns from `column` on to NDHWC: whole sectors of 32 bytes from each quad.
+template <typename T>
+__device__ __forceinline__ void store_channels(const PatchParams& p, const float (&sum)[8],
+                                               int column, T* const (&row)[2]) {
+  const int quad = static_cast<int>(threadIdx.x) % 4;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    if constexpr (sizeof(T) == 2) {
+      // Lanes 0 and 2 get the first eight columns, 1 and 3 the others, four each.
+      const uint32_t first = join_pair<T>(sum[2 * half], sum[2 * half + 1]);
+      const uint32_t second = join_pair<T>(sum[4 + 2 * half], sum[5 + 2 * half]);
+      const bool odd = quad % 2 != 0;
+      const uint32_t other = __shfl_xor_sync(~0u, odd ? first : second, 1);
+      const int at = column + (odd ? 8 + 2 * (quad - 1) : 2 * quad);
+      if (row[half] != nullptr && at < p.columns) {
+        *reinterpret_cast<uint2*>(row[half] + at) =
+            odd ? make_uint2(other, second) : make_uint2(first, other);
+      }
+    } else {
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        const int at = column + 8 * j + 2 * quad;
+        if (row[half] != nullptr && at < p.columns) {
+          *reinterpret_cast<float2*>(row[half] + at) =
+              make_float2(sum[4 * j + 2 * half], sum[4 * j + 2 * half + 1]);
+        }
+      }
+    }
+  }
+}
+
+// The same to NCDHW: eight neighbouring pairs of positions of each column.
+template <typename T>
+__device__ __forceinline__ void store_lines(const PatchParams& p, const float (&sum)[8], int column,
+                                            T* const (&row)[2]) {
+  const int quad = static_cast<int>(threadIdx.x) % 4;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int at = column + i / 2 * 8 + 2 * quad + i % 2;
+    if (at >= p.columns) continue;
+    const float first = sum[i / 2 * 4 + i % 2], second = sum[i / 2 * 4 + i % 2 + 2];
+    if (p.joins_pairs) {
+      if (row[0] == nullptr) continue;
+      T* const to = row[0] + at * p.channel_stride;
+      if constexpr (sizeof(T) == 2) {
+        *reinterpret_cast<uint32_t*>(to) = join_pair<T>(first, second);
+      } else {
+        *reinterpret_cast<float2*>(to) = make_float2(first, second);
+      }
+      continue;
+    }
+    if (row[0] != nullptr) row[0][at * p.channel_stride] = narrow<T>(first);
+    if (row[1] != nullptr) row[1][at * p.channel_stride] = narrow<T>(second);
+  }
+}
+
+// One chunk of grad_output of a tile in NDHWC, by one lane.
+__device__ __forceinline__ void copy_rows(const PatchParams& p, const PatchTile& tile, int line,
+                                          int first, uint32_t target, uint32_t full) {
+  sm90::load_box(target, &p.gradient[line], full, first, tile.first[3], tile.first[2],
+                 tile.first[1], tile.first[0]);
+}
+
+// Bytes of each piece of a tile in NCDHW, which may end with the input; and the bytes of a chunk.
+struct PatchPieces {
+  int bytes, images;
+
+  __device__ PatchPieces(const PatchParams& p, const PatchTile& tile) {
+    int in[4];
+#pragma unroll
+    for (int axis = 0; axis < 4; ++axis) {
+      in[axis] = min(p.box[axis], p.extent[axis] - tile.first[axis]);
+    }
+    images = in[0];
+    bytes = (p.piece_axis == 1 ? in[1] : p.piece_axis == 2 ? in[2] : in[3]) * p.piece_step;
+  }
+};
+
+// All lanes of the warp.
+template <typename T>
+__device__ __forceinline__ void copy_pieces(const PatchParams& p, const PatchTile& tile,
+                                            const PatchPieces& pieces, int chunk, uint32_t target,
+                                            uint32_t full) {
+  int64_t start = int64_t{chunk} * p.chunk_channels * p.source_stride[1];
+#pragma unroll
+  for (int axis = 0; axis < 4; ++axis) start += tile.first[axis] * p.source_position[axis];
+  const int of_image = p.chunk_channels * p.pieces_inner;
+  for (int i = static_cast<int>(threadIdx.x) % 32; i < pieces.images * of_image; i += 32) {
+    const int n = i / of_image, rest = i - n * of_image;
+    const int channel = rest / p.pieces_inner, inner = rest - channel * p.pieces_inner;
+    const int d = inner / p.pieces_h, h = inner - d * p.pieces_h;
+    const int64_t offset = start + n * p.source_stride[0] + channel * p.source_stride[1] +
+                           d * p.source_stride[2] + h * p.source_stride[3];
+    sm90::bulk_copy(target + i * p.piece_pitch, static_cast<const T*>(p.source) + offset,
+                    pieces.bytes, full);
+  }
+}
+
+template <typename T, int kColumns, bool kLines>
+__device__ __forceinline__ void copy_chunks(const PatchParams& p, const PatchStages& shared,
+                                            int slice, int walker, int first_chunk, int end_chunk) {
+  constexpr int kChunk = kPatchChunk / sizeof(T);
+  const bool leads = threadIdx.x % 32 == 0;
+  sm90::Ring ring;
+#pragma unroll 1
+  for (int index = walker; index < p.tiles; index += p.walkers) {
+    const PatchTile tile(p, index);
+    const PatchPieces pieces(p, tile);
+    int line = first_chunk / p.line_chunks, at = first_chunk - line * p.line_chunks;
+#pragma unroll 1
+    for (int chunk = first_chunk; chunk < end_chunk; ++chunk) {
+      const uint32_t full = shared.full + 8 * ring.stage;
+      const uint32_t source = shared.source + ring.stage * p.source_bytes;
+      const bool weights = !p.resident || index == walker;
+      const int slot = p.resident ? chunk - first_chunk : ring.stage;
+      sm90::barrier_wait(shared.empty + 8 * ring.stage, ring.parity ^ 1);
+      if (leads) {
+        const int bytes = kLines ? pieces.images * p.chunk_channels * p.pieces_inner * pieces.bytes
+                                 : p.box_bytes;
+        sm90::barrier_arrive_expect(full, bytes + (weights ? kColumns * kPatchChunk : 0));
+        if (weights) {
+          sm90::load_box(shared.weight + slot * (kColumns * kPatchChunk), &p.weight, full,
+                         at * kChunk, line, slice * kColumns, 0, 0);
+        }
+        if constexpr (!kLines) copy_rows(p, tile, line, at * kChunk, source, full);
+      }
+      if constexpr (kLines) {
+        __syncwarp();  // the bytes are expected before they come
+        copy_pieces<T>(p, tile, pieces, chunk, source, full);
+      }
+      ring.next(p.stages);
+      if (++at == p.line_chunks) {
+        at = 0;
+        ++line;
+      }
+    }
+  }
+}
+
+// Sums of one chunk in NCDHW: `row` and `word` lead to a thread's words.
+template <typename T, int kColumns>
+__device__ __forceinline__ void multiply_pieces(float (&sum)[kColumns / 2], uint32_t source,
+                                                uint64_t weight, const int (&row)[2],
+                                                const int (&word)[4][2]) {
+  uint32_t a[4][4];
+#pragma unroll
+  for (int step = 0; step < 4; ++step) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      a[step][i] = load_shared(source + row[i % 2] + word[step][i / 2]);
+      if constexpr (sizeof(T) == 4) a[step][i] = round_to_tf32(a[step][i]);
+    }
+  }
+  sm90::wgmma_fence();
+#pragma unroll
+  for (int step = 0; step < 4; ++step) {
+    sm90::Wgmma<T, kColumns>::run(sum, a[step], weight + step * 2, 1);
+  }
+  sm90::wgmma_commit();
+  sm90::wgmma_wait<0>();
+}
+
+// Adds up the sums of the blocks of a cluster in those pairs of eight columns that are this
+// block's, pair % splits == rank; the others are left. `part`: kColumns * 512 bytes, the same in
+// all blocks.
+template <int kColumns>
+__device__ __forceinline__ void add_cluster(float (&sum)[kColumns / 2], uint32_t part, int splits,
+                                            int rank) {
+  asm volatile("bar.sync 1, %0;" ::"n"(kPatchConsumers) : "memory");  // all have read the stages
+  part += threadIdx.x * 16;
+#pragma unroll
+  for (int j = 0; j < kColumns / 8; ++j) {
+    store_shared(part + j * (kPatchConsumers * 16),
+                 make_uint4(__float_as_uint(sum[4 * j]), __float_as_uint(sum[4 * j + 1]),
+                            __float_as_uint(sum[4 * j + 2]), __float_as_uint(sum[4 * j + 3])));
+  }
+  cluster_barrier();  // all parts are there
+#pragma unroll
+  for (int j = 0; j < kColumns / 8; ++j) {
+    if (j / 2 % splits != rank) continue;
+#pragma unroll 1
+    for (int from = 0; from < splits; ++from) {
+      const float4 other = load_from_block(part + j * (kPatchConsumers * 16), from);
+      sum[4 * j] = from == 0 ? other.x : sum[4 * j] + other.x;
+      sum[4 * j + 1] = from == 0 ? other.y : sum[4 * j + 1] + other.y;
+      sum[4 * j + 2] = from == 0 ? other.z : sum[4 * j + 2] + other.z;
+      sum[4 * j + 3] = from == 0 ? other.w : sum[4 * j + 3] + other.w;
+    }
+  }
+  cluster_barrier();  // no block ends while others read its part
+}
+
+template <typename T, int kColumns, bool kLines>
+__device__ __forceinline__ void consume_chunks(const PatchParams& p, const PatchStages& shared,
+                                               int slice, int walker, int chunks, int rank) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, group = static_cast<int>(threadIdx.x) / 128;
+  const PatchRow row[2] = {PatchRow(p, patch_row<kLines>(0)), PatchRow(p, patch_row<kLines>(1))};
+  int row_bytes[2] = {}, word_bytes[4][2] = {};
+  if constexpr (kLines) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+#pragma unroll
+      for (int axis = 0; axis < 4; ++axis) {
+        row_bytes[i] += max(row[i].at[axis], 0) * p.stage_position[axis];
+      }
+#pragma unroll
+      for (int step = 0; step < 4; ++step) {
+        // This word of K: four bytes of taps of one channel.
+        const int k = (step * 8 + i * 4 + lane % 4) * (4 / static_cast<int>(sizeof(T)));
+        const int channel = k / p.taps, tap = k - channel * p.taps;
+        const int tap_line = tap / p.kernel_w, tap_d = tap_line / p.kernel_h;
+        word_bytes[step][i] = channel * p.stage_tap[0] + tap_d * p.stage_tap[1] +
+                              (tap_line - tap_d * p.kernel_h) * p.stage_tap[2] +
+                              (tap - tap_line * p.kernel_w) * static_cast<int>(sizeof(T));
+      }
+    }
+  }
+  sm90::Ring ring;
+#pragma unroll 1
+  for (int index = walker; index < p.tiles; index += p.walkers) {
+    float sum[kColumns / 2];
+#pragma unroll
+    for (float& value : sum) value = 0;
+#pragma unroll 1
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+      const uint32_t source = shared.source + ring.stage * p.source_bytes;
+      const int slot = p.resident ? chunk : ring.stage;
+      const uint64_t weight =
+          sm90::swizzled_descriptor(shared.weight + slot * (kColumns * kPatchChunk));
+      sm90::barrier_wait(shared.full + 8 * ring.stage, ring.parity);
+      if constexpr (kLines) {
+        multiply_pieces<T, kColumns>(sum, source, weight, row_bytes, word_bytes);
+      } else {
+        const uint64_t rows = sm90::swizzled_descriptor(source + group * (64 * kPatchChunk));
+        sm90::wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < 4; ++step) {
+          sm90::WgmmaShared<T, kColumns>::run(sum, rows + step * 2, weight + step * 2);
+        }
+        sm90::wgmma_commit();
+        sm90::wgmma_wait<0>();  // the other warpgroup's run on
+      }
+      sm90::release(shared.empty, ring);
+      ring.next(p.stages);
+    }
+    if (p.splits > 1) add_cluster<kColumns>(sum, shared.weight, p.splits, rank);
+    const PatchTile tile(p, index);
+    T* to[2];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      to[half] = row[half].is_in(p, tile) ? static_cast<T*>(p.result) + row[half].offset(p, tile)
+                                          : nullptr;
+    }
+#pragma unroll
+    for (int pair = 0; pair < kColumns / 16; ++pair) {
+      if (p.splits > 1 && pair % p.splits != rank) continue;
+      float own[8];
+#pragma unroll
+      for (int i = 0; i < 8; ++i) own[i] = sum[8 * pair + i];
+      const int column = slice * kColumns + 16 * pair;
+      if constexpr (kLines) {
+        store_lines<T>(p, own, column, to);
+      } else {
+        store_channels<T>(p, own, column, to);
+      }
+    }
+  }
+}
+
+#endif
+
+template <typename T, int kColumns, bool kLines>
+__global__ void __launch_bounds__(kPatchThreads, 1)
+    patch_kernel(const __grid_constant__ PatchParams p) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  extern __shared__ __align__(1024) unsigned char memory[];
+  const PatchStages shared(p, shared_address(memory), kColumns);
+  const int rank = static_cast<int>(blockIdx.x) % p.splits;
+  const int block = static_cast<int>(blockIdx.x) / p.splits;
+  const int slice = block % p.slices, walker = block / p.slices;
+  const int first_chunk = static_cast<int>(int64_t{p.chunks} * rank / p.splits);
+  const int end_chunk = static_cast<int>(int64_t{p.chunks} * (rank + 1) / p.splits);
+  if (threadIdx.x == 0) {
+    for (int stage = 0; stage < p.stages; ++stage) {
+      sm90::barrier_init(shared.full + 8 * stage, 1);
+      sm90::barrier_init(shared.empty + 8 * stage, kPatchConsumers / 32);
+    }
+    sm90::barrier_init_fence();
+  }
+  if (threadIdx.x == kPatchConsumers) {
+    sm90::prefetch_map(&p.weight);
+    for (int line = 0; !kLines && line < p.lines; ++line) sm90::prefetch_map(&p.gradient[line]);
+  }
+  __syncthreads();  // the barriers are there
+  if (threadIdx.x < kPatchConsumers) {
+    consume_chunks<T, kColumns, kLines>(p, shared, slice, walker, end_chunk - first_chunk, rank);
+  } else {
+    if (kLines || threadIdx.x == kPatchConsumers) {
+      copy_chunks<T, kColumns, kLines>(p, shared, slice, walker, first_chunk, end_chunk);
+    }
+    __syncwarp();
+    if (p.splits > 1) {  // with the consumers, in add_cluster()
+      cluster_barrier();
+      cluster_barrier();
+    }
+  }
+#endif
+}
+
+}  // namespace convt3d::cuda::shuffle_gemm
