@@ -25,6 +25,19 @@ bool needs_wide_coordinates(const Problem& p) {
   return false;
 }
 
+// Residues that are many, and have few taps each.
+bool has_long_strides(const Problem& p) {
+  int64_t taps = 1;
+  for (int axis = 0; axis < 3; ++axis) {
+    if (p.dilation[axis] != 1) return false;
+    taps *= ceil_div(p.kernel[axis], p.stride[axis]);
+  }
+  const double outputs = static_cast<double>(p.batch * p.out_channels) *
+                         static_cast<double>(volume(p.output()));
+  return volume(p.stride) >= kManyResidues && taps <= kFewTaps &&
+         outputs < static_cast<double>(kMaxCoordinate);
+}
+
 int64_t weight_elements(const Problem& p) {
   return p.in_channels * p.out_channels_per_group() * volume(p.kernel);
 }
@@ -75,7 +88,11 @@ Config choose(const Description& description, const Device& device) {
         Scheme::tiled, tile_n, false, 0,
         choose_splits(description, blocks, kTiledBlocksPerSm * device.num_sms, kMaxTiledPositions)};
   }
-  const int64_t columns = description.direction == Direction::forward ? out : in;
+  const bool forward = description.direction == Direction::forward;
+  const int64_t columns = forward ? out : in;
+  if (!wide && forward && columns <= kGatherChannels && has_long_strides(p)) {
+    return {Scheme::outputs, 1, false, 0, 1};
+  }
   if (!wide && columns > kGatherChannels) {
     return {Scheme::tiled, columns <= 32 ? 32 : 64, false, columns, 1};
   }
@@ -84,6 +101,7 @@ Config choose(const Description& description, const Device& device) {
 }
 
 std::string to_string(const Config& config) {
+  if (config.scheme == Scheme::outputs) return "an output a thread";
   std::string text = config.scheme == Scheme::tiled ? "tiled 128x" : "gather x";
   text += std::to_string(config.tile_n);
   if (config.wide) text += ", 64-bit coordinates";
@@ -104,7 +122,7 @@ int64_t packed_bytes(const Description& description, const Config& config) {
   return ceil_div(bytes, 16) * 16;
 }
 
-// forward and grad_input: the weight in the accumulator's type, its columns padded to at most 8
+// outputs: none. Else forward and grad_input: the weight in the accumulator's type, its columns padded to at most 8
 // where there are few; behind it forward's residues, 40 bytes each. grad_weight: `splits` partial
 // results, see kMaxPartialBytes.
 int64_t workspace_bytes(const Description& description, const Device& device) {
@@ -113,6 +131,7 @@ int64_t workspace_bytes(const Description& description, const Device& device) {
   if (description.direction == Direction::grad_weight) {
     return config.splits * weight_elements(p) * accumulator_bytes(description);
   }
+  if (config.scheme == Scheme::outputs) return 0;
   constexpr int64_t kResidueBytes = 40;
   const int64_t residues = p.stride[0] + p.stride[1] + p.stride[2];
   return packed_bytes(description, config) + residues * kResidueBytes;

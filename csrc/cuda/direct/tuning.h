@@ -22,6 +22,14 @@ inline constexpr int kRun = 8;
 // At most this many result channels per group are gathered; a tile of 32 would be mostly idle.
 inline constexpr int64_t kGatherChannels = 8;
 
+// outputs: threads of a block, and what each keeps on w and of images. It takes forward with many
+// residues, of which each has few outputs, and few taps each. Measured on an H200: MEASURE
+inline constexpr int kOutputsThreads = 128;
+inline constexpr int kOutputsW = 4;
+inline constexpr int kOutputsN = 2;
+inline constexpr int64_t kManyResidues = 64;
+inline constexpr int64_t kFewTaps = 8;
+
 // Taps that one thread of the gathered grad_weight keeps, for 1 and for 8 input channels: register
 // limit (8 * 7 sums).
 inline constexpr int kGatherTaps1 = 9;

@@ -12,51 +12,43 @@ namespace {
 
 bool in_lines(const Description& description) { return description.output == Layout::ncdhw; }
 
-// NCDHW: the pieces of grad_output that the box is read in, and what they take of shared memory.
-void choose_pieces(const Description& description, PatchConfig* config) {
-  const Problem& p = description.problem;
-  const int64_t element = element_bytes(description.precision);
-  const auto [n, d, h, w] = config->box;
-  const int64_t channels = kPatchChunk / (volume(p.kernel) * element);
-  if (w < p.input[2]) {
-    config->piece = Piece::part_of_line;
-    config->pieces_inner = p.kernel[0] * p.kernel[1];
-  } else if (h < p.input[1]) {
-    config->piece = Piece::lines;
-    config->pieces_inner = p.kernel[0];
-  } else {
-    config->piece = Piece::planes;
-    config->pieces_inner = 1;
-  }
-  const int64_t pieces = n * channels * config->pieces_inner;
-  const int64_t rows = int64_t{d} * h * w * n;
-  const int64_t piece_bytes = rows * kPatchChunk / pieces;
-  config->piece_pitch = piece_bytes + (pieces <= kPatchPaddedPieces ? kPatchPiecePad : 0);
-  config->source_bytes = pieces * config->piece_pitch;
+// NCDHW: whether lines of grad_output are multiples of 16 bytes, as tensor maps want them; else an
+// image of a channel must be, and be small: it is one line then.
+bool lines_fit(const Problem& p, int64_t element) {
+  const Extent3 extent = p.output();
+  if (extent[2] * element % 16 == 0) return true;
+  return volume(extent) * element % 16 == 0 && volume(extent) <= kPatchMaxBox &&
+         volume(p.input) <= kPatchRows;
 }
 
-// The box of at most kPatchRows positions that covers the input with the fewest; of those the
-// longest on w.
+// The box of at most kPatchRows positions that covers the input with the fewest, where a piece of a
+// line reads another 32-byte sector than its own; of equals the longest on w.
 void choose_box(const Description& description, PatchConfig* config) {
   const Problem& p = description.problem;
   const auto [depth, height, width] = p.input;
-  // In NCDHW pieces of a line of grad_output start and end at multiples of 16 bytes.
-  const int64_t line_step = 16 / element_bytes(description.precision);
-  int64_t least = 0;
+  // In NCDHW a box has multiples of 16 bytes of a line of grad_output.
+  const int64_t element = element_bytes(description.precision);
+  const bool lines = in_lines(description);
+  double least = 0;
   for (int64_t w = 1; w <= std::min<int64_t>(width, kPatchRows); ++w) {
-    if (in_lines(description) && w < width && w * p.kernel[2] % line_step != 0) continue;
-    const int64_t h = std::min(height, kPatchRows / w);
-    const int64_t d = h == height ? std::min(depth, kPatchRows / (w * h)) : 1;
+    const int64_t line = w * p.kernel[2];
+    const bool image = line * element % 16 != 0;  // only as a whole, see lines_fit()
+    if (lines && (image ? w < width : line > kPatchMaxBox)) continue;
+    const int64_t most_h = lines && !image ? kPatchMaxBox / p.kernel[1] : kPatchRows;
+    const int64_t most_d = lines && !image ? kPatchMaxBox / p.kernel[0] : kPatchRows;
+    const int64_t h = std::min({height, kPatchRows / w, most_h});
+    const int64_t d = h == height ? std::min({depth, kPatchRows / (w * h), most_d}) : 1;
     const int64_t n = h == height && d == depth ? std::min(p.batch, kPatchRows / (w * h * d)) : 1;
-    if (in_lines(description) && w < width && h * d * n > 1) continue;  // pieces of one line only
     const int64_t tiles =
         ceil_div(width, w) * ceil_div(height, h) * ceil_div(depth, d) * ceil_div(p.batch, n);
-    if (least > 0 && tiles > least) continue;
-    least = tiles;
+    const double sector = lines && w < width ? 32.0 / static_cast<double>(line * element) : 0;
+    const double cost = static_cast<double>(tiles) * (1 + sector);
+    if (least > 0 && cost > least) continue;
+    least = cost;
+    config->tiles = tiles;
     config->box = {static_cast<int>(n), static_cast<int>(d), static_cast<int>(h),
                    static_cast<int>(w)};
   }
-  config->tiles = least;
 }
 
 // Clocks of the busiest SM; sets all but the box.
@@ -74,10 +66,10 @@ double complete(const Description& description, const Device& device, int column
   const int64_t rounds = ceil_div(config->tiles, config->walkers);
   // Half of shared memory is enough to have under way what memory takes to answer.
   config->resident = rounds > 1 && own_chunks * weight_bytes <= kPatchShared / 2;
-  const int64_t stage = config->source_bytes + (config->resident ? 0 : weight_bytes);
+  const int64_t stage = int64_t{kPatchSourceBytes} + (config->resident ? 0 : weight_bytes);
   const int64_t room = kPatchShared - (config->resident ? own_chunks * weight_bytes : 0);
   config->stages = static_cast<int>(std::min<int64_t>(room / stage, kPatchMaxStages));
-  config->shared_bytes = config->stages * config->source_bytes +
+  config->shared_bytes = config->stages * int64_t{kPatchSourceBytes} +
                          (config->resident ? own_chunks : config->stages) * weight_bytes + 512;
   const double multiply = 4.0 * 2 * columns / 2;
   const double load = static_cast<double>(stage) / kPatchBytesPerClock;
@@ -99,9 +91,8 @@ bool patches_fit(const Description& description, const Device& device) {
   }
   // Dense tensors in one order of memory.
   const Layout layout = description.output;
-  if (layout == Layout::strided || description.input != layout || description.weight != layout) {
-    return false;
-  }
+  if (layout == Layout::strided || description.input != layout) return false;
+  if (description.weight != layout && volume(p.kernel) > 1) return false;
   const int64_t element = element_bytes(description.precision);
   const int64_t taps = volume(p.kernel);
   if (p.groups != 1 || p.in_channels * element % 16 != 0 || volume(p.input) == 1) return false;
@@ -111,13 +102,10 @@ bool patches_fit(const Description& description, const Device& device) {
     }
   }
   if (in_lines(description)) {
-    // A chunk is whole channels; neighbouring taps are neighbours in words of 4 bytes; pieces are
-    // multiples of 16 bytes.
-    const int64_t line = p.input[2] * p.kernel[2] * element;
+    // A chunk is whole channels; neighbouring taps are neighbours in words of 4 bytes.
     return p.kernel == p.stride && p.output_padding == Extent3{} &&
            p.kernel[2] * element % 4 == 0 && kPatchChunk % (taps * element) == 0 &&
-           p.out_channels * taps * element % kPatchChunk == 0 && line * p.kernel[1] % 16 == 0 &&
-           (p.input[2] <= kPatchRows || line % 16 == 0);
+           p.out_channels * taps * element % kPatchChunk == 0 && lines_fit(p, element);
   }
   return p.kernel[2] * p.out_channels * element % 16 == 0 &&
          p.stride[2] * p.out_channels * element % 16 == 0 &&
@@ -136,12 +124,10 @@ PatchConfig search(const Description& description, const Device& device) {
     config.chunks =
         static_cast<int>(p.out_channels * volume(p.kernel) * element / kPatchChunk);
     config.line_chunks = config.chunks;
-    choose_pieces(description, &config);
   } else {
     config.line_chunks =
         static_cast<int>(ceil_div(p.kernel[2] * p.out_channels * element, kPatchChunk));
     config.chunks = static_cast<int>(p.kernel[0] * p.kernel[1]) * config.line_chunks;
-    config.source_bytes = kPatchRows * kPatchChunk;
   }
   PatchConfig best{};
   double least = 0;

@@ -10,9 +10,6 @@
 
 namespace convt3d::cuda::shuffle_gemm {
 
-// NCDHW: what is contiguous in memory of a channel's outputs of a box, see patch_params.h.
-enum class Piece { part_of_line, lines, planes };
-
 struct PatchConfig {
   int columns;             // in_channels of a tile
   std::array<int, 4> box;  // positions of a tile: n, d, h, w
@@ -23,9 +20,6 @@ struct PatchConfig {
   int chunks;              // in all
   bool resident;           // the slice's weights stay in shared memory
   int stages;
-  int64_t source_bytes;  // of a stage
-  Piece piece;
-  int64_t pieces_inner, piece_pitch;  // pieces of a channel; bytes from one to the next in a stage
   int64_t shared_bytes;
 };
 

@@ -9,10 +9,10 @@
 //              weight, a row for each in_channel         NDHWC  a chunk of grad_output is 128 bytes
 //             +-----------+                                     of each position, where TMA puts
 //   chunk     | 128 bytes | stage, or resident                  them for wgmma (swizzled)
-//             +-----------+                              NCDHW  it is what lies in memory, channel
-//   +-------+ +-----------+                                     by channel, in pieces (params.h); a
-//   | 64    | | warpgroup |  sums in registers                  thread picks its words for wgmma,
-//   | 64    | | warpgroup |                                     A from registers
+//             +-----------+                              NCDHW  it is a box of what lies in memory,
+//   +-------+ +-----------+                                     channel by channel; a thread picks
+//   | 64    | | warpgroup |  sums in registers                  its words for wgmma, A from
+//   | 64    | | warpgroup |                                     registers
 //   +-------+ +-----------+
 //
 //   warp 8: copies, up to `stages` chunks ahead, on into the next tile
@@ -22,13 +22,12 @@
 // Where tiles are few, the blocks of a cluster have the same tile and a part of K each: they leave
 // their sums in shared memory, and each adds up some of the columns, in the order of K.
 //
-// patches_fit() and is_aligned() guarantee: kernel = stride (NDHWC: up to output padding), padding
-// 0, dense tensors in one layout, rows and pieces of multiples of 16 bytes, and whole chunks of
-// channels in NCDHW.
+// patches_fit() and launch_patches() guarantee: kernel <= stride, padding 0, dense tensors in one
+// layout, rows of multiples of 16 bytes; in NCDHW kernel = stride, no output padding, whole chunks of
+// channels.
 #pragma once
 #include "cuda/common/cluster.cuh"
 #include "cuda/common/element.cuh"
-#include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/shuffle_gemm/patch_params.h"
 #include "cuda/sm90/ring.cuh"
@@ -37,6 +36,14 @@
 #include "cuda/sm90/wgmma_shared.cuh"
 
 namespace convt3d::cuda::shuffle_gemm {
+
+// 8 bytes at a multiple of 8.
+__device__ __forceinline__ void load_shared_pair(uint32_t address, uint32_t* first, uint32_t* second) {
+  asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
+               : "=r"(*first), "=r"(*second)
+               : "r"(address)
+               : "memory");
+}
 
 // The first position of a tile.
 struct PatchTile {
@@ -159,80 +166,45 @@ __device__ __forceinline__ void store_lines(const PatchParams& p, const float (&
   }
 }
 
-// One chunk of grad_output of a tile in NDHWC, by one lane.
-__device__ __forceinline__ void copy_rows(const PatchParams& p, const PatchTile& tile, int line,
-                                          int first, uint32_t target, uint32_t full) {
-  sm90::load_box(target, &p.gradient[line], full, first, tile.first[3], tile.first[2],
-                 tile.first[1], tile.first[0]);
-}
-
-// Bytes of each piece of a tile in NCDHW, which may end with the input; and the bytes of a chunk.
-struct PatchPieces {
-  int bytes, images;
-
-  __device__ PatchPieces(const PatchParams& p, const PatchTile& tile) {
-    int in[4];
-#pragma unroll
-    for (int axis = 0; axis < 4; ++axis) {
-      in[axis] = min(p.box[axis], p.extent[axis] - tile.first[axis]);
-    }
-    images = in[0];
-    bytes = (p.piece_axis == 1 ? in[1] : p.piece_axis == 2 ? in[2] : in[3]) * p.piece_step;
-  }
-};
-
-// All lanes of the warp.
-template <typename T>
-__device__ __forceinline__ void copy_pieces(const PatchParams& p, const PatchTile& tile,
-                                            const PatchPieces& pieces, int chunk, uint32_t target,
+// One chunk of grad_output of a tile.
+template <bool kLines>
+__device__ __forceinline__ void copy_source(const PatchParams& p, const PatchTile& tile, int line,
+                                            int at, int chunk_elements, uint32_t target,
                                             uint32_t full) {
-  int64_t start = int64_t{chunk} * p.chunk_channels * p.source_stride[1];
-#pragma unroll
-  for (int axis = 0; axis < 4; ++axis) start += tile.first[axis] * p.source_position[axis];
-  const int of_image = p.chunk_channels * p.pieces_inner;
-  for (int i = static_cast<int>(threadIdx.x) % 32; i < pieces.images * of_image; i += 32) {
-    const int n = i / of_image, rest = i - n * of_image;
-    const int channel = rest / p.pieces_inner, inner = rest - channel * p.pieces_inner;
-    const int d = inner / p.pieces_h, h = inner - d * p.pieces_h;
-    const int64_t offset = start + n * p.source_stride[0] + channel * p.source_stride[1] +
-                           d * p.source_stride[2] + h * p.source_stride[3];
-    sm90::bulk_copy(target + i * p.piece_pitch, static_cast<const T*>(p.source) + offset,
-                    pieces.bytes, full);
+  const auto [n, d, h, w] = tile.first;
+  if constexpr (!kLines) {
+    sm90::load_box(target, &p.gradient[line], full, at * chunk_elements, w, h, d, n);
+  } else if (p.images) {
+    sm90::load_box(target, &p.gradient[0], full, 0, at * p.chunk_channels, n, 0, 0);
+  } else {
+    sm90::load_box(target, &p.gradient[0], full, w * p.box_step[2], h * p.box_step[1],
+                   d * p.box_step[0], at * p.chunk_channels, n);
   }
 }
 
+// By one lane.
 template <typename T, int kColumns, bool kLines>
 __device__ __forceinline__ void copy_chunks(const PatchParams& p, const PatchStages& shared,
                                             int slice, int walker, int first_chunk, int end_chunk) {
   constexpr int kChunk = kPatchChunk / sizeof(T);
-  const bool leads = threadIdx.x % 32 == 0;
   sm90::Ring ring;
 #pragma unroll 1
   for (int index = walker; index < p.tiles; index += p.walkers) {
     const PatchTile tile(p, index);
-    const PatchPieces pieces(p, tile);
     int line = first_chunk / p.line_chunks, at = first_chunk - line * p.line_chunks;
 #pragma unroll 1
     for (int chunk = first_chunk; chunk < end_chunk; ++chunk) {
       const uint32_t full = shared.full + 8 * ring.stage;
-      const uint32_t source = shared.source + ring.stage * p.source_bytes;
       const bool weights = !p.resident || index == walker;
       const int slot = p.resident ? chunk - first_chunk : ring.stage;
       sm90::barrier_wait(shared.empty + 8 * ring.stage, ring.parity ^ 1);
-      if (leads) {
-        const int bytes = kLines ? pieces.images * p.chunk_channels * p.pieces_inner * pieces.bytes
-                                 : p.box_bytes;
-        sm90::barrier_arrive_expect(full, bytes + (weights ? kColumns * kPatchChunk : 0));
-        if (weights) {
-          sm90::load_box(shared.weight + slot * (kColumns * kPatchChunk), &p.weight, full,
-                         at * kChunk, line, slice * kColumns, 0, 0);
-        }
-        if constexpr (!kLines) copy_rows(p, tile, line, at * kChunk, source, full);
+      sm90::barrier_arrive_expect(full, p.box_bytes + (weights ? kColumns * kPatchChunk : 0));
+      if (weights) {
+        sm90::load_box(shared.weight + slot * (kColumns * kPatchChunk), &p.weight, full,
+                       at * kChunk, line, slice * kColumns, 0, 0);
       }
-      if constexpr (kLines) {
-        __syncwarp();  // the bytes are expected before they come
-        copy_pieces<T>(p, tile, pieces, chunk, source, full);
-      }
+      copy_source<kLines>(p, tile, line, at, kChunk,
+                          shared.source + ring.stage * kPatchSourceBytes, full);
       ring.next(p.stages);
       if (++at == p.line_chunks) {
         at = 0;
@@ -244,16 +216,20 @@ __device__ __forceinline__ void copy_chunks(const PatchParams& p, const PatchSta
 
 // Sums of one chunk in NCDHW: `row` and `word` lead to a thread's words.
 template <typename T, int kColumns>
-__device__ __forceinline__ void multiply_pieces(float (&sum)[kColumns / 2], uint32_t source,
-                                                uint64_t weight, const int (&row)[2],
-                                                const int (&word)[4][2]) {
+__device__ __forceinline__ void multiply_lines(const PatchParams& p, float (&sum)[kColumns / 2],
+                                               uint32_t source, uint64_t weight,
+                                               const int (&row)[2], const int (&word)[4][2]) {
   uint32_t a[4][4];
+  if (sizeof(T) == 2 && p.joins_words) {
 #pragma unroll
-  for (int step = 0; step < 4; ++step) {
+    for (int i = 0; i < 8; ++i) {
+      load_shared_pair(source + row[0] + word[i / 2][i % 2], &a[i / 2][i % 2 * 2],
+                       &a[i / 2][i % 2 * 2 + 1]);
+    }
+  } else {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      a[step][i] = load_shared(source + row[i % 2] + word[step][i / 2]);
-      if constexpr (sizeof(T) == 4) a[step][i] = round_to_tf32(a[step][i]);
+    for (int i = 0; i < 16; ++i) {
+      a[i / 4][i % 4] = load_shared(source + row[i % 2] + word[i / 4][i % 4 / 2]);
     }
   }
   sm90::wgmma_fence();
@@ -328,13 +304,13 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
     for (float& value : sum) value = 0;
 #pragma unroll 1
     for (int chunk = 0; chunk < chunks; ++chunk) {
-      const uint32_t source = shared.source + ring.stage * p.source_bytes;
+      const uint32_t source = shared.source + ring.stage * kPatchSourceBytes;
       const int slot = p.resident ? chunk : ring.stage;
       const uint64_t weight =
           sm90::swizzled_descriptor(shared.weight + slot * (kColumns * kPatchChunk));
       sm90::barrier_wait(shared.full + 8 * ring.stage, ring.parity);
       if constexpr (kLines) {
-        multiply_pieces<T, kColumns>(sum, source, weight, row_bytes, word_bytes);
+        multiply_lines<T, kColumns>(p, sum, source, weight, row_bytes, word_bytes);
       } else {
         const uint64_t rows = sm90::swizzled_descriptor(source + group * (64 * kPatchChunk));
         sm90::wgmma_fence();
@@ -394,13 +370,13 @@ __global__ void __launch_bounds__(kPatchThreads, 1)
   }
   if (threadIdx.x == kPatchConsumers) {
     sm90::prefetch_map(&p.weight);
-    for (int line = 0; !kLines && line < p.lines; ++line) sm90::prefetch_map(&p.gradient[line]);
+    for (int line = 0; line < p.maps; ++line) sm90::prefetch_map(&p.gradient[line]);
   }
   __syncthreads();  // the barriers are there
   if (threadIdx.x < kPatchConsumers) {
     consume_chunks<T, kColumns, kLines>(p, shared, slice, walker, end_chunk - first_chunk, rank);
   } else {
-    if (kLines || threadIdx.x == kPatchConsumers) {
+    if (threadIdx.x == kPatchConsumers) {
       copy_chunks<T, kColumns, kLines>(p, shared, slice, walker, first_chunk, end_chunk);
     }
     __syncwarp();

@@ -24,84 +24,79 @@ std::array<int64_t, 5> dense_strides(int64_t channels, const Extent3& extent, bo
   return {channels * d * h * w, d * h * w, h * w, w, 1};
 }
 
-// NDHWC: a map of each line of the patches, and the rows of the weight, cut at the same lines.
-void set_maps(const Description& description, const PatchConfig& config, const Operands& operands,
+// NDHWC: a map of each line of the patches; the rows of the weight are cut at the same lines.
+void set_rows(const Description& description, const PatchConfig& config, const Operands& operands,
               const std::array<int64_t, 5>& stride, PatchParams* params) {
   const Problem& p = description.problem;
   const int64_t element = element_bytes(description.precision);
-  const int chunk = as_int(kPatchChunk / element);
-  const bool lines = description.output == Layout::ncdhw;
-  const int64_t all = p.out_channels * volume(p.kernel);
-  const int64_t run = lines ? all : p.kernel[2] * p.out_channels;
   const auto [n, d, h, w] = config.box;
-  for (int64_t line = 0; !lines && line < p.kernel[0] * p.kernel[1]; ++line) {
+  params->maps = as_int(p.kernel[0] * p.kernel[1]);
+  for (int64_t line = 0; line < params->maps; ++line) {
     const int64_t td = line / p.kernel[1], th = line % p.kernel[1];
     const char* const first = static_cast<const char*>(operands.output.data) +
                               (td * stride[2] + th * stride[3]) * element;
     params->gradient[line] = sm90::encode({first,
                                            description.precision,
-                                           {run, p.input[2], p.input[1], p.input[0], p.batch},
+                                           {p.kernel[2] * p.out_channels, p.input[2], p.input[1],
+                                            p.input[0], p.batch},
                                            {1, p.stride[2] * stride[4], p.stride[1] * stride[3],
                                             p.stride[0] * stride[2], stride[0]},
-                                           {chunk, w, h, d, n}});
+                                           {as_int(kPatchChunk / element), w, h, d, n}});
   }
-  params->weight = sm90::encode({operands.weight.data,
-                                 description.precision,
-                                 {run, all / run, p.in_channels, 1, 1},
-                                 {1, run, all, all, all},
-                                 {chunk, 1, config.columns, 1, 1}});
 }
 
-void set_pieces(const Description& description, const PatchConfig& config,
-                const std::array<int64_t, 5>& stride, PatchParams* params) {
+// NCDHW: one map, and where its box has what.
+void set_lines(const Description& description, const PatchConfig& config, const Operands& operands,
+               const std::array<int64_t, 5>& stride, PatchParams* params) {
+  const Problem& p = description.problem;
+  const int element = as_int(element_bytes(description.precision));
+  const int kd = as_int(p.kernel[0]), kh = as_int(p.kernel[1]), kw = as_int(p.kernel[2]);
+  const auto [n, d, h, w] = config.box;
+  const Extent3 extent = p.output();
+  const int channels = as_int(kPatchChunk / (volume(p.kernel) * element));
+  sm90::TensorBox map{operands.output.data,
+                      description.precision,
+                      {extent[2], extent[1], extent[0], p.out_channels, p.batch},
+                      {1, stride[3], stride[2], stride[1], stride[0]},
+                      {kw * w, kh * h, kd * d, channels, n}};
+  map.swizzled = false;
+  params->images = extent[2] * element % 16 != 0;
+  if (params->images) {
+    const int64_t image = volume(extent);
+    map.extent = {image, p.out_channels, p.batch, 1, 1};
+    map.stride = {1, stride[1], stride[0], stride[0], stride[0]};
+    map.box = {as_int(image), channels, n, 1, 1};
+  }
+  params->maps = 1;
+  params->gradient[0] = sm90::encode(map);
+  const int line = kw * w * element, plane = kh * h * line, channel = kd * d * plane;
+  const int position[4] = {channels * channel, kd * plane, kh * line, kw * element};
+  const int tap[3] = {channel, plane, line};
+  std::copy(position, position + 4, params->stage_position);
+  std::copy(tap, tap + 3, params->stage_tap);
+  const int step[3] = {kd, kh, kw};
+  std::copy(step, step + 3, params->box_step);
+  params->chunk_channels = channels;
+  params->taps = as_int(volume(p.kernel));
+  params->kernel_h = kh;
+  params->kernel_w = kw;
+  // Pairs of positions, of which the first is even.
+  params->joins_pairs = p.input[2] % 2 == 0 && w % 2 == 0;
+  params->joins_words = params->joins_pairs && kw * element == 4;
+}
+
+// The rows of the weight.
+CUtensorMap weight_map(const Description& description, const PatchConfig& config,
+                       const void* weight, bool lines) {
   const Problem& p = description.problem;
   const int64_t element = element_bytes(description.precision);
-  const auto [kd, kh, kw] = p.kernel;
-  const Extent3 extent = p.output();
-  params->source_stride[0] = stride[0];
-  for (int i = 1; i < 4; ++i) params->source_stride[i] = stride[i];
-  params->source_position[0] = stride[0];
-  for (int axis = 0; axis < 3; ++axis) {
-    params->source_position[1 + axis] = p.kernel[axis] * stride[2 + axis];
-  }
-  params->taps = as_int(volume(p.kernel));
-  params->kernel_h = as_int(kh);
-  params->kernel_w = as_int(kw);
-  params->chunk_channels = as_int(kPatchChunk / (volume(p.kernel) * element));
-  params->pieces_inner = as_int(config.pieces_inner);
-  const int pitch = as_int(config.piece_pitch);
-  params->piece_pitch = pitch;
-  const int channel = as_int(config.pieces_inner) * pitch;
-  const int line = as_int(extent[2] * element), plane = as_int(extent[1]) * line;
-  const int word = as_int(kw * element);
-  int td = plane, th = line;
-  params->pieces_h = 1;
-  switch (config.piece) {
-    case Piece::part_of_line:
-      params->pieces_h = as_int(kh);
-      params->piece_axis = 3;
-      params->piece_step = word;
-      td = as_int(kh) * pitch;
-      th = pitch;
-      break;
-    case Piece::lines:
-      params->piece_axis = 2;
-      params->piece_step = as_int(kh) * line;
-      td = pitch;
-      break;
-    case Piece::planes:
-      params->piece_axis = 1;
-      params->piece_step = as_int(kd) * plane;
-      break;
-  }
-  const int position[4] = {params->chunk_channels * channel, as_int(kd) * plane, as_int(kh) * line,
-                           word};
-  std::copy(position, position + 4, params->stage_position);
-  params->stage_tap[0] = channel;
-  params->stage_tap[1] = td;
-  params->stage_tap[2] = th;
-  // Pairs of positions, from even ones on in a box that starts at one.
-  params->joins_pairs = p.input[2] % 2 == 0 && config.box[3] % 2 == 0;
+  const int64_t all = p.out_channels * volume(p.kernel);
+  const int64_t run = lines ? all : p.kernel[2] * p.out_channels;
+  return sm90::encode({weight,
+                       description.precision,
+                       {run, all / run, p.in_channels, 1, 1},
+                       {1, run, all, all, all},
+                       {as_int(kPatchChunk / element), 1, config.columns, 1, 1}});
 }
 
 }  // namespace
@@ -115,12 +110,10 @@ bool launch_patches(const Description& description, const Device& device, const 
   }
   const PatchConfig config = choose_patches(description, device);
   const bool lines = description.output == Layout::ncdhw;
-  const int64_t element = element_bytes(description.precision);
   const auto of_output = dense_strides(p.out_channels, p.output(), !lines);
   const auto of_input = dense_strides(p.in_channels, p.input, !lines);
   PatchParams params{};
   params.result = operands.input.data;
-  params.source = operands.output.data;
   params.channel_stride = of_input[1];
   params.columns = as_int(p.in_channels);
   const int64_t extent[4] = {p.batch, p.input[0], p.input[1], p.input[2]};
@@ -136,14 +129,12 @@ bool launch_patches(const Description& description, const Device& device, const 
   params.splits = as_int(config.splits);
   params.chunks = config.chunks;
   params.line_chunks = config.line_chunks;
-  params.lines = as_int(p.kernel[0] * p.kernel[1]);
   params.stages = config.stages;
   params.resident = config.resident;
-  params.source_bytes = as_int(config.source_bytes);
   const auto [n, d, h, w] = config.box;
   params.box_bytes = n * d * h * w * kPatchChunk;
-  set_maps(description, config, operands, of_output, &params);
-  if (lines) set_pieces(description, config, of_output, &params);
+  params.weight = weight_map(description, config, operands.weight.data, lines);
+  (lines ? set_lines : set_rows)(description, config, operands, of_output, &params);
   with_precision<Precision::tf32, Precision::fp16, Precision::bf16>(
       description.precision,
       [&]<Precision kPrecision>() { run_patches<kPrecision>(params, config, lines, stream); });

@@ -1,13 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What patch_kernel is told, and where it has what in shared memory.
-//
-// NCDHW: a chunk is `chunk_channels` channels of grad_output, of each image of the tile in pieces
-// that are contiguous in memory and lie `piece_pitch` bytes apart in shared memory:
-//
-//   box                       a piece is                     pieces of a channel
-//   part of a line            a line's part                  kd * kh
-//   lines of a plane          their outputs in one plane     kd
-//   whole planes, images      all of their outputs           1
 #pragma once
 #include <cuda.h>
 
@@ -18,7 +10,9 @@
 namespace convt3d::cuda::shuffle_gemm {
 
 struct PatchParams {
-  CUtensorMap gradient[kPatchMaxLines];  // NDHWC: of each (td, th), {tw x co, w, h, d, n}
+  // grad_output. NDHWC: of each (td, th), {tw x co, w, h, d, n}. NCDHW: the first, {ow, oh, od, co,
+  // n}, or {an image, co, n}.
+  CUtensorMap gradient[kPatchMaxLines];
   CUtensorMap weight;                    // {K of a line, line, in_channel}
   void* result;
   int64_t result_stride[4];  // from one position to the next in n, d, h, w
@@ -26,21 +20,19 @@ struct PatchParams {
   int columns;                        // in_channels
   int extent[4], box[4], boxes[4];    // n, d, h, w; boxes: along each axis
   int tiles, slices, walkers, splits;
-  int chunks, line_chunks, lines;
+  int chunks, line_chunks, maps;
   int stages;
-  int source_bytes, box_bytes;  // of a stage; NDHWC: of a copy
+  int box_bytes;  // of a copy of grad_output
   bool resident;
 
   // NCDHW
-  const void* source;
-  int64_t source_stride[4];    // n, c, d, h
-  int64_t source_position[4];  // from one position to the next in n, d, h, w
+  bool images;                  // the map has whole images
+  int box_step[3];              // outputs from one position to the next in d, h, w
   int chunk_channels, taps, kernel_h, kernel_w;
-  int pieces_inner, pieces_h;  // of a channel; of those neighbours in h
-  int piece_axis, piece_step;  // it grows by so many bytes with each position of that axis
-  int piece_pitch;
-  int stage_position[4], stage_tap[3];  // bytes: n, d, h, w; channel, td, th
-  bool joins_pairs;                     // two neighbouring positions are stored at once
+  int stage_position[4];        // bytes from one position to the next in n, d, h, w
+  int stage_tap[3];             // bytes from one channel, td, th to the next
+  bool joins_words;             // the words of two neighbouring positions are neighbours
+  bool joins_pairs;             // two neighbouring positions are stored at once
 };
 
 // Shared addresses: weights (swizzled: multiples of 1024), source, barriers.
@@ -50,7 +42,7 @@ struct PatchStages {
   __device__ PatchStages(const PatchParams& p, uint32_t base, int columns) : weight(base) {
     const int own_chunks = (p.chunks + p.splits - 1) / p.splits;
     source = weight + (p.resident ? own_chunks : p.stages) * columns * kPatchChunk;
-    full = source + p.stages * p.source_bytes;
+    full = source + p.stages * kPatchSourceBytes;
     empty = full + 8 * p.stages;
   }
 };

@@ -11,6 +11,7 @@ inline constexpr int kPatchConsumers = 256;
 inline constexpr int kPatchThreads = kPatchConsumers + 32;
 // Of K in a chunk: a row of the 128-byte swizzle.
 inline constexpr int kPatchChunk = 128;
+inline constexpr int kPatchSourceBytes = kPatchRows * kPatchChunk;
 // Limit: 227 KB for a block; less the barriers.
 inline constexpr int64_t kPatchShared = 227 * 1024 - 512;
 inline constexpr int kPatchMaxStages = 8;
@@ -20,9 +21,8 @@ inline constexpr int64_t kPatchMaxLines = 16;
 inline constexpr int64_t kPatchChain = 512;
 // Limit: the largest cluster that every device launches.
 inline constexpr int64_t kPatchMaxSplits = 8;
-// Bytes between pieces of grad_output, which put those of neighbouring td on different banks; not
-// where pieces are so many that they are short.
-inline constexpr int64_t kPatchPiecePad = 64, kPatchPaddedPieces = 64;
+// Limit: elements of a box of a tensor map on one axis.
+inline constexpr int64_t kPatchMaxBox = 256;
 
 // For the choice: bytes that L2 brings an SM per clock, and clocks of a tile's end, of its sums'
 // way through a cluster, and of the first chunk's arrival.

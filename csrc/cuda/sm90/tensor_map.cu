@@ -42,7 +42,8 @@ CUtensorMapDataType data_type(Precision precision) {
   return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
 }
 
-CUtensorMapSwizzle swizzle(int64_t bytes) {
+CUtensorMapSwizzle swizzle(bool swizzled, int64_t bytes) {
+  if (!swizzled) return CU_TENSOR_MAP_SWIZZLE_NONE;
   return bytes > 64   ? CU_TENSOR_MAP_SWIZZLE_128B
          : bytes > 32 ? CU_TENSOR_MAP_SWIZZLE_64B
                       : CU_TENSOR_MAP_SWIZZLE_32B;
@@ -75,7 +76,7 @@ CUtensorMap encode(const TensorBox& tensor) {
   CUtensorMap map;
   const CUresult result =
       encode_tiled(&map, data_type(tensor.precision), 5, const_cast<void*>(tensor.data), extent,
-                   stride, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle(box[0] * bytes),
+                   stride, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle(tensor.swizzled, box[0] * bytes),
                    CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     throw std::runtime_error("convt3d: the driver refuses a tensor map, error " +
