@@ -64,6 +64,11 @@ Config choose(const Description& description, const Device& device) {
   const int64_t in = p.in_channels_per_group(), out = p.out_channels_per_group();
   const bool wide = needs_wide_coordinates(p);
   if (description.direction == Direction::grad_weight) {
+    const int64_t weights = weight_elements(p);
+    if (!wide && in > kGatherChannels && p.batch * volume(p.input) <= kFewPositions &&
+        weights >= kManyWeights && weights < kMaxCoordinate) {
+      return {Scheme::taps, kTapsIns, false, 0, 1};
+    }
     const bool gather = wide || in <= 2 || (in <= kGatherChannels && out <= kGatherChannels);
     if (gather) {
       const int tile_n = in == 1 && !wide ? 1 : 8;
@@ -102,6 +107,7 @@ Config choose(const Description& description, const Device& device) {
 
 std::string to_string(const Config& config) {
   if (config.scheme == Scheme::outputs) return "an output a thread";
+  if (config.scheme == Scheme::taps) return "a tap a thread";
   std::string text = config.scheme == Scheme::tiled ? "tiled 128x" : "gather x";
   text += std::to_string(config.tile_n);
   if (config.wide) text += ", 64-bit coordinates";
@@ -122,16 +128,16 @@ int64_t packed_bytes(const Description& description, const Config& config) {
   return ceil_div(bytes, 16) * 16;
 }
 
-// outputs: none. Else forward and grad_input: the weight in the accumulator's type, its columns padded to at most 8
+// outputs, taps: none. Else forward and grad_input: the weight in the accumulator's type, its columns padded to at most 8
 // where there are few; behind it forward's residues, 40 bytes each. grad_weight: `splits` partial
 // results, see kMaxPartialBytes.
 int64_t workspace_bytes(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   const Config config = choose(description, device);
+  if (config.scheme == Scheme::outputs || config.scheme == Scheme::taps) return 0;
   if (description.direction == Direction::grad_weight) {
     return config.splits * weight_elements(p) * accumulator_bytes(description);
   }
-  if (config.scheme == Scheme::outputs) return 0;
   constexpr int64_t kResidueBytes = 40;
   const int64_t residues = p.stride[0] + p.stride[1] + p.stride[2];
   return packed_bytes(description, config) + residues * kResidueBytes;

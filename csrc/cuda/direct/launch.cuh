@@ -8,7 +8,7 @@
 #include "cuda/direct/call.h"
 #include "cuda/direct/depthwise_kernel.cuh"
 #include "cuda/direct/gather_kernel.cuh"
-#include "cuda/direct/outputs_kernel.cuh"
+#include "cuda/direct/thread_sums.cuh"
 #include "cuda/direct/tiled_kernel.cuh"
 #include "cuda/direct/weight_kernels.cuh"
 #include "geometry/ceil_div.h"
@@ -186,39 +186,6 @@ inline int group_lanes(const GatherGemm& gemm, bool channels_innermost) {
   return lanes;
 }
 
-inline OutputsSum outputs_sum(const Call& call) {
-  const Problem& p = call.description.problem;
-  const Operands& operands = call.operands;
-  OutputsSum sum{};
-  sum.source = operands.input.data;
-  sum.weight = operands.weight.data;
-  sum.bias = operands.bias;
-  sum.bias_stride = operands.bias_stride;
-  sum.result = operands.output.data;
-  std::copy(operands.input.stride.begin(), operands.input.stride.end(), sum.source_stride);
-  std::copy(operands.weight.stride.begin(), operands.weight.stride.end(), sum.weight_stride);
-  std::copy(operands.output.stride.begin(), operands.output.stride.end(), sum.result_stride);
-  const Extent3 extent = p.output();
-  for (int axis = 0; axis < 3; ++axis) {
-    sum.source_extent[axis] = static_cast<int>(p.input[axis]);
-    sum.result_extent[axis] = static_cast<int>(extent[axis]);
-    sum.kernel[axis] = static_cast<int>(p.kernel[axis]);
-    sum.scale[axis] = static_cast<int>(p.stride[axis]);
-    sum.padding[axis] = static_cast<int>(p.padding[axis]);
-  }
-  sum.batch = static_cast<int>(p.batch);
-  sum.ins = static_cast<int>(p.in_channels_per_group());
-  sum.outs = static_cast<int>(p.out_channels_per_group());
-  sum.channels = static_cast<int>(p.out_channels);
-  const int64_t step = ceil_div(extent[2], kOutputsW * p.stride[2]) * p.stride[2];
-  sum.step = static_cast<int>(step);
-  sum.steps = static_cast<int>(std::min(step, extent[2]));
-  sum.channels_innermost = operands.output.stride[1] < operands.output.stride[4];
-  sum.threads = static_cast<uint32_t>(ceil_div(p.batch, kOutputsN) * p.out_channels * extent[0] *
-                                      extent[1] * sum.steps);
-  return sum;
-}
-
 template <typename T>
 struct Launcher {
   using Sum = Accumulator<T>;
@@ -301,6 +268,15 @@ struct Launcher {
     check(cudaGetLastError(), "direct kernel");
   }
 
+  static void taps(const Call& call) {
+    const TapsWeight sum = taps_weight(call);
+    const auto blocks =
+        static_cast<unsigned>(call.description.problem.out_channels * sum.in_tiles *
+                              sum.tap_blocks);
+    taps_weight_kernel<T><<<blocks, kTapsThreads, 0, call.stream>>>(sum);
+    check(cudaGetLastError(), "direct taps_weight_kernel");
+  }
+
   static void weight(const Call& call) {
     GatherGemm gemm = weight_gemm(call);
     const bool channels_innermost = gemm.rows.other_source_stride < gemm.source_stride[2];
@@ -330,7 +306,9 @@ struct Launcher {
   }
 
   static void run(const Call& call) {
-    if (call.description.direction == Direction::grad_weight) {
+    if (call.config.scheme == Scheme::taps) {
+      taps(call);
+    } else if (call.description.direction == Direction::grad_weight) {
       weight(call);
     } else if (call.config.scheme == Scheme::outputs) {
       outputs(call);

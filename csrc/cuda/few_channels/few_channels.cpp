@@ -271,9 +271,10 @@ Verdict supports(const Description& description, const Device& device) {
 int64_t workspace_bytes(const Description& description, const Device& device) {
   if (description.direction != Direction::grad_weight) return 0;
   const Problem& p = description.problem;
-  const int64_t splits = matrix_fits(description, device)
-                             ? choose_matrix(description, device).splits
-                             : choose_weight(description, device).splits;
+  const bool matrix = matrix_fits(description, device);
+  const int64_t splits = matrix ? choose_matrix(description, device).splits
+                                : choose_weight(description, device).splits;
+  if (!matrix && splits == 1) return 0;
   return splits * p.in_channels * p.out_channels_per_group() * volume(p.kernel) *
          int64_t{sizeof(float)};
 }

@@ -17,7 +17,7 @@
 // planes: a warp's threads are neighbours on w, its warps have taps or channels of their own.
 // channels, depthwise: neighbouring threads are neighbouring blocks of channels.
 // A block ends with a sum over its threads at other positions, and writes its part to the
-// workspace; a second kernel adds the parts of all splits in their order.
+// workspace; a second kernel adds the parts of all splits in their order. One split is the result.
 //
 // supports() guarantees: 32-bit counts and coordinates, at most kMaxTapsRun taps on the run axis.
 #pragma once
@@ -34,7 +34,9 @@ namespace convt3d::cuda::few_channels {
 struct WeightSums {
   const void* input;
   const void* output;  // grad_output
+  void* result;        // where there is one split
   float* parts;        // [split][in_channels][out_channels / groups][outer][run][w]
+  int64_t result_stride[5];
   int64_t input_bytes[5], output_bytes[5];
   int64_t row_bytes;  // between the rows of grad_output that neighbouring cells read
   int64_t weights;    // of the whole call
@@ -215,7 +217,7 @@ __device__ __forceinline__ void add_positions(const WeightSums& p, const WeightJ
   }
 }
 
-// The sum over a block's positions, in their order, to the workspace.
+// The sum over a block's positions, in their order, to the workspace or to the result.
 template <typename I>
 __device__ __forceinline__ void write_part(const WeightSums& p, int block, float* part,
                                            const float (&sum)[I::kSums]) {
@@ -255,8 +257,16 @@ __device__ __forceinline__ void write_part(const WeightSums& p, int block, float
       const bool there = job.own && j < job.taps_run && tap_w < p.kernel[2] && in < p.ins &&
                          out < p.outs && (!I::kDepthwise || group < p.groups);
       if (!there) continue;
-      const int64_t channels = (int64_t{group} * p.ins + in) * p.outs + out;
       const int tap_run = job.tap[1] + j * p.tap_step;
+      if (p.splits == 1) {
+        static_cast<typename I::T*>(
+            p.result)[(int64_t{group} * p.ins + in) * p.result_stride[0] +
+                      out * p.result_stride[1] + job.tap[0] * p.result_stride[2] +
+                      tap_run * p.result_stride[3] + tap_w * p.result_stride[4]] =
+            narrow<typename I::T>(static_cast<float>(total));
+        continue;
+      }
+      const int64_t channels = (int64_t{group} * p.ins + in) * p.outs + out;
       part[((channels * p.kernel[0] + job.tap[0]) * p.kernel[1] + tap_run) * p.kernel[2] + tap_w] =
           static_cast<float>(total);
     }

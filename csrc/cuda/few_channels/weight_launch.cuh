@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// From a call of grad_weight to its two launches; instances/ has one explicit instantiation per
+// From a call of grad_weight to its one or two launches; instances/ has one explicit instantiation per
 // element type.
 #pragma once
 #include <algorithm>
@@ -37,12 +37,15 @@ inline WeightSums describe_weight(const WeightCall& call) {
   p.input = input.data;
   p.output = output.data;
   p.parts = static_cast<float*>(call.workspace);
+  p.result = call.operands.weight.data;
   for (int dim = 0; dim < 2; ++dim) {
     p.input_bytes[dim] = input.stride[dim] * element;
     p.output_bytes[dim] = output.stride[dim] * element;
   }
+  for (int dim = 0; dim < 2; ++dim) p.result_stride[dim] = call.operands.weight.stride[dim];
   for (int i = 0; i < 3; ++i) {
     const int axis = axes[i];
+    p.result_stride[2 + i] = call.operands.weight.stride[2 + axis];
     p.input_bytes[2 + i] = input.stride[2 + axis] * element;
     p.output_bytes[2 + i] = output.stride[2 + axis] * element;
     p.input_extent[i] = static_cast<int>(problem.input[axis]);
@@ -91,6 +94,7 @@ void launch_weight(const WeightCall& call) {
   weight_sums_kernel<I><<<blocks, kThreads, 0, call.stream>>>(p);
   check(cudaGetLastError(), "few_channels weight_sums_kernel");
 
+  if (call.config.splits == 1) return;
   const int run = call.config.run_axis;
   add_parts<typename I::T>(call.description.problem, call.operands.weight, call.workspace,
                            call.config.splits, {1 - run, run, 2}, call.stream);

@@ -12,42 +12,60 @@ namespace {
 
 bool in_lines(const Description& description) { return description.output == Layout::ncdhw; }
 
-// NCDHW: whether lines of grad_output are multiples of 16 bytes, as tensor maps want them; else an
-// image of a channel must be, and be small: it is one line then.
-bool lines_fit(const Problem& p, int64_t element) {
-  const Extent3 extent = p.output();
-  if (extent[2] * element % 16 == 0) return true;
-  return volume(extent) * element % 16 == 0 && volume(extent) <= kPatchMaxBox &&
-         volume(p.input) <= kPatchRows;
+// NCDHW: whether rows of a tensor map of that many merged axes are multiples of 16 bytes.
+bool rows_fit(const Problem& p, int merged, int64_t element) {
+  int64_t row = element;
+  for (int axis = 2; axis >= 2 - merged; --axis) row *= p.output()[axis];
+  return row % 16 == 0;
+}
+
+// NCDHW: merges the axes on which the box is whole, while its rows are short enough for a tensor
+// map: short rows take the copy engine as long as rows of 128 bytes. Rows that are no multiples of
+// 16 bytes must be merged.
+bool merge_rows(const Problem& p, int64_t element, const std::array<int, 4>& box, int* merged) {
+  int64_t row = p.kernel[2] * box[3];
+  *merged = 0;
+  bool fits = rows_fit(p, 0, element) && row * element % 16 == 0 && row <= kPatchMaxBox;
+  for (int axis = 1; axis >= 0 && box[2 + axis] == p.input[1 + axis]; --axis) {
+    row *= p.kernel[axis] * box[1 + axis];
+    if (row > kPatchMaxBox) break;
+    if (!rows_fit(p, 2 - axis, element)) continue;
+    *merged = 2 - axis;
+    fits = true;
+  }
+  for (int axis = 0; axis < 2 - *merged; ++axis) {
+    fits &= p.kernel[axis] * box[1 + axis] <= kPatchMaxBox;
+  }
+  return fits;
 }
 
 // The box of at most kPatchRows positions that covers the input with the fewest, where a piece of a
-// line reads another 32-byte sector than its own; of equals the longest on w.
+// line reads another 32-byte sector than its own; of equals the longest on w. Without one that
+// fits, there are no tiles.
 void choose_box(const Description& description, PatchConfig* config) {
   const Problem& p = description.problem;
   const auto [depth, height, width] = p.input;
-  // In NCDHW a box has multiples of 16 bytes of a line of grad_output.
   const int64_t element = element_bytes(description.precision);
   const bool lines = in_lines(description);
   double least = 0;
   for (int64_t w = 1; w <= std::min<int64_t>(width, kPatchRows); ++w) {
-    const int64_t line = w * p.kernel[2];
-    const bool image = line * element % 16 != 0;  // only as a whole, see lines_fit()
-    if (lines && (image ? w < width : line > kPatchMaxBox)) continue;
-    const int64_t most_h = lines && !image ? kPatchMaxBox / p.kernel[1] : kPatchRows;
-    const int64_t most_d = lines && !image ? kPatchMaxBox / p.kernel[0] : kPatchRows;
-    const int64_t h = std::min({height, kPatchRows / w, most_h});
-    const int64_t d = h == height ? std::min({depth, kPatchRows / (w * h), most_d}) : 1;
+    const int64_t h = std::min(height, kPatchRows / w);
+    const int64_t d = h == height ? std::min(depth, kPatchRows / (w * h)) : 1;
     const int64_t n = h == height && d == depth ? std::min(p.batch, kPatchRows / (w * h * d)) : 1;
+    const std::array<int, 4> box{static_cast<int>(n), static_cast<int>(d), static_cast<int>(h),
+                                 static_cast<int>(w)};
+    int merged = 0;
+    if (lines && !merge_rows(p, element, box, &merged)) continue;
     const int64_t tiles =
         ceil_div(width, w) * ceil_div(height, h) * ceil_div(depth, d) * ceil_div(p.batch, n);
-    const double sector = lines && w < width ? 32.0 / static_cast<double>(line * element) : 0;
+    const double sector =
+        lines && w < width ? 32.0 / static_cast<double>(w * p.kernel[2] * element) : 0;
     const double cost = static_cast<double>(tiles) * (1 + sector);
     if (least > 0 && cost > least) continue;
     least = cost;
     config->tiles = tiles;
-    config->box = {static_cast<int>(n), static_cast<int>(d), static_cast<int>(h),
-                   static_cast<int>(w)};
+    config->box = box;
+    config->merged = merged;
   }
 }
 
@@ -71,14 +89,12 @@ double complete(const Description& description, const Device& device, int column
   config->stages = static_cast<int>(std::min<int64_t>(room / stage, kPatchMaxStages));
   config->shared_bytes = config->stages * int64_t{kPatchSourceBytes} +
                          (config->resident ? own_chunks : config->stages) * weight_bytes + 512;
-  const double multiply = 4.0 * 2 * columns / 2;
-  const double load = static_cast<double>(stage) / kPatchBytesPerClock;
+  const double chunk = patch_chunk_clocks(columns, in_lines(description));
   const double waves = static_cast<double>(
       ceil_div(config->slices * config->walkers * splits, device.num_sms));
-  return kPatchStartClocks +
-         waves * static_cast<double>(rounds) *
-             (static_cast<double>(own_chunks) * std::max(multiply, load) + kPatchTileClocks +
-              (splits > 1 ? kPatchSplitClocks : 0));
+  return waves * static_cast<double>(rounds) *
+         (static_cast<double>(own_chunks) * chunk + kPatchTileClocks +
+          (splits > 1 ? kPatchClusterClocks + kPatchSplitClocks * static_cast<double>(splits) : 0));
 }
 
 }  // namespace
@@ -105,7 +121,8 @@ bool patches_fit(const Description& description, const Device& device) {
     // A chunk is whole channels; neighbouring taps are neighbours in words of 4 bytes.
     return p.kernel == p.stride && p.output_padding == Extent3{} &&
            p.kernel[2] * element % 4 == 0 && kPatchChunk % (taps * element) == 0 &&
-           p.out_channels * taps * element % kPatchChunk == 0 && lines_fit(p, element);
+           p.out_channels * taps * element % kPatchChunk == 0 &&
+           choose_patches(description, device).tiles > 0;
   }
   return p.kernel[2] * p.out_channels * element % 16 == 0 &&
          p.stride[2] * p.out_channels * element % 16 == 0 &&
@@ -120,6 +137,7 @@ PatchConfig search(const Description& description, const Device& device) {
   const int64_t element = element_bytes(description.precision);
   PatchConfig config{};
   choose_box(description, &config);
+  if (config.tiles == 0) return config;
   if (in_lines(description)) {
     config.chunks =
         static_cast<int>(p.out_channels * volume(p.kernel) * element / kPatchChunk);
@@ -136,9 +154,8 @@ PatchConfig search(const Description& description, const Device& device) {
     for (const int64_t splits : {int64_t{1}, int64_t{2}, int64_t{4}, kPatchMaxSplits}) {
       if (splits > 1 && splits * 2 > config.chunks) continue;
       const double clocks = complete(description, device, columns, splits, &config);
-      const int64_t chain =
-          ceil_div(config.chunks, splits) * (kPatchChunk / 32) / (element == 4 ? 2 : 1);
-      if (splits < kPatchMaxSplits && chain > kPatchChain) continue;
+      const int64_t chain = ceil_div(config.chunks, splits) * (kPatchChunk / 32);
+      if (splits < kPatchMaxSplits && chain > patch_chain(element)) continue;
       if (least > 0 && clocks >= least) continue;
       least = clocks;
       best = config;

@@ -13,6 +13,7 @@ namespace convt3d::cuda::shuffle_gemm {
 struct PatchConfig {
   int columns;             // in_channels of a tile
   std::array<int, 4> box;  // positions of a tile: n, d, h, w
+  int merged;              // NCDHW: axes that are one with w in the tensor map: h, and d
   int64_t tiles, slices;   // of positions; of columns, of which a block keeps to one
   int64_t walkers;         // blocks of a slice; they share its tiles
   int64_t splits;          // of K: blocks of a cluster that share a tile

@@ -146,14 +146,16 @@ template <typename T>
 __device__ __forceinline__ void store_lines(const PatchParams& p, const float (&sum)[8], int column,
                                             T* const (&row)[2]) {
   const int quad = static_cast<int>(threadIdx.x) % 4;
+  const int64_t first_offset = (column + 2 * quad) * p.channel_stride;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const int at = column + i / 2 * 8 + 2 * quad + i % 2;
-    if (at >= p.columns) continue;
+    const int step = i / 2 * 8 + i % 2;
+    if (column + 2 * quad + step >= p.columns) continue;
+    const int64_t offset = first_offset + step * p.channel_stride;
     const float first = sum[i / 2 * 4 + i % 2], second = sum[i / 2 * 4 + i % 2 + 2];
     if (p.joins_pairs) {
       if (row[0] == nullptr) continue;
-      T* const to = row[0] + at * p.channel_stride;
+      T* const to = row[0] + offset;
       if constexpr (sizeof(T) == 2) {
         *reinterpret_cast<uint32_t*>(to) = join_pair<T>(first, second);
       } else {
@@ -161,8 +163,8 @@ __device__ __forceinline__ void store_lines(const PatchParams& p, const float (&
       }
       continue;
     }
-    if (row[0] != nullptr) row[0][at * p.channel_stride] = narrow<T>(first);
-    if (row[1] != nullptr) row[1][at * p.channel_stride] = narrow<T>(second);
+    if (row[0] != nullptr) row[0][offset] = narrow<T>(first);
+    if (row[1] != nullptr) row[1][offset] = narrow<T>(second);
   }
 }
 
@@ -174,8 +176,11 @@ __device__ __forceinline__ void copy_source(const PatchParams& p, const PatchTil
   const auto [n, d, h, w] = tile.first;
   if constexpr (!kLines) {
     sm90::load_box(target, &p.gradient[line], full, at * chunk_elements, w, h, d, n);
-  } else if (p.images) {
-    sm90::load_box(target, &p.gradient[0], full, 0, at * p.chunk_channels, n, 0, 0);
+  } else if (p.merged == 2) {
+    sm90::load_box(target, &p.gradient[0], full, d * p.box_step[0], at * p.chunk_channels, n, 0, 0);
+  } else if (p.merged == 1) {
+    sm90::load_box(target, &p.gradient[0], full, h * p.box_step[1], d * p.box_step[0],
+                   at * p.chunk_channels, n, 0);
   } else {
     sm90::load_box(target, &p.gradient[0], full, w * p.box_step[2], h * p.box_step[1],
                    d * p.box_step[0], at * p.chunk_channels, n);
@@ -238,7 +243,6 @@ __device__ __forceinline__ void multiply_lines(const PatchParams& p, float (&sum
     sm90::Wgmma<T, kColumns>::run(sum, a[step], weight + step * 2, 1);
   }
   sm90::wgmma_commit();
-  sm90::wgmma_wait<0>();
 }
 
 // Adds up the sums of the blocks of a cluster in those pairs of eight columns that are this
@@ -302,8 +306,7 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
     float sum[kColumns / 2];
 #pragma unroll
     for (float& value : sum) value = 0;
-#pragma unroll 1
-    for (int chunk = 0; chunk < chunks; ++chunk) {
+    const auto issue = [&](int chunk) {
       const uint32_t source = shared.source + ring.stage * kPatchSourceBytes;
       const int slot = p.resident ? chunk : ring.stage;
       const uint64_t weight =
@@ -319,10 +322,30 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
           sm90::WgmmaShared<T, kColumns>::run(sum, rows + step * 2, weight + step * 2);
         }
         sm90::wgmma_commit();
-        sm90::wgmma_wait<0>();  // the other warpgroup's run on
       }
-      sm90::release(shared.empty, ring);
+    };
+    if constexpr (kLines) {
+#pragma unroll 1
+      for (int chunk = 0; chunk < chunks; ++chunk) {
+        issue(chunk);
+        sm90::wgmma_wait<0>();  // the other warpgroup's run on
+        sm90::release(shared.empty, ring);
+        ring.next(p.stages);
+      }
+    } else {
+      issue(0);
+      sm90::Ring done = ring;
       ring.next(p.stages);
+#pragma unroll 1
+      for (int chunk = 1; chunk < chunks; ++chunk) {
+        issue(chunk);
+        sm90::wgmma_wait<1>();  // the chunk before is done
+        sm90::release(shared.empty, done);
+        done = ring;
+        ring.next(p.stages);
+      }
+      sm90::wgmma_wait<0>();
+      sm90::release(shared.empty, done);
     }
     if (p.splits > 1) add_cluster<kColumns>(sum, shared.weight, p.splits, rank);
     const PatchTile tile(p, index);

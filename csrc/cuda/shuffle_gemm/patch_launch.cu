@@ -60,12 +60,15 @@ void set_lines(const Description& description, const PatchConfig& config, const 
                       {1, stride[3], stride[2], stride[1], stride[0]},
                       {kw * w, kh * h, kd * d, channels, n}};
   map.swizzled = false;
-  params->images = extent[2] * element % 16 != 0;
-  if (params->images) {
-    const int64_t image = volume(extent);
-    map.extent = {image, p.out_channels, p.batch, 1, 1};
+  params->merged = config.merged;
+  if (config.merged == 1) {
+    map.extent = {extent[1] * extent[2], extent[0], p.out_channels, p.batch, 1};
+    map.stride = {1, stride[2], stride[1], stride[0], stride[0]};
+    map.box = {kh * h * kw * w, kd * d, channels, n, 1};
+  } else if (config.merged == 2) {
+    map.extent = {volume(extent), p.out_channels, p.batch, 1, 1};
     map.stride = {1, stride[1], stride[0], stride[0], stride[0]};
-    map.box = {as_int(image), channels, n, 1, 1};
+    map.box = {kd * d * kh * h * kw * w, channels, n, 1, 1};
   }
   params->maps = 1;
   params->gradient[0] = sm90::encode(map);
@@ -74,7 +77,8 @@ void set_lines(const Description& description, const PatchConfig& config, const 
   const int tap[3] = {channel, plane, line};
   std::copy(position, position + 4, params->stage_position);
   std::copy(tap, tap + 3, params->stage_tap);
-  const int step[3] = {kd, kh, kw};
+  const int step[3] = {as_int(kd * (config.merged == 2 ? extent[1] * extent[2] : 1)),
+                       as_int(kh * (config.merged == 1 ? extent[2] : 1)), kw};
   std::copy(step, step + 3, params->box_step);
   params->chunk_channels = channels;
   params->taps = as_int(volume(p.kernel));

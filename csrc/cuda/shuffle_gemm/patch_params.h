@@ -11,7 +11,7 @@ namespace convt3d::cuda::shuffle_gemm {
 
 struct PatchParams {
   // grad_output. NDHWC: of each (td, th), {tw x co, w, h, d, n}. NCDHW: the first, {ow, oh, od, co,
-  // n}, or {an image, co, n}.
+  // n}, or its inner two or three axes merged.
   CUtensorMap gradient[kPatchMaxLines];
   CUtensorMap weight;                    // {K of a line, line, in_channel}
   void* result;
@@ -26,7 +26,7 @@ struct PatchParams {
   bool resident;
 
   // NCDHW
-  bool images;                  // the map has whole images
+  int merged;                   // axes that are one with w in the map
   int box_step[3];              // outputs from one position to the next in d, h, w
   int chunk_channels, taps, kernel_h, kernel_w;
   int stage_position[4];        // bytes from one position to the next in n, d, h, w

@@ -18,17 +18,20 @@ inline constexpr int kPatchMaxStages = 8;
 // Lines (td, th) of a patch in NDHWC, each with a tensor map among the kernel's parameters (4 KB).
 inline constexpr int64_t kPatchMaxLines = 16;
 // Sums on the tensor cores run through at most this many instructions (docs/numerics.md).
-inline constexpr int64_t kPatchChain = 512;
+constexpr int64_t patch_chain(int64_t element_bytes) { return element_bytes == 4 ? 512 : 160; }
 // Limit: the largest cluster that every device launches.
 inline constexpr int64_t kPatchMaxSplits = 8;
 // Limit: elements of a box of a tensor map on one axis.
 inline constexpr int64_t kPatchMaxBox = 256;
 
-// For the choice: bytes that L2 brings an SM per clock, and clocks of a tile's end, of its sums'
-// way through a cluster, and of the first chunk's arrival.
-inline constexpr double kPatchBytesPerClock = 35;
+// For the choice: clocks of a chunk, of a tile's end, and of the sums' way through a cluster.
+// Measured on an H200: 0.25 us a chunk with 64 columns, 0.48 with 128, in NCDHW 0.5 and 0.75;
+// clusters of 2, 4 and 8 add 1.9, 2.9 and 4.8 us.
+constexpr double patch_chunk_clocks(int columns, bool lines) {
+  return lines ? (columns == 64 ? 850 : 1300) : (columns == 64 ? 450 : 800);
+}
 inline constexpr double kPatchTileClocks = 600;
-inline constexpr double kPatchSplitClocks = 2500;
-inline constexpr double kPatchStartClocks = 1500;
+inline constexpr double kPatchClusterClocks = 1500;
+inline constexpr double kPatchSplitClocks = 850;
 
 }  // namespace convt3d::cuda::shuffle_gemm
