@@ -23,8 +23,9 @@ inline constexpr int kRun = 8;
 inline constexpr int64_t kGatherChannels = 8;
 
 // outputs: threads of a block, and what each keeps on w and of images. It takes forward with many
-// residues, of which each has few outputs, and few taps each. Measured on an H200, fp32: 5 us instead of
-// 78 for AHNet's crop (64 x 64 taps), 225 and 188 instead of 436 and 239 for MedZoo's skip.
+// residues, of which each has few outputs, and few taps each. Measured on an H200, fp32: 5 us
+// instead of 78 for AHNet's crop (64 x 64 taps); 225 and 188 instead of 436 and 239 for MedZoo's
+// skip, whose threads load more than they multiply.
 inline constexpr int kOutputsThreads = 128;
 inline constexpr int kOutputsW = 4;
 inline constexpr int kOutputsN = 2;
@@ -32,8 +33,7 @@ inline constexpr int64_t kManyResidues = 64;
 inline constexpr int64_t kFewTaps = 8;
 
 // taps: threads of a block, in channels that each keeps, and positions that shared memory holds. It
-// takes grad_weight with enough weights to occupy a device. Measured on an H200, fp32: 5 us instead of
-// 78 for AHNet's crop (64 x 64 taps), 225 and 188 instead of 436 and 239 for MedZoo's skip.
+// takes grad_weight with enough weights to occupy a device.
 inline constexpr int kTapsThreads = 128;
 inline constexpr int kTapsIns = 16;
 inline constexpr int kFewPositions = 256;

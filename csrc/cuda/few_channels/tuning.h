@@ -3,6 +3,8 @@
 #pragma once
 #include <cstdint>
 
+#include "cuda/sm90/chain.h"
+
 namespace convt3d::cuda::few_channels {
 
 inline constexpr int kThreads = 128;
@@ -80,7 +82,7 @@ inline constexpr int kMatrixThreads = 32 * kMatrixWarps;
 inline constexpr int kMatrixPositions = 256;
 constexpr int matrix_pairs(int blocks) { return blocks == 1 ? 14 : 4; }
 // Instructions that one sum of the tensor cores runs through, which truncate: docs/numerics.md.
-inline constexpr int kMaxInstructions = 160;
+inline constexpr int kMaxInstructions = sm90::max_chain(Precision::bf16);
 // Chunks with at most this many channels are loaded by a loop of their own.
 inline constexpr int kNarrowChunk = 2;
 // Where a group has less channels, most of a chunk is zeros.

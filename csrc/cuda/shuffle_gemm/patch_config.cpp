@@ -5,6 +5,7 @@
 
 #include "cuda/common/kept_answer.h"
 #include "cuda/shuffle_gemm/patch_tuning.h"
+#include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::shuffle_gemm {
@@ -155,7 +156,7 @@ PatchConfig search(const Description& description, const Device& device) {
       if (splits > 1 && splits * 2 > config.chunks) continue;
       const double clocks = complete(description, device, columns, splits, &config);
       const int64_t chain = ceil_div(config.chunks, splits) * (kPatchChunk / 32);
-      if (splits < kPatchMaxSplits && chain > patch_chain(element)) continue;
+      if (splits < kPatchMaxSplits && chain > sm90::max_chain(description.precision)) continue;
       if (least > 0 && clocks >= least) continue;
       least = clocks;
       best = config;

@@ -17,8 +17,6 @@ inline constexpr int64_t kPatchShared = 227 * 1024 - 512;
 inline constexpr int kPatchMaxStages = 8;
 // Lines (td, th) of a patch in NDHWC, each with a tensor map among the kernel's parameters (4 KB).
 inline constexpr int64_t kPatchMaxLines = 16;
-// Sums on the tensor cores run through at most this many instructions (docs/numerics.md).
-constexpr int64_t patch_chain(int64_t element_bytes) { return element_bytes == 4 ? 512 : 160; }
 // Limit: the largest cluster that every device launches.
 inline constexpr int64_t kPatchMaxSplits = 8;
 // Limit: elements of a box of a tensor map on one axis.
