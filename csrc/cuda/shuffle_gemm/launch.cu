@@ -277,10 +277,11 @@ Call make_call(const Description& description, const Config& config, const Opera
   return call;
 }
 
-void launch(const Description& description, const Device& device, const Operands& operands, void*,
-            void* stream) {
+void launch(const Description& description, const Device& device, const Operands& operands,
+            void* workspace, void* stream) {
   if (patches_fit(description, device) &&
-      launch_patches(description, device, operands, static_cast<cudaStream_t>(stream))) {
+      launch_patches(description, device, operands, workspace,
+                     static_cast<cudaStream_t>(stream))) {
     return;
   }
   const Call call = make_call(description, choose(description, device), operands, stream);

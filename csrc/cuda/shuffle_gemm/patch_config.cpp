@@ -2,6 +2,7 @@
 #include "cuda/shuffle_gemm/patch_config.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "cuda/common/kept_answer.h"
 #include "cuda/shuffle_gemm/patch_tuning.h"
@@ -70,6 +71,13 @@ void choose_box(const Description& description, PatchConfig* config) {
   }
 }
 
+// Whether every eight rows of a box are neighbours in an input of NCDHW, all in it or all behind it.
+bool rows_join(const Problem& p, int64_t h, int64_t w) {
+  const auto [depth, height, width] = p.input;
+  if (w < width || width % 8 == 0) return w % 8 == 0 && width % 8 == 0;
+  return h * w % 8 == 0 && height * width % 8 == 0 && height % h * width % 8 == 0;
+}
+
 // Clocks of the busiest SM; sets all but the box.
 double complete(const Description& description, const Device& device, int columns, int64_t splits,
                 PatchConfig* config) {
@@ -86,10 +94,12 @@ double complete(const Description& description, const Device& device, int column
   // Half of shared memory is enough to have under way what memory takes to answer.
   config->resident = rounds > 1 && own_chunks * weight_bytes <= kPatchShared / 2;
   const int64_t stage = int64_t{kPatchSourceBytes} + (config->resident ? 0 : weight_bytes);
-  const int64_t room = kPatchShared - (config->resident ? own_chunks * weight_bytes : 0);
+  const int64_t staging = config->joins_eights ? kPatchStagingBytes : 0;
+  const int64_t room = kPatchShared - staging - (config->resident ? own_chunks * weight_bytes : 0);
   config->stages = static_cast<int>(std::min<int64_t>(room / stage, kPatchMaxStages));
   config->shared_bytes = config->stages * int64_t{kPatchSourceBytes} +
-                         (config->resident ? own_chunks : config->stages) * weight_bytes + 512;
+                         (config->resident ? own_chunks : config->stages) * weight_bytes +
+                         staging + 512;
   const double chunk = patch_chunk_clocks(columns, in_lines(description));
   const double waves = static_cast<double>(
       ceil_div(config->slices * config->walkers * splits, device.num_sms));
@@ -100,7 +110,38 @@ double complete(const Description& description, const Device& device, int column
 
 }  // namespace
 
-bool patches_fit(const Description& description, const Device& device) {
+int64_t fold_of(const Description& description) {
+  const Problem& p = description.problem;
+  const int64_t row = p.out_channels * element_bytes(description.precision);
+  const bool pointwise = volume(p.kernel) == 1 && volume(p.stride) == 1 && p.groups == 1 &&
+                         p.padding == Extent3{} && p.output_padding == Extent3{};
+  if (!pointwise || description.output != Layout::ndhwc || row % 16 == 0) return 1;
+  const int64_t fold = 16 / std::gcd(row, int64_t{16});
+  const int64_t positions = p.batch * volume(p.input);
+  const bool pays = positions >= kPatchFoldPositions && fold * p.in_channels <= kPatchFoldColumns;
+  return pays && positions % fold == 0 ? fold : 1;
+}
+
+Description fold_positions(const Description& description) {
+  const int64_t fold = fold_of(description);
+  Description folded = description;
+  if (fold == 1) return folded;
+  Problem& p = folded.problem;
+  p.input = {1, 1, p.batch * volume(p.input) / fold};
+  p.batch = 1;
+  p.in_channels *= fold;
+  p.out_channels *= fold;
+  return folded;
+}
+
+int64_t packed_weight_bytes(const Description& description) {
+  if (fold_of(description) == 1) return 0;
+  const Problem p = fold_positions(description).problem;
+  return p.in_channels * p.out_channels * element_bytes(description.precision);
+}
+
+bool patches_fit(const Description& original, const Device& device) {
+  const Description description = fold_positions(original);
   const Problem& p = description.problem;
   if (device.arch != 90 || description.direction != Direction::grad_input) return false;
   if (description.precision == Precision::fp32 || description.precision == Precision::fp64) {
@@ -123,7 +164,7 @@ bool patches_fit(const Description& description, const Device& device) {
     return p.kernel == p.stride && p.output_padding == Extent3{} &&
            p.kernel[2] * element % 4 == 0 && kPatchChunk % (taps * element) == 0 &&
            p.out_channels * taps * element % kPatchChunk == 0 &&
-           choose_patches(description, device).tiles > 0;
+           choose_patches(original, device).tiles > 0;
   }
   return p.kernel[2] * p.out_channels * element % 16 == 0 &&
          p.stride[2] * p.out_channels * element % 16 == 0 &&
@@ -133,12 +174,15 @@ bool patches_fit(const Description& description, const Device& device) {
 
 namespace {
 
-PatchConfig search(const Description& description, const Device& device) {
+PatchConfig search(const Description& original, const Device& device) {
+  const Description description = fold_positions(original);
   const Problem& p = description.problem;
   const int64_t element = element_bytes(description.precision);
   PatchConfig config{};
   choose_box(description, &config);
   if (config.tiles == 0) return config;
+  config.joins_eights =
+      in_lines(description) && element == 2 && rows_join(p, config.box[2], config.box[3]);
   if (in_lines(description)) {
     config.chunks =
         static_cast<int>(p.out_channels * volume(p.kernel) * element / kPatchChunk);

@@ -13,6 +13,7 @@ namespace convt3d::cuda::shuffle_gemm {
 struct PatchConfig {
   int columns;             // in_channels of a tile
   std::array<int, 4> box;  // positions of a tile: n, d, h, w
+  bool joins_eights;       // NCDHW, 16 bits: eight rows of a tile are 16 bytes of the result
   int merged;              // NCDHW: axes that are one with w in the tensor map: h, and d
   int64_t tiles, slices;   // of positions; of columns, of which a block keeps to one
   int64_t walkers;         // blocks of a slice; they share its tiles
@@ -24,8 +25,18 @@ struct PatchConfig {
   int64_t shared_bytes;
 };
 
+// A pointwise layer in NDHWC whose positions are no multiples of 16 bytes: so many neighbouring
+// positions are taken as one with as many times the channels, and the weight as a matrix with as
+// many copies on its diagonal. Else 1.
+int64_t fold_of(const Description& description);
+// The same call with folded positions.
+Description fold_positions(const Description& description);
+// Bytes of the folded weight; 0 without.
+int64_t packed_weight_bytes(const Description& description);
+
 // Whether there is a kernel for such a call, if its tensors are aligned.
 bool patches_fit(const Description& description, const Device& device);
+// Of the call with folded positions.
 PatchConfig choose_patches(const Description& description, const Device& device);
 std::string to_string(const PatchConfig& config);
 

@@ -168,6 +168,44 @@ __device__ __forceinline__ void store_lines(const PatchParams& p, const float (&
   }
 }
 
+// 16-bit sums to NCDHW by way of shared memory, where eight rows are 16 bytes of the result: a
+// warpgroup turns 64 columns at a time into lines of its 64 rows, and eight lanes store a line.
+template <typename T, int kColumns>
+__device__ __forceinline__ void store_staged(const PatchParams& p, const float (&sum)[kColumns / 2],
+                                             int first_column, int rank, uint32_t staging,
+                                             T* to) {
+  const int thread = static_cast<int>(threadIdx.x) % 128, group = static_cast<int>(threadIdx.x) / 128;
+  const int lane = thread % 32, quad = lane % 4;
+  staging += group * (64 * kPatchStagingPitch);
+  const uint32_t own = staging + (thread / 32 * 16 + lane / 4 * 2) * 2;
+#pragma unroll
+  for (int pass = 0; pass < kColumns / 64; ++pass) {
+    // The warpgroup has read what it staged before.
+    asm volatile("bar.sync %0, 128;" ::"r"(2 + group) : "memory");
+#pragma unroll
+    for (int i = 0; i < 16; ++i) {
+      const int column = i / 2 * 8 + 2 * quad + i % 2;
+      const int at = pass * 32 + i / 2 * 4 + i % 2;
+      asm volatile("st.shared.b32 [%0], %1;" ::"r"(own + column * kPatchStagingPitch),
+                   "r"(join_pair<T>(sum[at], sum[at + 2]))
+                   : "memory");
+    }
+    asm volatile("bar.sync %0, 128;" ::"r"(2 + group) : "memory");  // the lines are there
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int line = thread / 8 + 16 * i, column = first_column + pass * 64 + line;
+      if (to == nullptr || column >= p.columns) continue;
+      if (p.splits > 1 && (pass * 4 + i) % p.splits != rank) continue;
+      uint4 value;
+      asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+                   : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+                   : "r"(staging + line * kPatchStagingPitch + thread % 8 * 16)
+                   : "memory");
+      *reinterpret_cast<uint4*>(to + column * p.channel_stride) = value;
+    }
+  }
+}
+
 // One chunk of grad_output of a tile.
 template <bool kLines>
 __device__ __forceinline__ void copy_source(const PatchParams& p, const PatchTile& tile, int line,
@@ -324,7 +362,8 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
         sm90::wgmma_commit();
       }
     };
-    if constexpr (kLines) {
+    // In TF32 with 128 columns ptxas would move sums between instructions under way (C7514).
+    if constexpr (kLines || (sizeof(T) == 4 && kColumns == 128)) {
 #pragma unroll 1
       for (int chunk = 0; chunk < chunks; ++chunk) {
         issue(chunk);
@@ -349,6 +388,15 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
     }
     if (p.splits > 1) add_cluster<kColumns>(sum, shared.weight, p.splits, rank);
     const PatchTile tile(p, index);
+    if constexpr (kLines && sizeof(T) == 2) {
+      if (p.joins_eights) {
+        const PatchRow eight(p, group * 64 + static_cast<int>(threadIdx.x) % 8 * 8);
+        store_staged<T, kColumns>(
+            p, sum, slice * kColumns, rank, shared.staging,
+            eight.is_in(p, tile) ? static_cast<T*>(p.result) + eight.offset(p, tile) : nullptr);
+        continue;
+      }
+    }
     T* to[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "cuda/common/cuda_check.h"
+#include "cuda/shuffle_gemm/patch_pack.cuh"
 #include "cuda/shuffle_gemm/patch_params.h"
 #include "cuda/sm90/tensor_map.h"
 #include "geometry/ceil_div.h"
@@ -86,6 +88,7 @@ void set_lines(const Description& description, const PatchConfig& config, const 
   params->kernel_w = kw;
   // Pairs of positions, of which the first is even.
   params->joins_pairs = p.input[2] % 2 == 0 && w % 2 == 0;
+  params->joins_eights = config.joins_eights;
   params->joins_words = params->joins_pairs && kw * element == 4;
 }
 
@@ -103,16 +106,33 @@ CUtensorMap weight_map(const Description& description, const PatchConfig& config
                        {as_int(kPatchChunk / element), 1, config.columns, 1, 1}});
 }
 
+void pack_weight(const Description& description, const TensorView& weight, void* packed,
+                 cudaStream_t stream) {
+  const Problem& p = description.problem;
+  const auto fold = fold_of(description);
+  const int64_t total = fold * fold * p.in_channels * p.out_channels;
+  const auto blocks = static_cast<unsigned>(ceil_div(total, kPatchPackThreads));
+  const auto launch = [&]<typename Bits>() {
+    patch_pack_kernel<Bits><<<blocks, kPatchPackThreads, 0, stream>>>(
+        static_cast<const Bits*>(weight.data), weight.stride[0], weight.stride[1],
+        as_int(p.in_channels), as_int(p.out_channels), as_int(fold), static_cast<Bits*>(packed));
+  };
+  element_bytes(description.precision) == 2 ? launch.operator()<uint16_t>()
+                                            : launch.operator()<uint32_t>();
+  check(cudaGetLastError(), "shuffle_gemm patch_pack_kernel");
+}
+
 }  // namespace
 
-bool launch_patches(const Description& description, const Device& device, const Operands& operands,
-                    cudaStream_t stream) {
+bool launch_patches(const Description& original, const Device& device, const Operands& operands,
+                    void* workspace, cudaStream_t stream) {
+  const Description description = fold_positions(original);
   const Problem& p = description.problem;
   if (!is_aligned(operands.output.data) || !is_aligned(operands.weight.data) ||
       !is_aligned(operands.input.data)) {
     return false;
   }
-  const PatchConfig config = choose_patches(description, device);
+  const PatchConfig config = choose_patches(original, device);
   const bool lines = description.output == Layout::ncdhw;
   const auto of_output = dense_strides(p.out_channels, p.output(), !lines);
   const auto of_input = dense_strides(p.in_channels, p.input, !lines);
@@ -137,7 +157,10 @@ bool launch_patches(const Description& description, const Device& device, const 
   params.resident = config.resident;
   const auto [n, d, h, w] = config.box;
   params.box_bytes = n * d * h * w * kPatchChunk;
-  params.weight = weight_map(description, config, operands.weight.data, lines);
+  const bool folded = fold_of(original) > 1;
+  if (folded) pack_weight(original, operands.weight, workspace, stream);
+  params.weight =
+      weight_map(description, config, folded ? workspace : operands.weight.data, lines);
   (lines ? set_lines : set_rows)(description, config, operands, of_output, &params);
   with_precision<Precision::tf32, Precision::fp16, Precision::bf16>(
       description.precision,

@@ -8,9 +8,10 @@ namespace convt3d::cuda::shuffle_gemm {
 
 struct PatchParams;
 
-// False, and nothing is launched, where the tensors are not aligned.
-bool launch_patches(const Description& description, const Device& device, const Operands& operands,
-                    cudaStream_t stream);
+// False, and nothing is launched, where the tensors are not aligned. `workspace`:
+// packed_weight_bytes().
+bool launch_patches(const Description& original, const Device& device, const Operands& operands,
+                    void* workspace, cudaStream_t stream);
 
 // Defined in patch_launch.cuh, instantiated in instances/.
 template <Precision kPrecision>

@@ -31,18 +31,20 @@ struct PatchParams {
   int chunk_channels, taps, kernel_h, kernel_w;
   int stage_position[4];        // bytes from one position to the next in n, d, h, w
   int stage_tap[3];             // bytes from one channel, td, th to the next
+  bool joins_eights;            // eight rows are 16 bytes of the result
   bool joins_words;             // the words of two neighbouring positions are neighbours
   bool joins_pairs;             // two neighbouring positions are stored at once
 };
 
-// Shared addresses: weights (swizzled: multiples of 1024), source, barriers.
+// Shared addresses: weights (swizzled: multiples of 1024), source, staging (store_staged), barriers.
 struct PatchStages {
-  uint32_t weight, source, full, empty;
+  uint32_t weight, source, staging, full, empty;
 
   __device__ PatchStages(const PatchParams& p, uint32_t base, int columns) : weight(base) {
     const int own_chunks = (p.chunks + p.splits - 1) / p.splits;
     source = weight + (p.resident ? own_chunks : p.stages) * columns * kPatchChunk;
-    full = source + p.stages * kPatchSourceBytes;
+    staging = source + p.stages * kPatchSourceBytes;
+    full = staging + (p.joins_eights ? kPatchStagingBytes : 0);
     empty = full + 8 * p.stages;
   }
 };

@@ -65,7 +65,9 @@ Verdict supports(const Description& description, const Device& device) {
   return Verdict::accept();
 }
 
-int64_t workspace_bytes(const Description&, const Device&) { return 0; }
+int64_t workspace_bytes(const Description& description, const Device& device) {
+  return patches_fit(description, device) ? packed_weight_bytes(description) : 0;
+}
 
 Config choose_with(TileKind kind, const Description& description, const Device& device) {
   const Problem& p = description.problem;
