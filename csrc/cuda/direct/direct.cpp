@@ -32,8 +32,8 @@ bool has_long_strides(const Problem& p) {
     if (p.dilation[axis] != 1) return false;
     taps *= ceil_div(p.kernel[axis], p.stride[axis]);
   }
-  const double outputs = static_cast<double>(p.batch * p.out_channels) *
-                         static_cast<double>(volume(p.output()));
+  const double outputs =
+      static_cast<double>(p.batch * p.out_channels) * static_cast<double>(volume(p.output()));
   return volume(p.stride) >= kManyResidues && taps <= kFewTaps &&
          outputs < static_cast<double>(kMaxCoordinate);
 }
@@ -128,9 +128,9 @@ int64_t packed_bytes(const Description& description, const Config& config) {
   return ceil_div(bytes, 16) * 16;
 }
 
-// outputs, taps: none. Else forward and grad_input: the weight in the accumulator's type, its columns padded to at most 8
-// where there are few; behind it forward's residues, 40 bytes each. grad_weight: `splits` partial
-// results, see kMaxPartialBytes.
+// outputs, taps: none. Else forward and grad_input: the weight in the accumulator's type, its
+// columns padded to at most 8 where there are few; behind it forward's residues, 40 bytes each.
+// grad_weight: `splits` partial results, see kMaxPartialBytes.
 int64_t workspace_bytes(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   const Config config = choose(description, device);

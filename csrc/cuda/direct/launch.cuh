@@ -270,9 +270,8 @@ struct Launcher {
 
   static void taps(const Call& call) {
     const TapsWeight sum = taps_weight(call);
-    const auto blocks =
-        static_cast<unsigned>(call.description.problem.out_channels * sum.in_tiles *
-                              sum.tap_blocks);
+    const auto blocks = static_cast<unsigned>(call.description.problem.out_channels * sum.in_tiles *
+                                              sum.tap_blocks);
     taps_weight_kernel<T><<<blocks, kTapsThreads, 0, call.stream>>>(sum);
     check(cudaGetLastError(), "direct taps_weight_kernel");
   }

@@ -127,8 +127,8 @@ __global__ __launch_bounds__(kOutputsThreads) void outputs_kernel(
   Sum bias = 0;
   if (p.bias != nullptr) bias = widen(static_cast<const T*>(p.bias)[channel * p.bias_stride]);
   T* const result = static_cast<T*>(p.result) + first_n * p.result_stride[0] +
-                    channel * p.result_stride[1] + d * p.result_stride[2] +
-                    h * p.result_stride[3] + w * p.result_stride[4];
+                    channel * p.result_stride[1] + d * p.result_stride[2] + h * p.result_stride[3] +
+                    w * p.result_stride[4];
 #pragma unroll
   for (int n = 0; n < kOutputsN; ++n) {
 #pragma unroll

@@ -39,8 +39,8 @@ struct TapsPosition {
 };
 
 template <typename T>
-__global__ __launch_bounds__(kTapsThreads, 2) void taps_weight_kernel(
-    const __grid_constant__ TapsWeight p) {
+__global__ __launch_bounds__(kTapsThreads,
+                             2) void taps_weight_kernel(const __grid_constant__ TapsWeight p) {
   using Sum = Accumulator<T>;
   __shared__ TapsPosition place[kFewPositions];
   __shared__ __align__(16) Sum input[kFewPositions][kTapsIns];
@@ -77,10 +77,9 @@ __global__ __launch_bounds__(kTapsThreads, 2) void taps_weight_kernel(
   const int h = rest % p.kernel[1], d = rest / p.kernel[1];
   if (d >= p.kernel[0]) return;
   const int tap[3] = {d * p.dilation[0], h * p.dilation[1], w * p.dilation[2]};
-  const T* const source = static_cast<const T*>(p.output) +
-                          (int64_t{group} * p.outs + out) * p.output_stride[1] +
-                          tap[0] * p.output_stride[2] + tap[1] * p.output_stride[3] +
-                          tap[2] * p.output_stride[4];
+  const T* const source =
+      static_cast<const T*>(p.output) + (int64_t{group} * p.outs + out) * p.output_stride[1] +
+      tap[0] * p.output_stride[2] + tap[1] * p.output_stride[3] + tap[2] * p.output_stride[4];
   Sum total[kTapsIns] = {};
 #pragma unroll 1
   for (int first = 0; first < p.positions; first += kRunK) {

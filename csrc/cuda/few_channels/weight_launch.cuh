@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// From a call of grad_weight to its one or two launches; instances/ has one explicit instantiation per
-// element type.
+// From a call of grad_weight to its one or two launches; instances/ has one explicit instantiation
+// per element type.
 #pragma once
 #include <algorithm>
 

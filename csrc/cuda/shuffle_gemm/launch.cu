@@ -280,8 +280,7 @@ Call make_call(const Description& description, const Config& config, const Opera
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
   if (patches_fit(description, device) &&
-      launch_patches(description, device, operands, workspace,
-                     static_cast<cudaStream_t>(stream))) {
+      launch_patches(description, device, operands, workspace, static_cast<cudaStream_t>(stream))) {
     return;
   }
   const Call call = make_call(description, choose(description, device), operands, stream);

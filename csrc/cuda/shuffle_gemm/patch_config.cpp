@@ -71,7 +71,8 @@ void choose_box(const Description& description, PatchConfig* config) {
   }
 }
 
-// Whether every eight rows of a box are neighbours in an input of NCDHW, all in it or all behind it.
+// Whether every eight rows of a box are neighbours in an input of NCDHW, all in it or all behind
+// it.
 bool rows_join(const Problem& p, int64_t h, int64_t w) {
   const auto [depth, height, width] = p.input;
   if (w < width || width % 8 == 0) return w % 8 == 0 && width % 8 == 0;
@@ -87,9 +88,9 @@ double complete(const Description& description, const Device& device, int column
   config->splits = splits;
   config->slices = ceil_div(p.in_channels, columns);
   const int64_t own_chunks = ceil_div(config->chunks, splits);
-  config->walkers = splits > 1 ? config->tiles
-                               : std::clamp<int64_t>(device.num_sms / config->slices, 1,
-                                                     config->tiles);
+  config->walkers = splits > 1
+                        ? config->tiles
+                        : std::clamp<int64_t>(device.num_sms / config->slices, 1, config->tiles);
   const int64_t rounds = ceil_div(config->tiles, config->walkers);
   // Half of shared memory is enough to have under way what memory takes to answer.
   config->resident = rounds > 1 && own_chunks * weight_bytes <= kPatchShared / 2;
@@ -98,11 +99,11 @@ double complete(const Description& description, const Device& device, int column
   const int64_t room = kPatchShared - staging - (config->resident ? own_chunks * weight_bytes : 0);
   config->stages = static_cast<int>(std::min<int64_t>(room / stage, kPatchMaxStages));
   config->shared_bytes = config->stages * int64_t{kPatchSourceBytes} +
-                         (config->resident ? own_chunks : config->stages) * weight_bytes +
-                         staging + 512;
+                         (config->resident ? own_chunks : config->stages) * weight_bytes + staging +
+                         512;
   const double chunk = patch_chunk_clocks(columns, in_lines(description));
-  const double waves = static_cast<double>(
-      ceil_div(config->slices * config->walkers * splits, device.num_sms));
+  const double waves =
+      static_cast<double>(ceil_div(config->slices * config->walkers * splits, device.num_sms));
   return waves * static_cast<double>(rounds) *
          (static_cast<double>(own_chunks) * chunk + kPatchTileClocks +
           (splits > 1 ? kPatchClusterClocks + kPatchSplitClocks * static_cast<double>(splits) : 0));
@@ -184,8 +185,7 @@ PatchConfig search(const Description& original, const Device& device) {
   config.joins_eights =
       in_lines(description) && element == 2 && rows_join(p, config.box[2], config.box[3]);
   if (in_lines(description)) {
-    config.chunks =
-        static_cast<int>(p.out_channels * volume(p.kernel) * element / kPatchChunk);
+    config.chunks = static_cast<int>(p.out_channels * volume(p.kernel) * element / kPatchChunk);
     config.line_chunks = config.chunks;
   } else {
     config.line_chunks =

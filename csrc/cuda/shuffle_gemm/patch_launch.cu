@@ -37,13 +37,12 @@ void set_rows(const Description& description, const PatchConfig& config, const O
     const int64_t td = line / p.kernel[1], th = line % p.kernel[1];
     const char* const first = static_cast<const char*>(operands.output.data) +
                               (td * stride[2] + th * stride[3]) * element;
-    params->gradient[line] = sm90::encode({first,
-                                           description.precision,
-                                           {p.kernel[2] * p.out_channels, p.input[2], p.input[1],
-                                            p.input[0], p.batch},
-                                           {1, p.stride[2] * stride[4], p.stride[1] * stride[3],
-                                            p.stride[0] * stride[2], stride[0]},
-                                           {as_int(kPatchChunk / element), w, h, d, n}});
+    params->gradient[line] = sm90::encode(
+        {first,
+         description.precision,
+         {p.kernel[2] * p.out_channels, p.input[2], p.input[1], p.input[0], p.batch},
+         {1, p.stride[2] * stride[4], p.stride[1] * stride[3], p.stride[0] * stride[2], stride[0]},
+         {as_int(kPatchChunk / element), w, h, d, n}});
   }
 }
 
@@ -159,8 +158,7 @@ bool launch_patches(const Description& original, const Device& device, const Ope
   params.box_bytes = n * d * h * w * kPatchChunk;
   const bool folded = fold_of(original) > 1;
   if (folded) pack_weight(original, operands.weight, workspace, stream);
-  params.weight =
-      weight_map(description, config, folded ? workspace : operands.weight.data, lines);
+  params.weight = weight_map(description, config, folded ? workspace : operands.weight.data, lines);
   (lines ? set_lines : set_rows)(description, config, operands, of_output, &params);
   with_precision<Precision::tf32, Precision::fp16, Precision::bf16>(
       description.precision,

@@ -11,9 +11,9 @@ template <Precision kPrecision>
 void run_patches(const PatchParams& params, const PatchConfig& config, bool lines,
                  cudaStream_t stream) {
   using T = ElementOf<kPrecision>;
-  const auto kernel =
-      config.columns == 64 ? (lines ? patch_kernel<T, 64, true> : patch_kernel<T, 64, false>)
-                           : (lines ? patch_kernel<T, 128, true> : patch_kernel<T, 128, false>);
+  const auto kernel = config.columns == 64
+                          ? (lines ? patch_kernel<T, 64, true> : patch_kernel<T, 64, false>)
+                          : (lines ? patch_kernel<T, 128, true> : patch_kernel<T, 128, false>);
   const int bytes = static_cast<int>(config.shared_bytes);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
         "shuffle_gemm patch attribute");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The weight of a pointwise layer whose positions are folded (patch_config.h): `fold` copies of it on
-// the diagonal of a matrix of zeros.
+// The weight of a pointwise layer whose positions are folded (patch_config.h): `fold` copies of it
+// on the diagonal of a matrix of zeros.
 //
 //   packed[i * in_channels + ci][j * out_channels + co] = i == j ? weight[ci, co] : 0
 #pragma once

@@ -13,12 +13,12 @@ struct PatchParams {
   // grad_output. NDHWC: of each (td, th), {tw x co, w, h, d, n}. NCDHW: the first, {ow, oh, od, co,
   // n}, or its inner two or three axes merged.
   CUtensorMap gradient[kPatchMaxLines];
-  CUtensorMap weight;                    // {K of a line, line, in_channel}
+  CUtensorMap weight;  // {K of a line, line, in_channel}
   void* result;
   int64_t result_stride[4];  // from one position to the next in n, d, h, w
   int64_t channel_stride;
-  int columns;                        // in_channels
-  int extent[4], box[4], boxes[4];    // n, d, h, w; boxes: along each axis
+  int columns;                      // in_channels
+  int extent[4], box[4], boxes[4];  // n, d, h, w; boxes: along each axis
   int tiles, slices, walkers, splits;
   int chunks, line_chunks, maps;
   int stages;
@@ -26,17 +26,18 @@ struct PatchParams {
   bool resident;
 
   // NCDHW
-  int merged;                   // axes that are one with w in the map
-  int box_step[3];              // outputs from one position to the next in d, h, w
+  int merged;       // axes that are one with w in the map
+  int box_step[3];  // outputs from one position to the next in d, h, w
   int chunk_channels, taps, kernel_h, kernel_w;
-  int stage_position[4];        // bytes from one position to the next in n, d, h, w
-  int stage_tap[3];             // bytes from one channel, td, th to the next
-  bool joins_eights;            // eight rows are 16 bytes of the result
-  bool joins_words;             // the words of two neighbouring positions are neighbours
-  bool joins_pairs;             // two neighbouring positions are stored at once
+  int stage_position[4];  // bytes from one position to the next in n, d, h, w
+  int stage_tap[3];       // bytes from one channel, td, th to the next
+  bool joins_eights;      // eight rows are 16 bytes of the result
+  bool joins_words;       // the words of two neighbouring positions are neighbours
+  bool joins_pairs;       // two neighbouring positions are stored at once
 };
 
-// Shared addresses: weights (swizzled: multiples of 1024), source, staging (store_staged), barriers.
+// Shared addresses: weights (swizzled: multiples of 1024), source, staging (of store_staged),
+// barriers.
 struct PatchStages {
   uint32_t weight, source, staging, full, empty;
 

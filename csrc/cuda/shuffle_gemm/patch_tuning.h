@@ -12,8 +12,8 @@ inline constexpr int kPatchThreads = kPatchConsumers + 32;
 // Of K in a chunk: a row of the 128-byte swizzle.
 inline constexpr int kPatchChunk = 128;
 inline constexpr int kPatchSourceBytes = kPatchRows * kPatchChunk;
-// 16-bit NCDHW: 64 columns of 64 rows of each warpgroup on their way to the result, 144 bytes apart:
-// pairs of rows of four quads' columns are on different banks.
+// 16-bit NCDHW: 64 columns of 64 rows of each warpgroup on their way to the result, 144 bytes
+// apart: pairs of rows of four quads' columns are on different banks.
 inline constexpr int kPatchStagingPitch = 144;
 inline constexpr int kPatchStagingBytes = 2 * 64 * kPatchStagingPitch;
 // Limit: 227 KB for a block; less the barriers.
@@ -26,8 +26,8 @@ inline constexpr int64_t kPatchMaxSplits = 8;
 // Limit: elements of a box of a tensor map on one axis.
 inline constexpr int64_t kPatchMaxBox = 256;
 
-// Folded positions (patch_config.h): enough of them to outweigh the launch that packs the weight, and
-// columns, of whose products all but one in `fold` are zeros, that take less time than memory.
+// Folded positions (patch_config.h): enough of them to outweigh the launch that packs the weight,
+// and columns, of whose products all but one in `fold` are zeros, that take less time than memory.
 inline constexpr int64_t kPatchFoldPositions = 1 << 16, kPatchFoldColumns = 256;
 
 // For the choice: clocks of a chunk, of a tile's end, and of the sums' way through a cluster.

@@ -74,11 +74,10 @@ CUtensorMap encode(const TensorBox& tensor) {
     }
   }
   CUtensorMap map;
-  const CUresult result =
-      encode_tiled(&map, data_type(tensor.precision), 5, const_cast<void*>(tensor.data), extent,
-                   stride, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
-                   swizzle(tensor.swizzled, box[0] * bytes),
-                   CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result = encode_tiled(
+      &map, data_type(tensor.precision), 5, const_cast<void*>(tensor.data), extent, stride, box,
+      step, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle(tensor.swizzled, box[0] * bytes),
+      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     throw std::runtime_error("convt3d: the driver refuses a tensor map, error " +
                              std::to_string(static_cast<int>(result)));

@@ -3,5 +3,5 @@
 
 namespace convt3d::cuda::shuffle_gemm {
 template void run_patches<Precision::fp16>(const PatchParams&, const PatchConfig&, bool,
-                                         cudaStream_t);
+                                           cudaStream_t);
 }  // namespace convt3d::cuda::shuffle_gemm
