@@ -99,12 +99,11 @@ __device__ __forceinline__ void copy_chunks(const PatchParams& p, const PatchSta
   }
 }
 
-// Sums of one chunk in NCDHW: `row` and `word` lead to a thread's words.
-template <typename T, int kColumns>
-__device__ __forceinline__ void multiply_lines(const PatchParams& p, float (&sum)[kColumns / 2],
-                                               uint32_t source, uint64_t weight,
-                                               const int (&row)[2], const int (&word)[4][2]) {
-  uint32_t a[4][4];
+// A of one chunk in NCDHW: `row` and `word` lead to a thread's words.
+template <typename T>
+__device__ __forceinline__ void load_words(const PatchParams& p, uint32_t (&a)[4][4],
+                                           uint32_t source, const int (&row)[2],
+                                           const int (&word)[4][2]) {
   if (sizeof(T) == 2 && p.joins_words) {
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
@@ -117,12 +116,6 @@ __device__ __forceinline__ void multiply_lines(const PatchParams& p, float (&sum
       a[i / 4][i % 4] = load_shared(source + row[i % 2] + word[i / 4][i % 4 / 2]);
     }
   }
-  sm90::wgmma_fence();
-#pragma unroll
-  for (int step = 0; step < 4; ++step) {
-    sm90::Wgmma<T, kColumns>::run(sum, a[step], weight + step * 2, 1);
-  }
-  sm90::wgmma_commit();
 }
 
 // Adds up the sums of the blocks of a cluster in those pairs of eight columns that are this
@@ -186,40 +179,69 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
     float sum[kColumns / 2];
 #pragma unroll
     for (float& value : sum) value = 0;
-    const auto issue = [&](int chunk) {
-      const uint32_t source = shared.source + ring.stage * kPatchSourceBytes;
+    const auto weight_of = [&](int chunk) {
       const int slot = p.resident ? chunk : ring.stage;
-      const uint64_t weight =
-          sm90::swizzled_descriptor(shared.weight + slot * (kColumns * kPatchChunk));
+      return sm90::swizzled_descriptor(shared.weight + slot * (kColumns * kPatchChunk));
+    };
+    const auto issue_rows = [&](int chunk) {
+      const uint64_t weight = weight_of(chunk);
+      const uint64_t rows = sm90::swizzled_descriptor(
+          shared.source + ring.stage * kPatchSourceBytes + group * (64 * kPatchChunk));
       sm90::barrier_wait(shared.full + 8 * ring.stage, ring.parity);
-      if constexpr (kLines) {
-        multiply_lines<T, kColumns>(p, sum, source, weight, row_bytes, word_bytes);
-      } else {
-        const uint64_t rows = sm90::swizzled_descriptor(source + group * (64 * kPatchChunk));
+      sm90::wgmma_fence();
+#pragma unroll
+      for (int step = 0; step < 4; ++step) {
+        sm90::WgmmaShared<T, kColumns>::run(sum, rows + step * 2, weight + step * 2);
+      }
+      sm90::wgmma_commit();
+    };
+    if constexpr (kLines) {
+      // While the wgmmas of a chunk run, the words of the next are loaded; of the last, its own
+      // again, which nobody multiplies.
+      uint32_t a[2][4][4];
+      sm90::Ring next = ring;
+      const auto load = [&](uint32_t(&to)[4][4]) {
+        sm90::barrier_wait(shared.full + 8 * next.stage, next.parity);
+        load_words<T>(p, to, shared.source + next.stage * kPatchSourceBytes, row_bytes, word_bytes);
+      };
+      const auto step = [&](uint32_t(&own)[4][4], uint32_t(&other)[4][4], int chunk) {
+        const uint64_t weight = weight_of(chunk);
         sm90::wgmma_fence();
 #pragma unroll
-        for (int step = 0; step < 4; ++step) {
-          sm90::WgmmaShared<T, kColumns>::run(sum, rows + step * 2, weight + step * 2);
+        for (int i = 0; i < 4; ++i) {
+          sm90::Wgmma<T, kColumns>::run(sum, own[i], weight + i * 2, 1);
         }
         sm90::wgmma_commit();
+        if (chunk + 1 < chunks) next.next(p.stages);
+        load(other);
+        sm90::wgmma_wait<0>();
+        sm90::release(shared.empty, ring);
+        ring.next(p.stages);
+      };
+      load(a[0]);
+      int chunk = 0;
+#pragma unroll 1
+      for (; chunk + 1 < chunks; chunk += 2) {
+        step(a[0], a[1], chunk);
+        step(a[1], a[0], chunk + 1);
       }
-    };
-    // In TF32 with 128 columns ptxas would move sums between instructions under way (C7514).
-    if constexpr (kLines || (sizeof(T) == 4 && kColumns == 128)) {
+      if (chunk < chunks) step(a[0], a[1], chunk);
+    } else if constexpr (sizeof(T) == 4 && kColumns == 128) {
+      // ptxas would move these sums between instructions under way (C7514).
 #pragma unroll 1
       for (int chunk = 0; chunk < chunks; ++chunk) {
-        issue(chunk);
+        issue_rows(chunk);
         sm90::wgmma_wait<0>();  // the other warpgroup's run on
         sm90::release(shared.empty, ring);
         ring.next(p.stages);
       }
     } else {
-      issue(0);
+      issue_rows(0);
       sm90::Ring done = ring;
       ring.next(p.stages);
 #pragma unroll 1
       for (int chunk = 1; chunk < chunks; ++chunk) {
-        issue(chunk);
+        issue_rows(chunk);
         sm90::wgmma_wait<1>();  // the chunk before is done
         sm90::release(shared.empty, done);
         done = ring;
