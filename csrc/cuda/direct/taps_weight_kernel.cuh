@@ -42,7 +42,6 @@ template <typename T>
 __global__ __launch_bounds__(kTapsThreads,
                              2) void taps_weight_kernel(const __grid_constant__ TapsWeight p) {
   using Sum = Accumulator<T>;
-  constexpr int kTapsInFlight = sizeof(Sum) == 4 ? 8 : 4;  // loads of a thread
   __shared__ TapsPosition place[kFewPositions];
   __shared__ __align__(16) Sum input[kFewPositions][kTapsIns];
   int block = blockIdx.x;
@@ -51,7 +50,6 @@ __global__ __launch_bounds__(kTapsThreads,
   const int first_in = block % p.in_tiles * kTapsIns;
   block /= p.in_tiles;
   const int out = block % p.outs, group = block / p.outs;
-#pragma unroll 4
   for (int at = threadIdx.x; at < p.positions * kTapsIns; at += kTapsThreads) {
     const int position = at / kTapsIns, in = first_in + at % kTapsIns;
     int rest = position, own[3];
@@ -87,7 +85,7 @@ __global__ __launch_bounds__(kTapsThreads,
   for (int first = 0; first < p.positions; first += kRunK) {
     Sum sum[kTapsIns] = {};
     const int last = min(p.positions, first + kRunK);
-#pragma unroll kTapsInFlight
+#pragma unroll 4
     for (int position = first; position < last; ++position) {
       const TapsPosition& own = place[position];
       bool there = true;
