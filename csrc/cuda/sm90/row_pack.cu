@@ -141,6 +141,66 @@ __global__ void __launch_bounds__(kThreads) dense_kernel(const __grid_constant__
 #endif
 }
 
+// Positions contiguous, but channels on any bytes: their pieces of 16 are loaded as they lie, one
+// more for each, and each channel's positions start at a shift of its own.
+template <typename T>
+__global__ void __launch_bounds__(kThreads) shifted_kernel(const __grid_constant__ Params p) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  constexpr int kVector = 16 / sizeof(T), kChannels = kPieces * kVector;
+  constexpr int kColumns = kPositions / kVector + 1, kAll = kChannels * kColumns;
+  constexpr int kLoads = (kAll + kThreads - 1) / kThreads;
+  constexpr int kPitch = kColumns * 4 + 1;  // in words; odd, so that channels lie in other banks
+  __shared__ uint32_t tile[kChannels * kPitch];
+  const int64_t n = blockIdx.x / p.tiles;
+  const int64_t first = (blockIdx.x % p.tiles) * int64_t{kPositions};
+  const int here = static_cast<int>(min(p.volume - first, int64_t{kPositions}));
+  const int channels = min(kChannels, p.channels - static_cast<int>(blockIdx.y) * kChannels);
+  const T* const source = static_cast<const T*>(p.source) + n * p.stride[0] +
+                          int64_t{blockIdx.y} * kChannels * p.stride[1] + first;
+  uint4 loaded[kLoads];
+#pragma unroll
+  for (int i = 0; i < kLoads; ++i) {
+    const int at = i * kThreads + threadIdx.x, channel = at / kColumns, column = at % kColumns;
+    const auto start = reinterpret_cast<uintptr_t>(source + channel * p.stride[1]);
+    const uintptr_t piece = start / 16 * 16 + 16 * column;
+    const bool there = channel < channels && piece < start + here * sizeof(T);
+    loaded[i] = there ? *reinterpret_cast<const uint4*>(piece) : uint4{};
+  }
+#pragma unroll
+  for (int i = 0; i < kLoads; ++i) {
+    const int at = i * kThreads + threadIdx.x;
+    if (at >= kAll) break;
+    uint32_t* const to = tile + at / kColumns * kPitch + at % kColumns * 4;
+    to[0] = loaded[i].x;
+    to[1] = loaded[i].y;
+    to[2] = loaded[i].z;
+    to[3] = loaded[i].w;
+  }
+  __syncthreads();  // all threads have written what others read
+  uint4* const rows = p.rows + (n * p.volume + first) * p.pieces + blockIdx.y * kPieces;
+  const int piece = threadIdx.x % kPieces;
+  if (static_cast<int>(blockIdx.y) * kPieces + piece >= p.pieces) return;
+  const T* channel_at[kVector];
+#pragma unroll
+  for (int v = 0; v < kVector; ++v) {
+    const int channel = piece * kVector + v;
+    const auto start = reinterpret_cast<uintptr_t>(source + channel * p.stride[1]);
+    channel_at[v] = reinterpret_cast<const T*>(tile + channel * kPitch) + start % 16 / sizeof(T);
+  }
+#pragma unroll
+  for (int i = 0; i < kPositions * kPieces / kThreads; ++i) {
+    const int position = (i * kThreads + threadIdx.x) / kPieces;
+    if (position >= here) break;
+    alignas(16) T value[kVector];
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) {
+      value[v] = piece * kVector + v < channels ? channel_at[v][position] : T();
+    }
+    rows[int64_t{position} * p.pieces + piece] = *reinterpret_cast<const uint4*>(value);
+  }
+#endif
+}
+
 // Channels contiguous: a thread has one piece, and neighbours read neighbours.
 template <typename T>
 __global__ void __launch_bounds__(kThreads) rows_kernel(const __grid_constant__ Params p) {
@@ -183,18 +243,22 @@ int64_t row_pitch(const RowPack& pack) {
   return pitch;
 }
 
-// Whether dense_kernel can read it.
+// Whether the positions of a batch item are contiguous.
 bool is_dense(const RowPack& pack) {
-  const int64_t volume = convt3d::volume(pack.extent);
-  const auto on_16_bytes = [&](int64_t elements) {
-    return elements * pack.element_bytes % 16 == 0;
-  };
   int64_t stride = 1;
   for (int a = 2; a >= 0; --a) {
     if (pack.extent[a] > 1 && pack.stride[2 + a] != stride) return false;
     stride *= pack.extent[a];
   }
-  return on_16_bytes(volume) && (pack.channels == 1 || on_16_bytes(pack.stride[1])) &&
+  return true;
+}
+
+// Whether all channels of such start on 16 bytes.
+bool is_aligned(const RowPack& pack) {
+  const auto on_16_bytes = [&](int64_t elements) {
+    return elements * pack.element_bytes % 16 == 0;
+  };
+  return on_16_bytes(volume(pack.extent)) && (pack.channels == 1 || on_16_bytes(pack.stride[1])) &&
          (pack.batch == 1 || on_16_bytes(pack.stride[0])) &&
          reinterpret_cast<uintptr_t>(pack.source) % 16 == 0;
 }
@@ -202,9 +266,11 @@ bool is_dense(const RowPack& pack) {
 template <typename T>
 void launch(const RowPack& pack, const Params& p, cudaStream_t stream) {
   const auto pieces = static_cast<unsigned>(ceil_div(p.pieces, kPieces));
-  if (is_dense(pack)) {
-    const dim3 grid(static_cast<unsigned>(pack.batch * p.tiles), pieces);
-    dense_kernel<T><<<grid, kThreads, 0, stream>>>(p);
+  const dim3 tiles(static_cast<unsigned>(pack.batch * p.tiles), pieces);
+  if (is_dense(pack) && is_aligned(pack)) {
+    dense_kernel<T><<<tiles, kThreads, 0, stream>>>(p);
+  } else if (is_dense(pack) && volume(pack.extent) > 1) {
+    shifted_kernel<T><<<tiles, kThreads, 0, stream>>>(p);
   } else if (pack.stride[1] == 1) {
     const auto blocks = static_cast<unsigned>(ceil_div(p.positions * p.pieces, kThreads));
     rows_kernel<T><<<blocks, kThreads, 0, stream>>>(p);
