@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // One call, and the entry point of each instance.
 #pragma once
+#include <cuda.h>
+
 #include "cuda/tap_gemm/config.h"
 #include "cuda/tap_gemm/params.h"
 
@@ -8,6 +10,7 @@ namespace convt3d::cuda::tap_gemm {
 
 struct Launch {
   Params params;
+  CUtensorMap packed;
   int slabs;
   int num_sms;
   cudaStream_t stream;

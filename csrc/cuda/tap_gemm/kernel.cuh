@@ -5,8 +5,8 @@
 //
 //   M = (co, t), K = input positions (n, i), N = ci
 //
-//   halo of grad_output of a box of positions          packed input [ci][positions], TF32, swizzled
-//   4 producer warps: cp.async                         1 thread: one bulk copy
+//   halo of grad_output of a box of positions          packed input [ci][positions], TF32
+//   4 producer warps: cp.async                         1 thread: TMA
 //        |  any address per row and position                |
 //   registers of 2 warpgroups: A, 64 x 8  -------->  wgmma with B from shared memory
 //
@@ -21,7 +21,8 @@
 namespace convt3d::cuda::tap_gemm {
 
 template <Precision kPrecision, int kColumns, int kSlabs>
-__global__ void __launch_bounds__(kThreads, 1) tap_kernel(const __grid_constant__ Params p) {
+__global__ void __launch_bounds__(kThreads, 1)
+    tap_kernel(const __grid_constant__ Params p, const __grid_constant__ CUtensorMap packed) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ __align__(128) unsigned char memory[];
   __shared__ __align__(8) uint64_t barriers[2 * kMaxStages];
@@ -40,14 +41,15 @@ __global__ void __launch_bounds__(kThreads, 1) tap_kernel(const __grid_constant_
     }
     sm90::barrier_init_fence();
   }
-  fill_tables(p, job, slots, positions);
+  fill_positions(p, job, positions);
+  fill_slots(p, job, slots);
   __syncthreads();  // barriers and tables are there
   if (static_cast<int>(threadIdx.x) < kConsumerThreads) {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kConsumerRegisters));
     consume<kPrecision, kColumns, kSlabs>(p, job, shared_address(positions), stages, full, empty);
   } else {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kProducerRegisters));
-    produce(p, job, slots, stages, full, empty);
+    produce(p, &packed, job, slots, stages, full, empty);
   }
 #endif
 }

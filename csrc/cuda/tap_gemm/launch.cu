@@ -6,6 +6,7 @@
 #include "cuda/common/call.h"
 #include "cuda/common/cuda_check.h"
 #include "cuda/sm90/overlapping_launch.cuh"
+#include "cuda/sm90/tensor_map.h"
 #include "cuda/tap_gemm/call.h"
 #include "cuda/tap_gemm/pack.cuh"
 #include "cuda/tap_gemm/reduce.cuh"
@@ -93,10 +94,26 @@ Params make_params(const Description& description, const Config& config, const O
       as_int(std::min<int64_t>(config.stages, (kMaxShared - tables) / config.stage_bytes));
   params.stage_bytes = config.stage_bytes;
   params.packed_bytes = config.packed_bytes;
+  // Equal loads of whole swizzled blocks of 8 lines.
+  const int lines = config.packed_bytes / kLineBytes;
+  int loads = as_int(ceil_div(lines, kMaxBoxLines));
+  while (lines % (8 * loads) != 0) ++loads;
+  params.box_lines = lines / loads;
   params.jobs = as_int(config.jobs);
   params.splits = as_int(config.splits);
   params.flush_tiles = as_int(config.flush_tiles);
   return params;
+}
+
+// The packed input as lines.
+CUtensorMap packed_lines(const Params& p) {
+  const int64_t lines =
+      int64_t{p.groups} * p.column_tiles * p.all_tiles * p.packed_bytes / kLineBytes;
+  return sm90::encode({p.packed,
+                       Precision::fp32,
+                       {kChunk, lines, 1, 1, 1},
+                       {1, kChunk, 1, 1, 1},
+                       {kChunk, p.box_lines, 1, 1, 1}});
 }
 
 void pack(const Launch& launch, int columns, bool split) {
@@ -155,8 +172,9 @@ void launch(const Description& description, const Device& device, const Operands
   bool found = false;
   const Config config = choose(description, device, &found);
   if (!found) throw std::logic_error("tap_gemm: no cut fits");
-  const Launch launch{make_params(description, config, operands, workspace), config.slabs,
-                      device.num_sms, static_cast<cudaStream_t>(stream)};
+  const Params params = make_params(description, config, operands, workspace);
+  const Launch launch{params, packed_lines(params), config.slabs, device.num_sms,
+                      static_cast<cudaStream_t>(stream)};
   pack(launch, config.columns, description.precision == Precision::fp32);
   with_precision<Precision::fp32, Precision::tf32>(
       description.precision,

@@ -26,7 +26,7 @@ void run_slabs(const Launch& launch) {
   config.stream = launch.stream;
   config.attrs = &attribute;
   config.numAttrs = 1;
-  check(cudaLaunchKernelEx(&config, kernel, p), "tap_gemm kernel");
+  check(cudaLaunchKernelEx(&config, kernel, p, launch.packed), "tap_gemm kernel");
 }
 
 template <Precision kPrecision, int kColumns>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// input, tile by tile, as wgmma reads it: for each in_channel a line of 32 positions, swizzled,
-// rounded to TF32; for float32 also what that leaves. What lies outside is zeros.
+// input, tile by tile, as wgmma reads it: for each in_channel a line of 32 positions, rounded
+// to TF32; for float32 also what that leaves. What lies outside is zeros.
 //
 // A block packs 32 positions of 32 channels at a time: it reads along whichever is contiguous,
 // turns the piece around in shared memory and writes whole lines.
@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(kPackThreads)
       value[e] = there && from[e] >= 0 ? __float_as_uint(data[from[e]]) : 0;
     }
     split_tf32(value, high, low);
-    const int place = piece ^ column % 8;
+    const int place = piece ^ column % 8;  // in different banks
     lines[0][column][place] = make_uint4(high[0], high[1], high[2], high[3]);
     if (kSplit) lines[kSplit][column][place] = make_uint4(low[0], low[1], low[2], low[3]);
     __syncthreads();  // all threads have written what others store
@@ -75,8 +75,8 @@ __global__ void __launch_bounds__(kPackThreads)
       uint4* to = reinterpret_cast<uint4*>(p.packed + (int64_t{tile_of_all} * p.all_tiles + tile) *
                                                           (p.packed_bytes / 4)) +
                   (int64_t{chunk} * columns + first) * 8 + thread;
-      *to = lines[0][line][thread % 8];
-      if (kSplit) to[p.positions / 4 * columns] = lines[kSplit][line][thread % 8];
+      *to = lines[0][line][thread % 8 ^ line % 8];
+      if (kSplit) to[p.positions / 4 * columns] = lines[kSplit][line][thread % 8 ^ line % 8];
     }
     __syncthreads();  // all threads have read them
   }

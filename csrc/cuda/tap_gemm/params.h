@@ -10,7 +10,7 @@ namespace convt3d::cuda::tap_gemm {
 // A piece of the halo's places that a thread copies: where it is relative to the tile's first one,
 // its local coordinates (kBitsN, kBitsD, kBitsH, kBitsW), and its bytes from the halo's first.
 struct Slot {
-  int64_t offset;
+  int64_t offset;  // negative: outside in all tiles
   uint32_t at;
   uint32_t target;
 };
@@ -33,8 +33,7 @@ struct Params {
   const float* output;  // grad_output
   int64_t output_stride[5];
   int output_extent[3];
-  // [group][column tile][tile][high, low of float32][chunk][column][32 positions], lines of 128
-  // bytes whose 16-byte piece i lies at i ^ (column % 8)
+  // [group][column tile][tile][high, low of float32][chunk][column][32 positions]
   float* packed;
   float* partial;  // [splits][in_channels][all rows]
   Source source;
@@ -50,6 +49,7 @@ struct Params {
   bool planes;
   int piece;  // elements of a copy
   int slots, stages, stage_bytes, packed_bytes;
+  int box_lines;  // of a load of packed input
   int jobs, splits, flush_tiles;
 };
 

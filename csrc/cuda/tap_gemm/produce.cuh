@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The producers: tables of the halo, its copies by cp.async, the packed input by one bulk copy.
+// The producers: tables of the halo, its copies by cp.async, the packed input by TMA.
 //
 //   planes  [channel][n][d][h][place on w]        rows  [n][d][h][place on w][channel]
 //
@@ -9,10 +9,14 @@
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/ring.cuh"
+#include "cuda/sm90/tma.cuh"
 #include "cuda/tap_gemm/rows.cuh"
 #include "cuda/tap_gemm/tuning.h"
 
 namespace convt3d::cuda::tap_gemm {
+
+// Of a slot's coordinates: those of the first image.
+inline constexpr uint32_t kNoImage = (1u << (kBitsD + kBitsH + kBitsW)) - 1;
 
 // What a block does.
 struct Job {
@@ -62,10 +66,9 @@ __device__ __forceinline__ int place_bytes(const Params& p, int n, int d, int h,
   return (((n * p.halo[0] + d) * p.halo[1] + h) * p.line + place) * p.position_pitch;
 }
 
-// All threads. `positions`: for each step of eight positions and each quad of lanes, the bytes of
-// position `quad` and of that 4 on.
-__device__ __forceinline__ void fill_tables(const Params& p, const Job& job, Slot* slots,
-                                            int* positions) {
+// All threads. For each step of eight positions and each quad of lanes, the bytes of position
+// `quad` and of that 4 on.
+__device__ __forceinline__ void fill_positions(const Params& p, const Job& job, int* positions) {
   const int count = p.box[0] * p.box[1] * p.box[2] * p.box[3];
   for (int q = threadIdx.x; q < p.positions; q += blockDim.x) {
     int rest = q;
@@ -79,20 +82,11 @@ __device__ __forceinline__ void fill_tables(const Params& p, const Job& job, Slo
                                 place_in_line(p, p.step[2] * w) + job.lead)
                   : 0;
   }
-  const int pieces = p.planes ? (p.halo[2] + p.piece - 1) / p.piece : p.halo[2];
-  const int length = p.planes ? p.piece : 1;
-  for (int q = threadIdx.x; q < p.slots; q += blockDim.x) {
-    int rest = q;
-    const int w = rest % pieces * length;
-    rest /= pieces;
-    const int h = rest % p.halo[1];
-    rest /= p.halo[1];
-    const int d = rest % p.halo[0], n = rest / p.halo[0];
-    slots[q].offset = n * p.output_stride[0] + d * p.common[0] * p.output_stride[2] +
-                      h * p.common[1] * p.output_stride[3] + w * p.common[2] * p.output_stride[4];
-    slots[q].at = static_cast<uint32_t>(((n << kBitsD | d) << kBitsH | h) << kBitsW | w);
-    slots[q].target = place_bytes(p, n, d, h, place_in_line(p, w));
-  }
+}
+
+// Whether all tiles differ in images only.
+__device__ __forceinline__ bool has_one_box(const Params& p) {
+  return p.tiles[1] == 1 && p.tiles[2] == 1 && p.tiles[3] == 1;
 }
 
 // The first halo position of a tile, and the images from there on.
@@ -115,6 +109,17 @@ struct Origin {
     images = p.batch - image;
     offset += image * p.output_stride[0];
   }
+  // Whether slots that are marked as outside are all that is.
+  __device__ __forceinline__ bool is_inside(const Params& p) const {
+    bool inside = images >= p.box[0];
+    if (has_one_box(p)) return inside;
+#pragma unroll
+    for (int axis = 0; axis < 3; ++axis) {
+      inside = inside && at[axis] >= 0 &&
+               at[axis] + p.common[axis] * (p.halo[axis] - 1) < p.output_extent[axis];
+    }
+    return inside;
+  }
   __device__ __forceinline__ bool has(const Params& p, uint32_t local) const {
     const int w = local & ((1 << kBitsW) - 1), h = local >> kBitsW & ((1 << kBitsH) - 1);
     const int d = local >> (kBitsW + kBitsH) & ((1 << kBitsD) - 1);
@@ -129,73 +134,116 @@ struct Origin {
   }
 };
 
+// All threads.
+__device__ __forceinline__ void fill_slots(const Params& p, const Job& job, Slot* slots) {
+  const bool one_box = has_one_box(p);
+  const Origin origin(p, job, 0);
+  const int pieces = p.planes ? (p.halo[2] + p.piece - 1) / p.piece : p.halo[2];
+  const int length = p.planes ? p.piece : 1;
+  for (int q = threadIdx.x; q < p.slots; q += blockDim.x) {
+    int rest = q;
+    const int w = rest % pieces * length;
+    rest /= pieces;
+    const int h = rest % p.halo[1];
+    rest /= p.halo[1];
+    const int d = rest % p.halo[0], n = rest / p.halo[0];
+    slots[q].offset = n * p.output_stride[0] + d * p.common[0] * p.output_stride[2] +
+                      h * p.common[1] * p.output_stride[3] + w * p.common[2] * p.output_stride[4];
+    slots[q].at = static_cast<uint32_t>(((n << kBitsD | d) << kBitsH | h) << kBitsW | w);
+    slots[q].target = place_bytes(p, n, d, h, place_in_line(p, w));
+    // With one box for all, what is outside is so always.
+    if (one_box && !origin.has(p, slots[q].at & kNoImage)) slots[q].offset = -1;
+  }
+}
+
 // How a thread goes through slots, and through a slot's items: channels of planes, pieces of rows.
 struct Walk {
-  int slot, slot_step, item, item_step, items, item_target, item_bytes;
-  int64_t item_source;
+  int slot, slot_step;           // first, and from one to the next
+  int count, item_bytes;         // items of each slot, and of the last of them
+  uint32_t target, target_step;  // bytes of the first item, and from one to the next
+  int64_t source, source_step;   // elements
 
   __device__ __forceinline__ Walk(const Params& p, const Job& job, int thread) {
+    int item, item_step, items;
     if (p.planes) {  // neighbouring threads take neighbouring slots
       slot_step = min(p.slots, kProducerThreads);
       item_step = kProducerThreads / slot_step;
       slot = thread % slot_step;
       item = thread / slot_step;
-      items = job.channels;
-      item_target = p.channel_pitch;
-      item_source = p.output_stride[1];
+      items = item < item_step ? job.channels : 0;
+      target_step = p.channel_pitch;
+      source_step = p.output_stride[1];
     } else {  // and here neighbouring pieces
       items = (job.channels + p.piece - 1) / p.piece;
       item_step = min(items, kProducerThreads);
       slot_step = kProducerThreads / item_step;
       slot = thread / item_step;
       item = thread % item_step;
-      items = slot < slot_step ? items : 0;
-      item_target = 4 * p.piece;
-      item_source = p.piece * p.output_stride[1];
+      if (slot >= slot_step) items = 0;
+      target_step = 4 * p.piece;
+      source_step = p.piece * p.output_stride[1];
     }
-    if (p.planes && item >= item_step) items = 0;
-    if (items == 0) slot = p.slots;
+    count = item < items ? (items - item - 1) / item_step + 1 : 0;
+    if (count == 0) slot = p.slots;
+    const bool has_last = !p.planes && item + (count - 1) * item_step == items - 1;
+    item_bytes = 4 * (has_last ? job.channels - (items - 1) * p.piece : p.piece);
+    target = item * target_step;
+    source = item * source_step;
+    target_step *= item_step;
+    source_step *= item_step;
   }
 };
 
-template <int kPiece>
-__device__ __forceinline__ void load_halo(const Params& p, const Job& job, const Walk& walk,
-                                          const Slot* slots, const Origin& origin,
-                                          uint32_t target) {
+// kInside: all of the tile's halo lies in the tensor, but for slots that never do.
+template <int kPiece, bool kInside>
+__device__ __forceinline__ void load_halo(const Params& p, const Walk& walk, const Slot* slots,
+                                          const Origin& origin, uint32_t halo) {
   constexpr int kBatch = 4;  // slots that a thread reads at once, so that latencies overlap
-  const int last_bytes = p.planes ? 4 * kPiece : 4 * (job.channels - (walk.items - 1) * kPiece);
+  const float* const first = p.output + origin.offset + walk.source;
+  const int last = p.slots - 1;
 #pragma unroll 1
-  for (int q = walk.slot; q < p.slots; q += kBatch * walk.slot_step) {
+  for (int q = walk.slot; q <= last; q += kBatch * walk.slot_step) {
     Slot slot[kBatch];
 #pragma unroll
-    for (int b = 0; b < kBatch; ++b) slot[b] = slots[min(q + b * walk.slot_step, p.slots - 1)];
+    for (int b = 0; b < kBatch; ++b) slot[b] = slots[min(q + b * walk.slot_step, last)];
 #pragma unroll
     for (int b = 0; b < kBatch; ++b) {
-      if (q + b * walk.slot_step >= p.slots) break;
-      const bool inside = origin.has(p, slot[b].at);
-      const float* from = p.output;
-      if (inside) from += origin.offset + slot[b].offset + walk.item * walk.item_source;
-      const int64_t step = inside ? walk.item_step * walk.item_source : 0;
-      uint32_t to = target + slot[b].target + walk.item * walk.item_target;
+      if (q + b * walk.slot_step > last) break;
+      const bool inside = slot[b].offset >= 0 && (kInside || origin.has(p, slot[b].at));
+      const float* from = inside ? first + slot[b].offset : p.output;
+      const int64_t step = inside ? walk.source_step : 0;
+      const int bytes = inside ? 4 * kPiece : 0;
+      uint32_t to = halo + walk.target + slot[b].target;
 #pragma unroll 4
-      for (int item = walk.item; item < walk.items; item += walk.item_step) {
-        const int bytes = item + 1 == walk.items ? last_bytes : 4 * kPiece;
-        copy_async<4 * kPiece>(to, from, inside ? bytes : 0);
+      for (int left = walk.count - 1; left > 0; --left) {
+        copy_async<4 * kPiece>(to, from, bytes);
         from += step;
-        to += walk.item_step * walk.item_target;
+        to += walk.target_step;
       }
+      copy_async<4 * kPiece>(to, from, inside ? walk.item_bytes : 0);
     }
+  }
+}
+
+template <int kPiece>
+__device__ __forceinline__ void load_halo(const Params& p, const Walk& walk, const Slot* slots,
+                                          const Origin& origin, uint32_t halo) {
+  if (origin.is_inside(p)) {
+    load_halo<kPiece, true>(p, walk, slots, origin, halo);
+  } else {
+    load_halo<kPiece, false>(p, walk, slots, origin, halo);
   }
 }
 
 // `full`, `empty`: barriers of stage 0. Empty: the consumer warps arrive. Full: all producers
 // arrive when their copies have landed, and one expects the bulk copy.
-__device__ __forceinline__ void produce(const Params& p, const Job& job, const Slot* slots,
-                                        uint32_t stages, uint32_t full, uint32_t empty) {
+__device__ __forceinline__ void produce(const Params& p, const CUtensorMap* packed, const Job& job,
+                                        const Slot* slots, uint32_t stages, uint32_t full,
+                                        uint32_t empty) {
   const int thread = threadIdx.x - kConsumerThreads;
   const Walk walk(p, job, thread);
-  const float* packed = p.packed + (int64_t{job.group} * p.column_tiles + job.column_tile) *
-                                       p.all_tiles * (p.packed_bytes / 4);
+  const int lines = p.packed_bytes / kLineBytes;
+  const int first_line = (job.group * p.column_tiles + job.column_tile) * p.all_tiles * lines;
   if (thread == 0) sm90::wait_for_earlier_launch();  // the packed input is written
   sm90::Ring ring;
   for (int tile = job.first_tile; tile < job.end_tile; ++tile, ring.next(p.stages)) {
@@ -203,17 +251,19 @@ __device__ __forceinline__ void produce(const Params& p, const Job& job, const S
     const uint32_t target = stages + ring.stage * p.stage_bytes, barrier = full + 8 * ring.stage;
     if (thread == 0) {
       sm90::barrier_arrive_expect(barrier, p.packed_bytes);
-      sm90::bulk_copy(target, packed + int64_t{tile} * (p.packed_bytes / 4), p.packed_bytes,
-                      barrier);
+      for (int line = 0; line < lines; line += p.box_lines) {
+        sm90::load_box(target + line * kLineBytes, packed, barrier, 0,
+                       first_line + tile * lines + line, 0, 0, 0);
+      }
     }
     const Origin origin(p, job, tile);
     const uint32_t halo = target + p.packed_bytes;
     if (p.piece == 4) {
-      load_halo<4>(p, job, walk, slots, origin, halo);
+      load_halo<4>(p, walk, slots, origin, halo);
     } else if (p.piece == 2) {
-      load_halo<2>(p, job, walk, slots, origin, halo);
+      load_halo<2>(p, walk, slots, origin, halo);
     } else {
-      load_halo<1>(p, job, walk, slots, origin, halo);
+      load_halo<1>(p, walk, slots, origin, halo);
     }
     sm90::barrier_arrive_after_copies(barrier);
   }

@@ -323,8 +323,9 @@ Verdict supports(const Description& description, const Device& device) {
   }
   const bool sparse = std::gcd(p.stride[2], p.dilation[2]) > 1;
   if (description.precision == Precision::tf32 && p.in_channels <= kNarrow &&
-      p.out_channels >= kWide && (description.output == Layout::ndhwc || sparse)) {
-    return Verdict::refuse("TF32 of at most 32 in channels: weight_gemm is faster");
+      p.out_channels >= kWide && (description.output == Layout::ndhwc || sparse) &&
+      volume(p.kernel) >= kManyTaps) {
+    return Verdict::refuse("TF32 of at most 32 in channels, many taps: weight_gemm is faster");
   }
   const Extent3 output = p.output();
   for (int axis = 0; axis < 3; ++axis) {

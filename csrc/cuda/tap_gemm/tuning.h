@@ -16,7 +16,8 @@ inline constexpr int64_t kMaxShared = 227 * 1024 - 2048;
 inline constexpr int kMinStages = 2, kMaxStages = 6;
 inline constexpr int kMaxPiece = 4;  // elements of a copy of 16 bytes
 // Positions of a line of 128 bytes of the packed input.
-inline constexpr int kChunk = 32;
+inline constexpr int kChunk = 32, kLineBytes = 4 * kChunk;
+inline constexpr int kMaxBoxLines = 256;  // limit: of TMA
 inline constexpr int64_t kMaxPositions = 256;
 inline constexpr int64_t kMaxCuts = 10;  // ways to cut an axis that are looked at
 // Local coordinates of a slot, in bits: n, d, h, w.
@@ -25,9 +26,9 @@ inline constexpr int kBitsN = 8, kBitsD = 6, kBitsH = 8, kBitsW = 10;
 inline constexpr int64_t kMaxIndex = int64_t{1} << 29;
 // Below, most columns would be padding.
 inline constexpr int64_t kMinColumns = 9;
-// Measured: up to so many in_channels, and from so many out_channels on, weight_gemm's TF32 is
-// faster in NDHWC and where stride and dilation have a common factor.
-inline constexpr int64_t kNarrow = 32, kWide = 16;
+// Measured: up to so many in_channels, and from so many out_channels and taps on, weight_gemm's
+// TF32 is faster in NDHWC and where stride and dilation have a common factor.
+inline constexpr int64_t kNarrow = 32, kWide = 16, kManyTaps = 9;
 // float32: sums of fewer products have a smaller error one by one.
 inline constexpr int64_t kMinSum = 16;
 // Bound of the packed input: what a large layer's tensors take themselves.
