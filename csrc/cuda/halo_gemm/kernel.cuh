@@ -40,6 +40,7 @@
 #include "cuda/halo_gemm/epilogue.cuh"
 #include "cuda/halo_gemm/lines.cuh"
 #include "cuda/halo_gemm/params.cuh"
+#include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/parked_sums.cuh"
 #include "cuda/sm90/ring.cuh"
 #include "cuda/sm90/tma.cuh"
@@ -375,6 +376,7 @@ __global__ void __launch_bounds__(Roles<kSlots>::kThreads, 1)
     consume<T, kSlots, kChannels, kFused, kSteps, kLines>(p, shared);
   } else {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Roles<kSlots>::kProducerRegisters));
+    sm90::wait_for_earlier_launch();  // the kernels that pack
     if (warp == consumers) {
       load_input<kMarching>(p, shared, maps);
     } else if (threadIdx.x == consumers * 32 + 32) {

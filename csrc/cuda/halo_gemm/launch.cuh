@@ -69,6 +69,15 @@ inline void set_work(const Problem& problem, Params* p) {
                    [&](unsigned char a, unsigned char b) { return taps[a] > taps[b]; });
 }
 
+// Whether every line of the output, and what a lane has of it, starts at an even element.
+inline bool lines_are_even(const TensorView& output, int64_t width, int64_t pair, const Params& p) {
+  bool even = reinterpret_cast<uintptr_t>(output.data) % static_cast<uintptr_t>(pair) == 0 &&
+              width % 2 == 0;
+  for (int dim : {0, 1, 2, 3}) even = even && output.stride[dim] % 2 == 0;
+  if (p.fused > 1) return even;
+  return even && p.axis[2].stride == 1 && p.pitch % 2 == 0 && (p.strips == 1 || p.strip % 2 == 0);
+}
+
 inline Params make_params(const Call& call) {
   const Product product = make_product(call.description);
   const Problem& problem = product.problem;
@@ -77,19 +86,11 @@ inline Params make_params(const Call& call) {
   const TensorView& output = product.reversed ? operands.input : operands.output;
   Params p{};
   p.packed = static_cast<const unsigned char*>(call.workspace);
-  p.weight = operands.weight.data;
   p.bias = operands.bias;
   p.output = output.data;
   p.bias_stride = operands.bias_stride;
-  std::copy(operands.weight.stride.begin(), operands.weight.stride.end(), p.weight_stride);
   std::copy(output.stride.begin(), output.stride.end(), p.output_stride);
-  if (product.reversed) std::swap(p.weight_stride[0], p.weight_stride[1]);
   p.reversed = product.reversed;
-  // In grad_input 16 bytes of one input channel begin at a multiple of them only if all do.
-  const int64_t vector = 16 / element_bytes(call.description.precision);
-  p.whole_weight = (!product.reversed || problem.in_channels % vector == 0) &&
-                   call.description.weight == Layout::ncdhw &&
-                   reinterpret_cast<uintptr_t>(operands.weight.data) % 16 == 0;
   for (int a = 0; a < 3; ++a) p.axis[a] = make_axis(product, a);
   p.sum_residues = product.sums ? p.axis[0].residues * p.axis[1].residues * p.axis[2].residues : 1;
   p.batch = static_cast<int>(problem.batch);
@@ -119,8 +120,13 @@ inline Params make_params(const Call& call) {
   p.parking.memory = reinterpret_cast<float*>(static_cast<unsigned char*>(call.workspace) +
                                               packed_weight_bytes(call.description, config) +
                                               packed_input_bytes(call.description, config));
-  const int bytes = static_cast<int>(element_bytes(call.description.precision));
-  p.line_bytes = config.lines_out ? line_bytes(config.fused, bytes) : 0;
+  if (config.lines_out) {
+    const auto bytes = static_cast<int>(element_bytes(call.description.precision));
+    const Problem& whole = call.description.problem;
+    const int64_t width = product.reversed ? whole.input[2] : whole.output()[2];
+    p.line_bytes = line_bytes(config.fused, bytes);
+    p.line_pairs = lines_are_even(output, width, 2 * bytes, p);
+  }
   set_work(problem, &p);
   return p;
 }
@@ -217,8 +223,41 @@ inline void pack_input(const Call& call) {
   const TensorView& input = read_operand(call);
   sm90::pack_rows(
       {input.data, input.stride, problem.batch, problem.in_channels, problem.input,
-       element_bytes(call.description.precision), const_cast<void*>(packed_input(call).data)},
+       element_bytes(call.description.precision), const_cast<void*>(packed_input(call).data), true},
       call.stream);
+}
+
+template <typename T>
+void pack_weight(const Call& call, const Params& p) {
+  const TensorView& weight = call.operands.weight;
+  const Config& config = call.config;
+  constexpr int kVector = 16 / sizeof(T);
+  WeightPack pack{};
+  pack.weight = weight.data;
+  pack.packed = static_cast<unsigned char*>(call.workspace);
+  std::copy(weight.stride.begin(), weight.stride.end(), pack.stride);
+  if (p.reversed) std::swap(pack.stride[0], pack.stride[1]);
+  // 16 bytes of the second dimension begin at a multiple of them only if all do.
+  const int second = p.reversed ? p.in_channels : p.out_channels;
+  const bool aligned = reinterpret_cast<uintptr_t>(weight.data) % 16 == 0 && second % kVector == 0;
+  const Layout layout = aligned ? call.description.weight : Layout::strided;
+  pack.order = layout == Layout::ncdhw   ? WeightOrder::taps_last
+               : layout == Layout::ndhwc ? WeightOrder::channels_last
+                                         : WeightOrder::strided;
+  pack.slots = config.slots;
+  pack.channels = config.channels;
+  const int pieces = 2 * config.steps * config.chunks, columns = p.column_tiles * config.channels;
+  const auto blocks = [&](int outs) { return static_cast<int>(ceil_div(columns, outs)) * pieces; };
+  pack.outs = kPackOut.back();
+  for (int outs : kPackOut) {
+    if (blocks(outs) < kPackBlocks * call.device.num_sms) continue;
+    if (volume(call.description.problem.kernel) > pack_taps_at_once(outs, kVector)) continue;
+    pack.outs = outs;
+    break;
+  }
+  const dim3 grid(static_cast<unsigned>(pieces), static_cast<unsigned>(blocks(pack.outs) / pieces));
+  pack_kernel<T><<<grid, kPackThreads, 0, call.stream>>>(p, pack);
+  check(cudaGetLastError(), "halo_gemm pack_kernel");
 }
 
 template <Precision kPrecision>
@@ -227,11 +266,7 @@ void run(const Call& call) {
   const Config& config = call.config;
   const Params p = make_params(call);
   const Maps maps = make_maps(call);
-  const dim3 pack_blocks(static_cast<unsigned>(2 * config.steps * config.chunks),
-                         static_cast<unsigned>(p.column_tiles * config.channels / kPackOut));
-  pack_kernel<T><<<pack_blocks, kPackThreads, 0, call.stream>>>(
-      p, config.slots, config.channels, static_cast<unsigned char*>(call.workspace));
-  check(cudaGetLastError(), "halo_gemm pack_kernel");
+  pack_weight<T>(call, p);
   if (config.packed_input) pack_input(call);
   const Kernel kernel = kernel_of<T>(config);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
@@ -240,8 +275,8 @@ void run(const Call& call) {
   const auto sms = static_cast<unsigned>(call.device.num_sms);
   const unsigned blocks = marching ? sms : std::min(p.items, sms);
   const auto threads = static_cast<unsigned>((config.warpgroups + 1) * 128);
-  kernel<<<blocks, threads, kSharedBytes, call.stream>>>(p, maps);
-  check(cudaGetLastError(), "halo_gemm kernel");
+  sm90::launch_overlapping("halo_gemm kernel", kernel, {blocks, threads, kSharedBytes, call.stream},
+                           p, maps);
 }
 
 }  // namespace convt3d::cuda::halo_gemm

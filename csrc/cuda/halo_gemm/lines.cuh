@@ -4,18 +4,20 @@
 // instruction and SM. Instead a warp turns its 16 positions, of all residues of w that share the
 // tile, around in its own piece of shared memory, 8 channels at a time:
 //
-//   staging[8 channels][16 positions x residues of w]      pitch: 16 bytes more, for the banks
+//   staging[8 channels][16 positions x residues of w]      line_pitch(): for the banks
 //
-// and each store instruction writes 16 or 32 neighbouring elements of a line.
+// and stores neighbours of a line. Where all lines start at even elements (p.line_pairs) a lane
+// stores two at once, else one.
 #pragma once
 #include "cuda/common/element.cuh"
+#include "cuda/common/shared_memory.cuh"
 #include "cuda/halo_gemm/params.cuh"
 #include "cuda/halo_gemm/runs.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 
-// The output of a lane: position lane % 16 of the warp's, or lane / 2 where the residues of w are
-// fused, whose residue is then lane % 2.
+// What a lane stores. Pairs: 8 lanes have 16 positions, or 16 lanes those of both residues. One by
+// one: position lane % 16, or lane / 2 where the residues are fused, whose residue is lane % 2.
 struct LineRow {
   int64_t offset;  // elements, without column tile; marching: of output plane 0
   bool there;      // not between lines or planes
@@ -23,9 +25,11 @@ struct LineRow {
   template <int kFused>
   static __device__ LineRow make(const Params& p, const Unit& unit, bool marching, int first_row) {
     const int lane = threadIdx.x % 32;
-    const int place = kFused == 1 ? lane % 16 : lane / 2;
+    const int place = p.line_pairs ? (kFused == 1 ? lane % 8 * 2 : lane % 16)
+                                   : (kFused == 1 ? lane % 16 : lane / 2);
+    const bool second = p.line_pairs ? swapped<kFused>(p) : kFused > 1 && lane % 2 != 0;
     const Residue& of_h = unit.axis(p, 1);
-    const Residue& of_w = unit.axis(p, 2, kFused == 1 ? 0 : lane % 2);
+    const Residue& of_w = unit.axis(p, 2, second ? 1 : 0);
     unsigned rest = unit.first + first_row + place;
     const int x = take(&rest, p.pitch), h = take(&rest, p.lines), d = take(&rest, p.planes);
     const int n = static_cast<int>(rest), w = unit.strip * p.strip + x;
@@ -41,7 +45,21 @@ struct LineRow {
     }
     return row;
   }
+
+  // Whether the first of two outputs of a position belongs to the second of the fused residues.
+  template <int kFused>
+  static __device__ bool swapped(const Params& p) {
+    return kFused == 2 && p.axis[2].residue[0].first_output != 0;
+  }
 };
+
+// Bytes from the staging's start. Rows of 32 bytes are without padding: their halves change places
+// in the lower four.
+template <typename T, int kFused>
+__device__ __forceinline__ uint32_t staged(int row, int byte) {
+  constexpr int kPitch = line_pitch(kFused, sizeof(T));
+  return row * kPitch + (kPitch == 32 ? byte ^ (row / 4 * 16) : byte);
+}
 
 template <typename T>
 __device__ __forceinline__ void store_shared_element(uint32_t address, T value) {
@@ -55,14 +73,44 @@ __device__ __forceinline__ void store_shared_element(uint32_t address, T value) 
 template <typename T>
 __device__ __forceinline__ T load_shared_element(uint32_t address) {
   if constexpr (sizeof(T) == 4) {
-    float value;
-    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(value) : "r"(address) : "memory");
-    return value;
+    return __uint_as_float(load_shared(address));
   } else {
     unsigned short bits;
     asm volatile("ld.shared.b16 %0, [%1];" : "=h"(bits) : "r"(address) : "memory");
     return *reinterpret_cast<const T*>(&bits);
   }
+}
+
+template <typename T>
+__device__ __forceinline__ void store_shared_pair(uint32_t address, float low, float high) {
+  if constexpr (sizeof(T) == 4) {
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(low), "f"(high) : "memory");
+  } else {
+    asm volatile("st.shared.b32 [%0], %1;" ::"r"(address), "r"(pack_pair<T>(low, high)) : "memory");
+  }
+}
+// From shared memory to two elements of the output.
+template <typename T>
+__device__ __forceinline__ void copy_pair(T* output, uint32_t address, bool there) {
+  if constexpr (sizeof(T) == 4) {
+    float2 pair;
+    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];"
+                 : "=f"(pair.x), "=f"(pair.y)
+                 : "r"(address)
+                 : "memory");
+    if (there) *reinterpret_cast<float2*>(output) = pair;
+  } else {
+    const uint32_t pair = load_shared(address);
+    if (there) *reinterpret_cast<uint32_t*>(output) = pair;
+  }
+}
+
+// 16 rows of 8 columns, as the sums hold them, as 8 rows of 16; lanes 0 .. 15 give their halves.
+__device__ __forceinline__ void store_transposed(uint32_t half_row, uint32_t upper,
+                                                 uint32_t lower) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(half_row),
+               "r"(upper), "r"(lower)
+               : "memory");
 }
 
 // One slot: the first kChannels / 2 of a thread's sums of each residue of w. `bias` and `staging`
@@ -72,11 +120,10 @@ __device__ __forceinline__ void store_lines(const Params& p, const float* bias, 
                                             const LineRow& row, int64_t plane, uint32_t staging,
                                             const float (&sum)[kFused][kSums]) {
   static_assert(kFused <= 2);
-  constexpr int kGroups = kChannels / 8, kSize = sizeof(T), kPitch = line_pitch(kFused, kSize);
+  constexpr int kGroups = kChannels / 8, kSize = sizeof(T);
+  constexpr int kPairLanes = 8 * kFused, kAtOnce = 32 / kPairLanes;  // of a channel, channels
   const int lane = threadIdx.x % 32, quad = lane % 4;
-  const uint32_t written = staging + 2 * quad * kPitch + lane / 4 * kFused * kSize;
-  const int slot = kFused == 1 ? lane / 16 : 0;  // of the first store
-  const uint32_t read = staging + slot * kPitch + (kFused == 1 ? lane % 16 : lane) * kSize;
+  const bool swapped = LineRow::swapped<kFused>(p);
   T* const line = static_cast<T*>(p.output) + row.offset + plane;
 #pragma unroll
   for (int j = 0; j < kGroups; ++j) {
@@ -84,25 +131,56 @@ __device__ __forceinline__ void store_lines(const Params& p, const float* bias, 
     while (start + run_width<T>(start, kGroups) <= j) start += run_width<T>(start, kGroups);
     const int width = run_width<T>(start, kGroups);
     const int first = column_tile * kChannels + 8 * start + 2 * (j - start);
+    // Row 2 quad + e of the staging is channel first + 2 width quad + e.
+    const auto channel_of = [&](int at) { return first + at / 2 * 2 * width + at % 2; };
+    const float add[2] = {bias[channel_of(2 * quad)], bias[channel_of(2 * quad + 1)]};
+    const auto value = [&](int f, int i, int e) { return sum[f][4 * j + 2 * i + e] + add[e]; };
+    if (p.line_pairs) {
+      if constexpr (kFused == 1 && kSize == 2) {
+        store_transposed(staging + staged<T, 1>(lane % 8, lane / 8 % 2 * 16),
+                         pack_pair<T>(value(0, 0, 0), value(0, 0, 1)),
+                         pack_pair<T>(value(0, 1, 0), value(0, 1, 1)));
+      } else {
 #pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      const float add = bias[first + quad * 2 * width + e];
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-#pragma unroll
-        for (int f = 0; f < kFused; ++f) {
-          store_shared_element(written + e * kPitch + (8 * i * kFused + f) * kSize,
-                               narrow<T>(sum[f][4 * j + 2 * i + e] + add));
+        for (int ei = 0; ei < 4; ++ei) {
+          const int e = ei / 2, i = ei % 2, byte = (lane / 4 + 8 * i) * kFused * kSize;
+          const uint32_t to = staging + staged<T, kFused>(2 * quad + e, byte);
+          if constexpr (kFused == 1) {
+            store_shared_element(to, narrow<T>(value(0, i, e)));
+          } else {
+            const float a = value(0, i, e), b = value(kFused - 1, i, e);
+            store_shared_pair<T>(to, swapped ? b : a, swapped ? a : b);
+          }
         }
       }
-    }
-    __syncwarp();  // written -> read
+      __syncwarp();  // written -> read
 #pragma unroll
-    for (int s = 0; s < 8; s += kFused == 1 ? 2 : 1) {
-      // Slot s + `slot`, which is odd or 0: the first of a quad's two channels, or the second.
-      const int channel = first + s / 2 * 2 * width + s % 2 + slot;
-      const T value = load_shared_element<T>(read + s * kPitch);
-      if (row.there && channel < p.out_channels) line[channel * p.output_stride[1]] = value;
+      for (int s = 0; s < 8; s += kAtOnce) {
+        const int at = s + lane / kPairLanes, channel = channel_of(at);
+        copy_pair(line + channel * p.output_stride[1],
+                  staging + staged<T, kFused>(at, lane % kPairLanes * 2 * kSize),
+                  row.there && channel < p.out_channels);
+      }
+    } else {
+#pragma unroll
+      for (int ei = 0; ei < 4; ++ei) {
+        const int e = ei / 2, i = ei % 2;
+#pragma unroll
+        for (int f = 0; f < kFused; ++f) {
+          const int byte = ((lane / 4 + 8 * i) * kFused + f) * kSize;
+          store_shared_element(staging + staged<T, kFused>(2 * quad + e, byte),
+                               narrow<T>(value(f, i, e)));
+        }
+      }
+      __syncwarp();  // written -> read
+      constexpr int kOneAtOnce = kFused == 1 ? 2 : 1;
+#pragma unroll
+      for (int s = 0; s < 8; s += kOneAtOnce) {
+        const int at = s + (kFused == 1 ? lane / 16 : 0), channel = channel_of(at);
+        const int byte = (kFused == 1 ? lane % 16 : lane) * kSize;
+        const T element = load_shared_element<T>(staging + staged<T, kFused>(at, byte));
+        if (row.there && channel < p.out_channels) line[channel * p.output_stride[1]] = element;
+      }
     }
     __syncwarp();  // read -> written
   }

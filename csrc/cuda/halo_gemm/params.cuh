@@ -8,6 +8,10 @@
 
 namespace convt3d::cuda::halo_gemm {
 
+// How a weight lies in memory, on 16 bytes: dense in the order of its dimensions, or with its
+// second dimension last; or anyhow.
+enum class WeightOrder { taps_last, channels_last, strided };
+
 // product.h, of one axis; and the taps of the residues before it.
 struct Residue {
   int first_output, num_outputs, first_tap, num_taps, first_input, taps_before, input_offset;
@@ -22,12 +26,10 @@ struct Axis {
 
 struct Params {
   const unsigned char* packed;  // see weight_pack.cuh
-  const void* weight;
-  const void* bias;  // may be null
+  const void* bias;             // may be null
   void* output;
   int64_t bias_stride;
-  int64_t weight_stride[5], output_stride[5];
-  bool whole_weight;  // dense in the order of its dimensions, on 16 bytes
+  int64_t output_stride[5];
   Axis axis[3];
   int batch, in_channels, out_channels;
   // Config
@@ -37,7 +39,8 @@ struct Params {
   int strip, pitch, lines, planes, strips, tiles;
   int stage_bytes, weight_bytes;  // of a stage of input, of all stages of weights
   int input_stages, weight_stages, weight_group;
-  int line_bytes;  // of a warp's buffer for lines, 0 where there are none
+  int line_bytes;   // of a warp's buffer for lines, 0 where there are none
+  bool line_pairs;  // all lines start at even elements (lines.cuh)
   bool resident;
   int parking_chunks;  // after so many the sums are parked; 0: never
   sm90::Parking parking;

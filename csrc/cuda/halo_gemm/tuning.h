@@ -49,8 +49,12 @@ inline constexpr int kSharedBytes = 232448;
 inline constexpr int kMaxInputStages = 6, kMaxWeightStages = 8, kMinWeightStages = 2;
 // Bytes of a weight stage, where blocks are small: enough that its barriers do not show.
 inline constexpr int64_t kWeightStageBytes = 24 * 1024;
-// Bytes of a warp's buffer for lines of the output (lines.cuh), and of a channel in it.
-constexpr int line_pitch(int fused, int element_bytes) { return 16 * fused * element_bytes + 16; }
+// Bytes of a warp's buffer for lines of the output (lines.cuh), and of a channel in it: padded, or
+// with halves that change places.
+constexpr int line_pitch(int fused, int element_bytes) {
+  const int bytes = 16 * fused * element_bytes;
+  return bytes == 32 ? bytes : bytes + 16;
+}
 constexpr int line_bytes(int fused, int element_bytes) {
   return 8 * line_pitch(fused, element_bytes);
 }

@@ -9,6 +9,7 @@
 #include "cuda/common/cuda_check.h"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
+#include "cuda/sm90/overlapping_launch.cuh"
 
 namespace convt3d::cuda::sm90 {
 namespace {
@@ -31,6 +32,7 @@ constexpr int kPieces = 8;  // of a position in a tile: 128 bytes
 template <typename T>
 __global__ void __launch_bounds__(kThreads) strided_kernel(const __grid_constant__ Params p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  let_next_launch_start();
   constexpr int kVector = 16 / sizeof(T), kAtOnce = kThreads / kPositions;
   // One piece more than is used: eight lanes' pieces lie in different banks.
   __shared__ uint4 tile[kPositions][kPieces + 1];
@@ -66,6 +68,7 @@ __global__ void __launch_bounds__(kThreads) strided_kernel(const __grid_constant
     const int position = i / pieces, piece = i - position * pieces;
     p.rows[(first + position) * p.pieces + first_piece + piece] = tile[position][piece];
   }
+  wait_for_earlier_launch();
 #endif
 }
 
@@ -79,6 +82,7 @@ __global__ void __launch_bounds__(kThreads) strided_kernel(const __grid_constant
 template <typename T>
 __global__ void __launch_bounds__(kThreads) dense_kernel(const __grid_constant__ Params p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  let_next_launch_start();
   constexpr int kVector = 16 / sizeof(T), kChannels = kPieces * kVector;
   constexpr int kColumns = kPositions / kVector;  // of 16 bytes
   constexpr int kLoads = kChannels * kColumns / kThreads;
@@ -138,6 +142,7 @@ __global__ void __launch_bounds__(kThreads) dense_kernel(const __grid_constant__
       store(position, piece, value);
     }
   }
+  wait_for_earlier_launch();
 #endif
 }
 
@@ -149,6 +154,7 @@ __global__ void __launch_bounds__(kThreads) shifted_kernel(const __grid_constant
   constexpr int kVector = 16 / sizeof(T), kChannels = kPieces * kVector;
   constexpr int kColumns = kPositions / kVector + 1, kAll = kChannels * kColumns;
   constexpr int kLoads = (kAll + kThreads - 1) / kThreads;
+  let_next_launch_start();
   constexpr int kPitch = kColumns * 4 + 1;  // in words; odd, so that channels lie in other banks
   __shared__ uint32_t tile[kChannels * kPitch];
   const int64_t n = blockIdx.x / p.tiles;
@@ -198,6 +204,7 @@ __global__ void __launch_bounds__(kThreads) shifted_kernel(const __grid_constant
     }
     rows[int64_t{position} * p.pieces + piece] = *reinterpret_cast<const uint4*>(value);
   }
+  wait_for_earlier_launch();
 #endif
 }
 
@@ -206,6 +213,7 @@ template <typename T>
 __global__ void __launch_bounds__(kThreads) rows_kernel(const __grid_constant__ Params p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   constexpr int kVector = 16 / sizeof(T);
+  let_next_launch_start();
   const int64_t at = blockIdx.x * int64_t{kThreads} + threadIdx.x;
   if (at >= p.positions * p.pieces) return;
   int64_t rest = at / p.pieces;
@@ -226,6 +234,7 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(const __grid_constant__ 
 #pragma unroll
   for (int v = 0; v < kVector; ++v) value[v] = channel + v < p.channels ? source[v] : T();
   p.rows[at] = *reinterpret_cast<const uint4*>(value);
+  wait_for_earlier_launch();
 #endif
 }
 
@@ -265,20 +274,24 @@ bool is_aligned(const RowPack& pack) {
 
 template <typename T>
 void launch(const RowPack& pack, const Params& p, cudaStream_t stream) {
-  const auto pieces = static_cast<unsigned>(ceil_div(p.pieces, kPieces));
-  const dim3 tiles(static_cast<unsigned>(pack.batch * p.tiles), pieces);
-  if (is_dense(pack) && is_aligned(pack)) {
-    dense_kernel<T><<<tiles, kThreads, 0, stream>>>(p);
-  } else if (is_dense(pack) && volume(pack.extent) > 1) {
-    shifted_kernel<T><<<tiles, kThreads, 0, stream>>>(p);
-  } else if (pack.stride[1] == 1) {
-    const auto blocks = static_cast<unsigned>(ceil_div(p.positions * p.pieces, kThreads));
-    rows_kernel<T><<<blocks, kThreads, 0, stream>>>(p);
+  const bool dense = is_dense(pack), aligned = dense && is_aligned(pack);
+  const bool tiled = aligned || (dense && volume(pack.extent) > 1);
+  const bool rows = !tiled && pack.stride[1] == 1;
+  const auto kernel = aligned ? dense_kernel<T>
+                      : tiled ? shifted_kernel<T>
+                      : rows  ? rows_kernel<T>
+                              : strided_kernel<T>;
+  const int64_t blocks = tiled  ? pack.batch * p.tiles
+                         : rows ? ceil_div(p.positions * p.pieces, kThreads)
+                                : ceil_div(p.positions, kPositions);
+  const dim3 grid(static_cast<unsigned>(blocks),
+                  rows ? 1 : static_cast<unsigned>(ceil_div(p.pieces, kPieces)));
+  if (pack.overlapping) {
+    launch_overlapping("packing rows of channels", kernel, {grid, kThreads, 0, stream}, p);
   } else {
-    const dim3 grid(static_cast<unsigned>(ceil_div(p.positions, kPositions)), pieces);
-    strided_kernel<T><<<grid, kThreads, 0, stream>>>(p);
+    kernel<<<grid, kThreads, 0, stream>>>(p);
+    check(cudaGetLastError(), "packing rows of channels");
   }
-  check(cudaGetLastError(), "packing rows of channels");
 }
 
 }  // namespace

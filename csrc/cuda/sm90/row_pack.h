@@ -19,8 +19,9 @@ struct RowPack {
   std::array<int64_t, 5> stride;  // of n, c, d, h, w
   int64_t batch, channels;
   Extent3 extent;
-  int64_t element_bytes;  // 2 or 4
-  void* rows;             // on 16 bytes
+  int64_t element_bytes;     // 2 or 4
+  void* rows;                // on 16 bytes
+  bool overlapping = false;  // as the second of overlapping_launch.cuh; else the first
 };
 
 // Channels of a row, padding included.
