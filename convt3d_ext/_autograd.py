@@ -25,6 +25,7 @@ from torch import Tensor
 from torch._C._functorch import unwrap_if_dead
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
+from torch.autograd.function import _SingleLevelFunction
 
 _C = torch._C
 _BELOW = _C._after_ADInplaceOrView_keyset
@@ -37,11 +38,14 @@ def _may_have_tangents() -> bool:
     return forward_ad._current_level >= 0 or bool(_C._are_functorch_transforms_active())
 
 
-class _Bilinear(torch.autograd.Function):
+class _Bilinear(_SingleLevelFunction):
     """What the three ops share: `first`, `second` and a `third` argument that only forward derives.
 
     The inputs of apply() are (call, first, second, third, parameters, allow_tf32).
     """
+
+    # Compiled autograd asks for it.
+    _compiled_autograd_key = staticmethod(torch.autograd.Function._compiled_autograd_key)
 
     @staticmethod
     def forward(
@@ -191,10 +195,10 @@ class _Differentiable:
     def __init__(self, name: str, function: type[_Bilinear]) -> None:
         self.name = name
         self.op: Any = getattr(torch.ops.convt3d, name).default
-        # One level of torch.func, which is what the dispatcher hands to a kernel: Function.apply
-        # itself would start again at the outermost level.
-        parent: Any = super(torch.autograd.Function, function)
-        self.apply: Callable[..., Tensor] = parent.apply
+        # One level of torch.func, which is what the dispatcher hands to a kernel: a Function
+        # would start again at the outermost level.
+        single: Any = function
+        self.apply: Callable[..., Tensor] = single.apply
 
     def __call__(
         self, first: Tensor, second: Tensor, third: Any, parameters: Parameters, allow_tf32: bool

@@ -171,8 +171,8 @@ def test_build_without_what_it_needs(source_copy, old_nvcc):
     says("CONVT3D_CUDA must be auto, 0 or 1, got 'yes'", CONVT3D_CUDA="yes")
     # No nvcc on PATH nor where it is usually found.
     if not Path("/usr/local/cuda/bin/nvcc").exists():
-        path = str(Path(sys.executable).parent)
-        says("CONVT3D_CUDA=1, but there is no nvcc", CONVT3D_CUDA="1", PATH=path)
+        nowhere = {"PATH": str(Path(sys.executable).parent), "CUDA_HOME": "", "CUDA_PATH": ""}
+        says("CONVT3D_CUDA=1, but there is no nvcc", CONVT3D_CUDA="1", **nowhere)
 
 
 def test_readme():
