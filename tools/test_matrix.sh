@@ -4,7 +4,7 @@
 # Prints a table in Markdown; the exit status is the number of combinations that failed.
 # usage: tools/test_matrix.sh WHEEL [TORCH...]     e.g. tools/test_matrix.sh W.whl 2.10.0 2.13.0+cpu
 #   PYTHONS  interpreters to take in turn (default: python3.10 to 3.14, those that are there)
-#   TESTS    arguments of pytest (default: results, derivatives, registration, modules)
+#   TESTS    arguments of pytest (default: results, derivatives, transforms, registration, modules)
 set -uo pipefail
 wheel=$(realpath "$1")
 shift
@@ -21,7 +21,7 @@ if [ -z "${PYTHONS:-}" ]; then
   done
 fi
 read -r -a pythons <<<"$PYTHONS"
-suites=(exact autograd registration module)
+suites=(exact autograd func registration module)
 suites=("${suites[@]/#/tests/test_}")
 tests=${TESTS:-${suites[*]/%/.py}}
 if [ $# -eq 0 ]; then
