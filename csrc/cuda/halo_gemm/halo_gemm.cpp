@@ -359,14 +359,19 @@ Verdict supports(const Description& description, const Device& device) {
   }
   if (product.reversed) {
     const bool dense = description.weight == Layout::ncdhw;
-    const double pack =
-        static_cast<double>(2 * packed_input_bytes(description, config)) / kPackBytesPerClock +
-        static_cast<double>(packed_weight_bytes(description, config)) /
-            (dense ? kWeightBytesPerClock : kStridedWeightBytesPerClock);
+    const double rows =
+        static_cast<double>(2 * packed_input_bytes(description, config)) / kPackBytesPerClock;
+    const double pack = rows + static_cast<double>(packed_weight_bytes(description, config)) /
+                                   (dense ? kWeightBytesPerClock : kStridedWeightBytesPerClock);
     const double clocks =
         config.clocks * (product.sums ? 1 : kUnsummedClocks) + pack / device.num_sms;
-    const bool gathered = product.sums && config.packed_input;
-    const double other = implicit_gemm::estimated_clocks(description, device);
+    const bool both_pack = implicit_gemm::packs_rows(description);
+    if (product.sums && both_pack && p.in_channels <= kFewSummed) {
+      return Verdict::refuse("16 bits, grad_output packed, at most 32 channels of it");
+    }
+    const bool gathered = product.sums && config.packed_input && !both_pack;
+    const double other = implicit_gemm::estimated_clocks(description, device) +
+                         (both_pack ? rows / device.num_sms : 0);
     if (clocks > other * (gathered ? kGatheredClocks : 1)) {
       return Verdict::refuse("implicit_gemm's estimate of grad_input is less");
     }

@@ -53,6 +53,10 @@ Verdict supports(const Description& description, const Device& device) {
   // Whom unaligned tensors fall back to.
   const Verdict fallback = weight_gemm::supports(description, device);
   if (!fallback.ok) return fallback;
+  if (std::min(p.in_channels, p.out_channels) <= kFewChannels &&
+      p.in_channels * p.out_channels <= kFewPairs) {
+    return Verdict::refuse("at most 8 channels on one side and 256 pairs of them");
+  }
   const Config config = choose(description, device);
   if (config.units == 0) {
     return Verdict::refuse("too many taps, or taps too far apart for shared memory");

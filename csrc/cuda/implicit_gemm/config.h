@@ -46,7 +46,9 @@ Config choose(const Description& description, const Device& device);
 Verdict supports_problem(const Description& description);
 std::string to_string(const Config& config);
 // The workspace: the weight in blocks (channels padded to whole ones, fp32 as two parts), then the
-// parked sums.
+// parked sums, then packed rows.
 int64_t packed_weight_bytes(const Description& description, const Config& config);
+// Where the packed rows of grad_output begin in the workspace.
+int64_t rows_offset(const Description& description, const Config& config, const Device& device);
 
 }  // namespace convt3d::cuda::implicit_gemm

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <numeric>
 
 #include "cuda/common/kept_answer.h"
 #include "cuda/implicit_gemm/config.h"
@@ -349,7 +350,21 @@ double estimated_clocks(const Description& description, const Device& device) {
 }
 
 std::string config(const Description& description, const Device& device) {
-  return to_string(choose(description, device));
+  return to_string(choose(description, device)) +
+         (packs_rows(description) ? ", grad_output packed" : "");
+}
+
+bool packs_rows(const Description& description) {
+  const Problem& p = description.problem;
+  if (description.direction != Direction::grad_input || description.output == Layout::ndhwc ||
+      element_bytes(description.precision) != 2 || volume(p.stride) == 1) {
+    return false;
+  }
+  // Whether taps meet all residues of an axis.
+  const auto meets_all = [&](int axis) {
+    return std::gcd(p.stride[axis], p.dilation[axis]) == 1 && p.kernel[axis] >= p.stride[axis];
+  };
+  return p.groups == 1 && meets_all(0) && meets_all(1) && meets_all(2);
 }
 
 int64_t packed_weight_bytes(const Description& description, const Config& config) {
@@ -360,12 +375,19 @@ int64_t packed_weight_bytes(const Description& description, const Config& config
          config.steps * 32 * config.columns * parts(description.precision);
 }
 
-// Behind it the parked sums.
-int64_t workspace_bytes(const Description& description, const Device& device) {
-  const Config config = choose(description, device);
+int64_t rows_offset(const Description& description, const Config& config, const Device& device) {
+  constexpr int64_t kAlign = 256;
   const int64_t parked =
       config.parks ? sm90::parked_bytes(device.num_sms, kTileRows, config.columns) : 0;
-  return packed_weight_bytes(description, config) + parked;
+  return ceil_div(packed_weight_bytes(description, config) + parked, kAlign) * kAlign;
+}
+
+int64_t workspace_bytes(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  const int64_t rows = rows_offset(description, choose(description, device), device);
+  if (!packs_rows(description)) return rows;
+  const int64_t row = ceil_div(p.out_channels * element_bytes(description.precision), 16) * 16;
+  return rows + p.batch * volume(p.output()) * row;
 }
 
 }  // namespace convt3d::cuda::implicit_gemm
