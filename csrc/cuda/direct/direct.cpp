@@ -65,8 +65,10 @@ Config choose(const Description& description, const Device& device) {
   const bool wide = needs_wide_coordinates(p);
   if (description.direction == Direction::grad_weight) {
     const int64_t weights = weight_elements(p);
-    if (!wide && in > kGatherChannels && p.batch * volume(p.input) <= kFewPositions &&
-        weights >= kManyWeights && weights < kMaxCoordinate) {
+    // Not float32: a thread adds the positions one by one, which costs it torch's accuracy.
+    if (!wide && description.precision != Precision::fp32 && in > kGatherChannels &&
+        p.batch * volume(p.input) <= kFewPositions && weights >= kManyWeights &&
+        weights < kMaxCoordinate) {
       return {Scheme::taps, kTapsIns, false, 0, 1};
     }
     const bool gather = wide || in <= 2 || (in <= kGatherChannels && out <= kGatherChannels);

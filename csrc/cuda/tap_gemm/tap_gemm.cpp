@@ -336,8 +336,9 @@ Verdict supports(const Description& description, const Device& device) {
   }
   const double positions =
       as_double(p.batch) * as_double(p.input[0]) * as_double(p.input[1]) * as_double(p.input[2]);
-  if (description.precision == Precision::fp32 && positions < kMinSum) {
-    return Verdict::refuse("float32 sums of fewer than 16 products: three TF32 products are worse");
+  const bool few_out = p.out_channels_per_group() <= kFewOut;
+  if (description.precision == Precision::fp32 && positions < (few_out ? kMinFewSum : kMinSum)) {
+    return Verdict::refuse("float32 sums of so few products: three TF32 products are worse");
   }
   const double weights = as_double(p.in_channels) * as_double(p.out_channels_per_group()) *
                          as_double(p.kernel[0]) * as_double(p.kernel[1]) * as_double(p.kernel[2]);

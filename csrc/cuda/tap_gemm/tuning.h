@@ -29,8 +29,9 @@ inline constexpr int64_t kMinColumns = 9;
 // Measured: up to so many in_channels, and from so many out_channels and taps on, weight_gemm's
 // TF32 is faster in NDHWC and where stride and dilation have a common factor.
 inline constexpr int64_t kNarrow = 32, kWide = 16, kManyTaps = 9;
-// float32: sums of fewer products have a smaller error one by one.
-inline constexpr int64_t kMinSum = 16;
+// float32: sums of fewer products have a smaller error one by one; with at most 8 out_channels that
+// is few_channels. Measured: 36 -> 1, 120 products, 1.43e-7 against torch's 0.69e-7.
+inline constexpr int64_t kMinSum = 16, kFewOut = 8, kMinFewSum = 256;
 // Bound of the packed input: what a large layer's tensors take themselves.
 inline constexpr int64_t kMaxPackedBytes = int64_t{2} << 30;
 inline constexpr int64_t kMaxPartialBytes = int64_t{64} << 20;
