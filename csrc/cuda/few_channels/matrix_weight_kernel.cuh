@@ -111,11 +111,13 @@ __global__ __launch_bounds__(kMatrixThreads,
     offset[i] = chunk_of_tap(p, 2 * pair + lane / 8 % 2) * 16;
     if (pair < p.pairs) own_pairs = i + 1;
   }
-  // A warp has one instruction per pair and chunk for every 16 of its positions.
-  const int chain = kMaxInstructions / (kMatrixPositions / 16) * slices;  // boxes
+  // Boxes of a chain: a warp has one instruction per pair and chunk for every 16 of its positions.
+  // Computed where it is used: 8.6 has no register to keep it.
+  const auto chain = [&] {
+    return kMaxInstructions / (kMatrixPositions / 16) * (kMatrixWarps / p.tap_slices);
+  };
   float sum[kPairs][kBlocks][4] = {};
-  bool first = true;
-  int left = chain;
+  int summed = 0;  // boxes
 
 #pragma unroll 1
   for (int index = split; index < p.boxes; index += p.splits) {
@@ -149,7 +151,8 @@ __global__ __launch_bounds__(kMatrixThreads,
         }
       }
     }
-    if (--left > 0 && index + p.splits < p.boxes) continue;
+    if (++summed < chain() && index + p.splits < p.boxes) continue;
+    const bool first = index - split < chain() * p.splits;
     write_matrix_part<kPairs, kBlocks>(p, group, first_in, first_out, first,
                                        p.parts + split * p.weights,
                                        reinterpret_cast<float*>(shared), sum);
@@ -157,8 +160,7 @@ __global__ __launch_bounds__(kMatrixThreads,
     for (int s = 0; s < kPairs * kBlocks * 4; ++s) {
       sum[s / (4 * kBlocks)][s / 4 % kBlocks][s % 4] = 0;
     }
-    first = false;
-    left = chain;
+    summed = 0;
   }
 }
 
