@@ -47,8 +47,8 @@ struct OutputTaps {
 };
 
 template <typename T>
-__global__ __launch_bounds__(kOutputsThreads, 4) void outputs_kernel(
-    const __grid_constant__ OutputsSum p) {
+__global__ __launch_bounds__(kOutputsThreads,
+                             4) void outputs_kernel(const __grid_constant__ OutputsSum p) {
   using Sum = Accumulator<T>;
   uint32_t rest = blockIdx.x * kOutputsThreads + threadIdx.x;
   if (rest >= p.threads) return;
