@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda/common/grad_weight_cuts.h"
 #include "cuda/common/kept_answer.h"
 #include "cuda/halo_weight/config.h"
 #include "cuda/halo_weight/taps.h"
@@ -16,21 +17,9 @@ namespace {
 
 int64_t round_up(int64_t value, int64_t to) { return ceil_div(value, to) * to; }
 
-// Lengths that cut an axis into equal parts, longest first.
-std::vector<int64_t> cuts(int64_t extent, int64_t most) {
-  std::vector<int64_t> lengths;
-  for (int64_t parts = ceil_div(extent, most); parts <= extent; ++parts) {
-    const int64_t length = ceil_div(extent, parts);
-    if (!lengths.empty() && lengths.back() == length) continue;
-    lengths.push_back(length);
-    if (lengths.size() == kMaxCuts) break;
-  }
-  return lengths;
-}
-
 // Boxes of a line: whole lines, and strips of whole steps.
 std::vector<int64_t> widths(int64_t extent) {
-  std::vector<int64_t> found = cuts(extent, kMaxSpan);
+  std::vector<int64_t> found = cuts(extent, kMaxSpan, kMaxCuts);
   for (int64_t w : {16, 32, 48, 64, 128}) {
     if (w < extent && std::find(found.begin(), found.end(), w) == found.end()) found.push_back(w);
   }
@@ -94,8 +83,8 @@ bool make_stage(const Problem& p, const std::array<int64_t, 4>& box, const std::
 std::vector<Stage> stages_of(const Problem& p, const std::array<int, 3>& halo) {
   std::vector<Stage> found;
   for (int64_t w : widths(p.input[2])) {
-    for (int64_t h : cuts(p.input[1], std::max<int64_t>(1, kMaxRows / w))) {
-      for (int64_t d : cuts(p.input[0], std::max<int64_t>(1, kMaxRows / (w * h)))) {
+    for (int64_t h : cuts(p.input[1], std::max<int64_t>(1, kMaxRows / w), kMaxCuts)) {
+      for (int64_t d : cuts(p.input[0], std::max<int64_t>(1, kMaxRows / (w * h)), kMaxCuts)) {
         const bool whole = w == p.input[2] && h == p.input[1] && d == p.input[0];
         for (int64_t n = 1; n <= (whole ? std::min<int64_t>(p.batch, kMaxSpan) : 1); n *= 2) {
           if (n * d * h * w > kMaxRows) break;

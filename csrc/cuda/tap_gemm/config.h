@@ -5,15 +5,10 @@
 #include <cstdint>
 #include <string>
 
+#include "cuda/common/grad_weight_cuts.h"
 #include "plan/description.h"
 
 namespace convt3d::cuda::tap_gemm {
-
-// Of one axis, in coordinates of the halo: output + padding = common * (step * input + tap_step *
-// tap). With common > 1 all taps read every common-th position, and only these are loaded.
-struct AxisSteps {
-  int64_t common, step, tap_step;
-};
 
 struct Config {
   int columns, slabs;       // in_channels of a block; 64 rows each of a warpgroup
@@ -52,6 +47,7 @@ constexpr int64_t table_bytes(int64_t slots, int64_t positions) {
   return kSlotBytes * slots + int64_t{sizeof(int)} * positions;
 }
 
-AxisSteps axis_steps(const Problem& problem, int axis, bool planes);
+// In coordinates of the halo.
+AxisSteps halo_steps(const Problem& problem, int axis, bool planes);
 
 }  // namespace convt3d::cuda::tap_gemm

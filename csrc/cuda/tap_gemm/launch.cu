@@ -53,7 +53,7 @@ Params make_params(const Description& description, const Config& config, const O
   const Extent3 output = p.output();
   int64_t tap_groups = 1;
   for (int axis = 0; axis < 3; ++axis) {
-    const AxisSteps steps = axis_steps(p, axis, config.planes);
+    const AxisSteps steps = halo_steps(p, axis, config.planes);
     params.source.extent[axis] = as_int(p.input[axis]);
     params.output_extent[axis] = as_int(output[axis]);
     params.kernel[axis] = as_int(p.kernel[axis]);

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "cuda/common/grad_weight_cuts.h"
 #include "cuda/common/kept_answer.h"
 #include "cuda/sm90/chain.h"
 #include "cuda/tap_gemm/config.h"
@@ -18,21 +19,6 @@ namespace {
 
 int as_int(int64_t value) { return static_cast<int>(value); }
 double as_double(int64_t value) { return static_cast<double>(value); }
-
-// Lengths that cut an axis into equal parts, longest first.
-std::vector<int64_t> cuts(int64_t extent, int64_t most) {
-  std::vector<int64_t> lengths;
-  for (int64_t parts = ceil_div(extent, most); parts <= extent; ++parts) {
-    const int64_t length = ceil_div(extent, parts);
-    if (!lengths.empty() && lengths.back() == length) {
-      parts = ceil_div(extent, length - 1) - 1;  // the next that differs
-      continue;
-    }
-    lengths.push_back(length);
-    if (static_cast<int64_t>(lengths.size()) == kMaxCuts) break;
-  }
-  return lengths;
-}
 
 // One call, in what the search needs.
 struct Shape {
@@ -59,7 +45,7 @@ Shape make_shape(const Description& description, const Device& device) {
           p.out_channels_per_group(),
           p.in_channels * p.out_channels_per_group() * volume(p.kernel),
           device.num_sms,
-          {axis_steps(p, 0, planes), axis_steps(p, 1, planes), axis_steps(p, 2, planes)}};
+          {halo_steps(p, 0, planes), halo_steps(p, 1, planes), halo_steps(p, 2, planes)}};
 }
 
 // Rounds up to `rest` modulo `step`.
@@ -185,9 +171,9 @@ std::vector<std::array<int, 4>> boxes(const Problem& p) {
   std::vector<Box> found;
   double best = 0;
   const int64_t all = volume(p.input);
-  for (int64_t w : cuts(p.input[2], kMaxPositions)) {
-    for (int64_t h : cuts(p.input[1], std::max<int64_t>(1, kMaxPositions / w))) {
-      for (int64_t d : cuts(p.input[0], std::max<int64_t>(1, kMaxPositions / (w * h)))) {
+  for (int64_t w : cuts(p.input[2], kMaxPositions, kMaxCuts)) {
+    for (int64_t h : cuts(p.input[1], std::max<int64_t>(1, kMaxPositions / w), kMaxCuts)) {
+      for (int64_t d : cuts(p.input[0], std::max<int64_t>(1, kMaxPositions / (w * h)), kMaxCuts)) {
         const bool whole = w * h * d == all;
         for (int64_t n = 1; n <= (whole ? p.batch : 1) && n * d * h * w <= kMaxPositions &&
                             n < int64_t{1} << kBitsN;
@@ -220,10 +206,11 @@ struct Choice {
 std::vector<Config> channel_cuts(const Shape& shape, Precision precision) {
   const Problem& p = shape.problem;
   std::vector<std::array<int64_t, 3>> tap_cuts;
-  for (int64_t d : cuts(p.kernel[0], p.kernel[0]))
+  for (int64_t d : cuts(p.kernel[0], p.kernel[0], kMaxCuts))
     tap_cuts.push_back({d, p.kernel[1], p.kernel[2]});
-  for (int64_t h : cuts(p.kernel[1], p.kernel[1])) tap_cuts.push_back({1, h, p.kernel[2]});
-  for (int64_t w : cuts(p.kernel[2], p.kernel[2])) tap_cuts.push_back({1, 1, w});
+  for (int64_t h : cuts(p.kernel[1], p.kernel[1], kMaxCuts))
+    tap_cuts.push_back({1, h, p.kernel[2]});
+  for (int64_t w : cuts(p.kernel[2], p.kernel[2], kMaxCuts)) tap_cuts.push_back({1, 1, w});
   std::vector<Config> found;
   for (int columns : kColumnsBuilt) {
     for (int slabs = 1; slabs <= most_slabs(precision, columns); ++slabs) {
@@ -284,14 +271,10 @@ Choice search(const Description& description, const Device& device) {
 
 }  // namespace
 
-AxisSteps axis_steps(const Problem& p, int axis, bool planes) {
-  const int64_t stride = p.stride[axis], dilation = p.dilation[axis];
+AxisSteps halo_steps(const Problem& p, int axis, bool planes) {
   // Lines of planes are loaded whole.
-  if (planes && axis == 2) return {1, stride, dilation};
-  if (p.input[axis] == 1 && p.kernel[axis] > 1) return {dilation, 1, 1};
-  if (p.kernel[axis] == 1) return {stride, 1, 1};
-  const int64_t common = std::gcd(stride, dilation);
-  return {common, stride / common, dilation / common};
+  if (planes && axis == 2) return {1, p.stride[axis], p.dilation[axis]};
+  return axis_steps(p, axis);
 }
 
 Config choose(const Description& description, const Device& device, bool* found) {

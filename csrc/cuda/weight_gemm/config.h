@@ -5,16 +5,10 @@
 #include <cstdint>
 #include <string>
 
+#include "cuda/common/grad_weight_cuts.h"
 #include "plan/description.h"
 
 namespace convt3d::cuda::weight_gemm {
-
-// Of one axis: output + padding = common * (step * input + dilation * tap). With common > 1 all
-// taps read every common-th position of grad_output, and only these are loaded.
-struct AxisSteps {
-  int64_t common, step, dilation;
-};
-AxisSteps axis_steps(const Problem& problem, int axis);
 
 // in_channels that a warp sums.
 enum class TileKind { rows32, rows48 };

@@ -64,7 +64,7 @@ Params make_params(const Description& description, const Config& config, const O
     params.input.step[axis] = 1;
     params.output.step[axis] = as_int(steps.common);
     params.step[axis] = as_int(steps.step);
-    params.tap_step[axis] = as_int(steps.dilation);
+    params.tap_step[axis] = as_int(steps.tap_step);
     params.kernel[axis] = as_int(p.kernel[axis]);
     params.stride[axis] = as_int(p.stride[axis]);
     params.dilation[axis] = as_int(p.dilation[axis]);

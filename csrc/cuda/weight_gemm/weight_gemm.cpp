@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 #include <optional>
 #include <vector>
 
+#include "cuda/common/grad_weight_cuts.h"
 #include "cuda/common/kept_answer.h"
 #include "cuda/weight_gemm/config.h"
 #include "cuda/weight_gemm/tile.h"
@@ -15,21 +15,6 @@
 
 namespace convt3d::cuda::weight_gemm {
 namespace {
-
-// Lengths that cut an axis into equal parts, longest first.
-std::vector<int64_t> cuts(int64_t extent, int64_t most) {
-  std::vector<int64_t> lengths;
-  for (int64_t parts = ceil_div(extent, most); parts <= extent; ++parts) {
-    const int64_t length = ceil_div(extent, parts);
-    if (!lengths.empty() && lengths.back() == length) {
-      parts = ceil_div(extent, length - 1) - 1;  // the next that differs
-      continue;
-    }
-    lengths.push_back(length);
-    if (static_cast<int64_t>(lengths.size()) == kMaxCuts) break;
-  }
-  return lengths;
-}
 
 // One call, in what the estimate needs.
 struct Shape {
@@ -82,7 +67,7 @@ std::optional<double> complete(const Shape& shape, Config* config) {
   for (int axis = 0; axis < 3; ++axis) {
     const int64_t length = config->box[1 + axis];
     const AxisSteps& steps = shape.steps[axis];
-    const int64_t halo = (length - 1) * steps.step + (config->taps[axis] - 1) * steps.dilation + 1;
+    const int64_t halo = (length - 1) * steps.step + (config->taps[axis] - 1) * steps.tap_step + 1;
     if (halo > kMaxLocal || length > kMaxLocal) return {};
     config->halo[axis] = static_cast<int>(halo);
     positions *= length;
@@ -142,9 +127,9 @@ std::optional<double> complete(const Shape& shape, Config* config) {
 // Boxes of positions, each as long on w as it may be.
 std::vector<std::array<int, 4>> boxes(const Problem& p) {
   std::vector<std::array<int, 4>> found;
-  for (int64_t w : cuts(p.input[2], kMaxPositions)) {
-    for (int64_t h : cuts(p.input[1], std::max<int64_t>(1, kMaxPositions / w))) {
-      for (int64_t d : cuts(p.input[0], std::max<int64_t>(1, kMaxPositions / (w * h)))) {
+  for (int64_t w : cuts(p.input[2], kMaxPositions, kMaxCuts)) {
+    for (int64_t h : cuts(p.input[1], std::max<int64_t>(1, kMaxPositions / w), kMaxCuts)) {
+      for (int64_t d : cuts(p.input[0], std::max<int64_t>(1, kMaxPositions / (w * h)), kMaxCuts)) {
         const bool whole = w == p.input[2] && h == p.input[1] && d == p.input[0];
         for (int64_t n = 1; n <= (whole ? p.batch : 1) && n * d * h * w <= kMaxPositions; n *= 2) {
           const bool enough = n * d * h * w >= std::min<int64_t>(kMinPositions, volume(p.input));
@@ -206,9 +191,9 @@ Choice choose_cut(const Description& description, const Device& device) {
           continue;
         }
         const int64_t room = int64_t{kMaxWarps} / in_parts * config.units / out_parts;
-        for (int64_t d : cuts(p.kernel[0], kMaxLocal)) {
-          for (int64_t h : cuts(p.kernel[1], kMaxLocal)) {
-            for (int64_t w : cuts(p.kernel[2], kMaxLocal)) {
+        for (int64_t d : cuts(p.kernel[0], kMaxLocal, kMaxCuts)) {
+          for (int64_t h : cuts(p.kernel[1], kMaxLocal, kMaxCuts)) {
+            for (int64_t w : cuts(p.kernel[2], kMaxLocal, kMaxCuts)) {
               if (d * h * w > room) continue;
               config.taps = {static_cast<int>(d), static_cast<int>(h), static_cast<int>(w)};
               const int64_t units = d * h * w * out_parts;
@@ -239,14 +224,6 @@ Choice choose_cut(const Description& description, const Device& device) {
 }
 
 }  // namespace
-
-AxisSteps axis_steps(const Problem& p, int axis) {
-  const int64_t stride = p.stride[axis], dilation = p.dilation[axis];
-  if (p.input[axis] == 1 && p.kernel[axis] > 1) return {dilation, 1, 1};
-  if (p.kernel[axis] == 1) return {stride, 1, 1};
-  const int64_t common = std::gcd(stride, dilation);
-  return {common, stride / common, dilation / common};
-}
 
 bool choose(const Description& description, const Device& device, Config* config) {
   const Choice choice =
