@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cuda/common/bias_fill.h"
 #include "cuda/common/kept_answer.h"
 #include "cuda/halo_gemm/config.h"
 #include "cuda/halo_gemm/product.h"
@@ -198,6 +199,7 @@ double estimate(const Shape& shape, const Config& config) {
     for (const ProductResidue& h : shape.axis[1].residues) {
       for (const ProductResidue& w : shape.axis[2].residues) {
         const int64_t taps_w = config.fused > 1 ? p.kernel[2] : w.num_taps;
+        if (h.num_taps * taps_w == 0) continue;  // bias_fill.h
         const double store =
             outputs * static_cast<double>(p.stride[0] * config.fused) / kOutputBytesPerClock;
         const double products = plane_clocks(h, taps_w);
@@ -218,6 +220,7 @@ double estimate(const Shape& shape, const Config& config) {
   for (const ProductResidue& d : shape.axis[0].residues) {
     for (const ProductResidue& h : shape.axis[1].residues) {
       for (const ProductResidue& w : shape.axis[2].residues) {
+        if (d.num_taps * h.num_taps * w.num_taps == 0 && !shape.sums) continue;
         classes.emplace_back(static_cast<double>(d.num_taps) * plane_clocks(h, w.num_taps) +
                                  kItemClocks + outputs / kOutputBytesPerClock / 2,
                              count);
@@ -397,7 +400,8 @@ std::string to_string(const Config& config) {
 }
 
 std::string config(const Description& description, const Device& device) {
-  return to_string(choose(description, device));
+  return to_string(choose(description, device)) +
+         (fills_with_bias(description) ? ", bias filled in first" : "");
 }
 
 int64_t packed_weight_bytes(const Description& description, const Config& config) {

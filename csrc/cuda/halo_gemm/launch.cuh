@@ -5,6 +5,7 @@
 #include <array>
 #include <numeric>
 
+#include "cuda/common/bias_fill.h"
 #include "cuda/common/cuda_check.h"
 #include "cuda/halo_gemm/call.h"
 #include "cuda/halo_gemm/kernel.cuh"
@@ -53,11 +54,14 @@ inline void set_work(const Problem& problem, Params* p) {
   p->outputs = static_cast<int>(problem.output()[0]);
   p->first_plane = p->padding / stride;
   p->marching_steps = (p->outputs - 1 + p->padding) / stride - p->first_plane + 1;
+  const auto with_taps = [&](const Axis& of) {
+    return static_cast<int>(std::count_if(of.residue, of.residue + of.residues,
+                                          [](const Residue& r) { return r.num_taps > 0; }));
+  };
   const int plane_taps = axis[1].kernel * axis[2].kernel;
-  p->tile_cost = (plane_taps + axis[1].stride * axis[2].stride / p->fused) * p->marching_steps *
-                 p->column_tiles;
+  const int classes = with_taps(axis[1]) * (p->fused > 1 ? 1 : with_taps(axis[2]));
+  p->tile_cost = (plane_taps + classes) * p->marching_steps * p->column_tiles;
   const int residues = static_cast<int>(volume(problem.stride));
-  p->items = static_cast<unsigned>(p->column_tiles * p->tiles * p->strips * residues);
   std::array<int, kMaxResidues> taps;
   for (int r = 0; r < residues; ++r) {
     p->order[r] = static_cast<unsigned char>(r);
@@ -67,6 +71,11 @@ inline void set_work(const Problem& problem, Params* p) {
   }
   std::stable_sort(p->order, p->order + residues,
                    [&](unsigned char a, unsigned char b) { return taps[a] > taps[b]; });
+  // Those without taps are not items: bias_fill.h.
+  const auto items = p->sum_residues > 1 ? 1
+                                         : std::count_if(taps.begin(), taps.begin() + residues,
+                                                         [](int each) { return each > 0; });
+  p->items = static_cast<unsigned>(p->column_tiles * p->tiles * p->strips * items);
 }
 
 // Whether every line of the output, and what a lane has of it, starts at an even element.
@@ -266,6 +275,9 @@ void run(const Call& call) {
   const Config& config = call.config;
   const Params p = make_params(call);
   const Maps maps = make_maps(call);
+  if (fills_with_bias(call.description)) {
+    fill_with_bias(call.description, call.operands, call.stream);
+  }
   pack_weight<T>(call, p);
   if (config.packed_input) pack_input(call);
   const Kernel kernel = kernel_of<T>(config);

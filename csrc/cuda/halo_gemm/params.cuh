@@ -141,8 +141,8 @@ class Walk<false> {
   unsigned round_ = 0;
 };
 
-// All input planes of all residues of all tiles are one line, each as long as its taps and one
-// more; a block has an equal part of it, which may start and end within a march.
+// All input planes of all residues (with taps) of all tiles are one line, each as long as its taps
+// and one more; a block has an equal part of it, which may start and end within a march.
 template <>
 class Walk<true> {
  public:
@@ -164,8 +164,8 @@ class Walk<true> {
       for (int h = 0, w = 0;;) {
         unit->set(p, 0, h, w);
         plane = unit->axis(p, 1).num_taps *
-                    (p.fused > 1 ? p.axis[2].kernel : unit->axis(p, 2).num_taps) +
-                1;
+                (p.fused > 1 ? p.axis[2].kernel : unit->axis(p, 2).num_taps);
+        plane += plane > 0 ? 1 : 0;
         if (rest < plane * p.marching_steps) break;
         rest -= plane * p.marching_steps;
         if (p.fused > 1 || ++w == p.axis[2].stride) w = 0, ++h;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <numeric>
 
+#include "cuda/common/bias_fill.h"
 #include "cuda/common/kept_answer.h"
 #include "cuda/implicit_gemm/config.h"
 #include "cuda/implicit_gemm/tuning.h"
@@ -22,9 +23,9 @@ int parts(Precision precision) { return precision == Precision::fp32 ? 2 : 1; }
 struct AxisSummary {
   int64_t outputs = 0;  // of the residue with most
   int64_t span = 0;     // input positions between the first and the last that an output reads
-  double taps = 0;      // mean
+  double taps = 0;      // mean, in forward of the residues with taps
   int64_t largest_taps = 0, all_taps = 0;
-  int64_t halos = 0, spans = 0;  // grad_input: residues with taps, and the sum of their spans
+  int64_t halos = 0, spans = 0;  // residues with taps, and the sum of their spans
   // grad_input: the stride, if all residues have taps; and the inputs between first and last tap.
   int64_t splittable = 1, reach = 0;
   int64_t split = 1;  // Axis::split of params.cuh
@@ -37,8 +38,6 @@ AxisSummary summarize(const Problem& problem, int axis, bool grad_input) {
   for (int64_t r = 0; r < problem.stride[axis]; ++r) {
     const AxisResidue residue = axis_residue(problem, axis, r);
     summary.outputs = std::max(summary.outputs, residue.num_outputs);
-    summary.taps +=
-        static_cast<double>(residue.num_taps) / static_cast<double>(problem.stride[axis]);
     summary.largest_taps = std::max(summary.largest_taps, residue.num_taps);
     if (residue.num_taps == 0) continue;
     const int64_t span = (residue.num_taps - 1) * residue.input_step;
@@ -48,6 +47,8 @@ AxisSummary summarize(const Problem& problem, int axis, bool grad_input) {
     ++summary.halos;
     summary.spans += span;
   }
+  summary.taps = static_cast<double>(summary.all_taps) /
+                 static_cast<double>(grad_input ? problem.stride[axis] : summary.halos);
   summary.span = grad_input ? longest : last - first;
   if (grad_input) {
     summary.outputs = problem.input[axis];
@@ -60,6 +61,7 @@ AxisSummary summarize(const Problem& problem, int axis, bool grad_input) {
 struct Shape {
   bool grad_input;  // all residues are summed, each from its own halo
   std::array<AxisSummary, 3> axis;
+  // Residues: in forward, with taps.
   int64_t batch, groups, residues, in_channels, out_channels, all_taps;
   double taps;           // mean of a residue
   int64_t largest_taps;  // of a residue
@@ -77,7 +79,7 @@ Shape make_shape(const Description& description, const Limits& limits) {
   Shape shape{};
   shape.grad_input = grad_input;
   shape.batch = p.batch;
-  shape.residues = volume(p.stride);
+  shape.residues = 1;
   shape.groups = p.groups;
   shape.in_channels = grad_input ? p.out_channels_per_group() : p.in_channels_per_group();
   shape.out_channels = grad_input ? p.in_channels_per_group() : p.out_channels_per_group();
@@ -97,6 +99,7 @@ Shape make_shape(const Description& description, const Limits& limits) {
     shape.axis[a] = summarize(p, a, grad_input);
     shape.taps *= shape.axis[a].taps;
     shape.largest_taps *= shape.axis[a].largest_taps;
+    shape.residues *= grad_input ? p.stride[a] : shape.axis[a].halos;
     if (grad_input) shape.halos *= shape.axis[a].halos;
   }
   return shape;
@@ -351,7 +354,8 @@ double estimated_clocks(const Description& description, const Device& device) {
 
 std::string config(const Description& description, const Device& device) {
   return to_string(choose(description, device)) +
-         (packs_rows(description) ? ", grad_output packed" : "");
+         (packs_rows(description) ? ", grad_output packed" : "") +
+         (fills_with_bias(description) ? ", bias filled in first" : "");
 }
 
 bool packs_rows(const Description& description) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cuda/common/alignment.h"
+#include "cuda/common/bias_fill.h"
 #include "cuda/common/cuda_check.h"
 #include "cuda/implicit_gemm/call.h"
 #include "cuda/implicit_gemm/kernel.cuh"
@@ -30,6 +31,7 @@ inline Axis make_split_axis(const Problem& problem, int axis, int box) {
   result.split = stride;
   result.halo = static_cast<int>(ceil_div(all.halo, stride) * stride);
   result.residues = 1;
+  result.stride = 1;
   result.dilation = result.shift_step;
   result.tap_step = 1;
   result.kernel = all.num_taps;
@@ -47,7 +49,10 @@ inline Axis make_axis(const Problem& problem, int axis, int box, bool grad_input
   for (int64_t r = 0; r < stride; ++r) {
     const AxisResidue from = axis_residue(problem, axis, r);
     const int64_t reach = (from.num_taps - 1) * from.input_step;
-    Residue& to = result.residue[r];
+    most = std::max(most, grad_input ? problem.input[axis] : from.num_outputs);
+    if (from.num_taps == 0 && !grad_input) continue;  // bias_fill.h
+    result.place[r] = static_cast<unsigned char>(result.residues);
+    Residue& to = result.residue[result.residues++];
     to.first_tap = static_cast<int>(from.first_tap);
     to.num_taps = static_cast<int>(from.num_taps);
     to.taps_before = taps;
@@ -64,25 +69,22 @@ inline Axis make_axis(const Problem& problem, int axis, int box, bool grad_input
       to.num_inputs = static_cast<int>(problem.input[axis]);
       to.num_outputs = static_cast<int>(from.num_outputs);
       to.shift = static_cast<int>(from.first_input);  // less halo_first, below
-      if (from.num_taps > 0) {
-        first = std::min(first, from.first_input - reach);
-        last = std::max(last, from.first_input);
-      }
+      first = std::min(first, from.first_input - reach);
+      last = std::max(last, from.first_input);
     }
-    most = std::max<int64_t>(most, to.num_outputs);
     result.halo = std::max(result.halo, to.halo);
     result.shift_step = static_cast<int>(grad_input ? from.input_step : -from.input_step);
     result.tap_step = static_cast<int>(from.tap_step);
   }
   if (!grad_input) {
     result.halo = box + static_cast<int>(last - first);
-    for (int64_t r = 0; r < stride; ++r) {
+    for (int r = 0; r < result.residues; ++r) {
       result.residue[r].halo_first = static_cast<int>(first);
       result.residue[r].halo = result.halo;
       result.residue[r].shift -= static_cast<int>(first);
     }
   }
-  result.residues = static_cast<int>(stride);
+  result.stride = static_cast<int>(stride);
   result.split = 1;
   result.dilation = static_cast<int>(problem.dilation[axis]);
   result.kernel = static_cast<int>(problem.kernel[axis]);
@@ -159,8 +161,12 @@ inline Params make_params(const Call& call) {
   return p;
 }
 
+// What comes before the product.
 template <Precision kPrecision>
-void pack_weight(const Call& call, const Params& p) {
+void prepare(const Call& call, const Params& p) {
+  if (fills_with_bias(call.description)) {
+    fill_with_bias(call.description, call.operands, call.stream);
+  }
   constexpr int kThreads = 256;
   const int64_t pieces = int64_t{p.groups} * p.column_tiles * p.taps * p.chunks *
                          call.config.steps * call.config.columns * 2;
@@ -209,7 +215,7 @@ Kernel kernel_of(const Config& config) {
 template <Precision kPrecision>
 void run(const Call& call) {
   const Params p = make_params(call);
-  pack_weight<kPrecision>(call, p);
+  prepare<kPrecision>(call, p);
   const Kernel kernel = kernel_of<kPrecision>(call.config);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
         "implicit_gemm shared memory");

@@ -22,8 +22,11 @@ struct Residue {
 };
 
 struct Axis {
+  // Those with taps; in grad_input all. Which of them a tap t belongs to: place[t dilation %
+  // stride].
   Residue residue[kMaxStride];
-  int residues, dilation, tap_step, kernel;
+  int residues, dilation, tap_step, kernel, stride;
+  unsigned char place[kMaxStride];
   int shift_step;  // from a tap of a residue to the next, in inputs
   // Where inputs of all residues are read together, the stride, else 1. The halo's inputs i are
   // then kept by i % split, `halo` / split of each, so that the outputs' inputs are neighbours
@@ -49,10 +52,10 @@ struct Params {
   int64_t weight_group_stride;                   // elements of the weight between groups
   int column_tiles, chunks, taps, halo_rows;
   int input_stages, weight_stages, weight_group;  // blocks in a stage of weights
-  int residues, item_residues;  // of the problem, and of an item: all of them or one
-  int sum_residues;             // of an output: one in forward, all in grad_input
-  bool vectorized;              // input rows can be read in 16-byte pieces
-  bool whole_stores;            // a position's output channels are contiguous and aligned
+  int residues, item_residues;                    // of all axes, and of an item: all of them or one
+  int sum_residues;                               // of an output: one in forward, all in grad_input
+  bool vectorized;                                // input rows can be read in 16-byte pieces
+  bool whole_stores;  // a position's output channels are contiguous and aligned
   unsigned items;
 };
 
@@ -108,7 +111,7 @@ struct Tap {
     at[0] = tap / p.axis[2].kernel / p.axis[1].kernel;
 #pragma unroll
     for (int a = 0; a < 3; ++a) {
-      set.index[a] = at[a] * p.axis[a].dilation % p.axis[a].residues;
+      set.index[a] = p.axis[a].place[at[a] * p.axis[a].dilation % p.axis[a].stride];
       step[a] = (at[a] - p.axis[a].residue[set.index[a]].first_tap) / p.axis[a].tap_step;
     }
     set.set(p);

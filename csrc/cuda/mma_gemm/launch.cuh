@@ -31,7 +31,7 @@ Kernel kernel_of(int columns) {
 template <Precision kPrecision>
 void run(const implicit_gemm::Call& call) {
   const Params p = implicit_gemm::make_params(call);
-  implicit_gemm::pack_weight<kPrecision>(call, p);
+  implicit_gemm::prepare<kPrecision>(call, p);
   const Kernel kernel = kernel_of<kPrecision>(call.config.columns);
   const auto bytes = static_cast<int>(shared_bytes(call.device.arch));
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
