@@ -5,6 +5,7 @@
 
 #include "cuda/direct/direct.h"
 #include "cuda/few_channels/few_channels.h"
+#include "cuda/group_gemm/group_gemm.h"
 #include "cuda/halo_gemm/halo_gemm.h"
 #include "cuda/halo_weight/halo_weight.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
@@ -18,6 +19,8 @@ namespace convt3d::cuda {
 void launch(Family family, const Description& description, const Device& device,
             const Operands& operands, void* workspace, void* stream) {
   switch (family) {
+    case Family::group_gemm:
+      return group_gemm::launch(description, device, operands, workspace, stream);
     case Family::halo_gemm:
       return halo_gemm::launch(description, device, operands, workspace, stream);
     case Family::implicit_gemm:

@@ -11,6 +11,7 @@ namespace convt3d {
 
 enum class Family {
   shuffle_gemm,
+  group_gemm,
   halo_gemm,
   implicit_gemm,
   mma_gemm,

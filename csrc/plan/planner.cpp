@@ -6,6 +6,7 @@
 #include "cpu/residue_gemm.h"
 #include "cuda/direct/direct.h"
 #include "cuda/few_channels/few_channels.h"
+#include "cuda/group_gemm/group_gemm.h"
 #include "cuda/halo_gemm/halo_gemm.h"
 #include "cuda/halo_weight/halo_weight.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
@@ -26,7 +27,8 @@ namespace {
 
 const std::vector<Candidate>& cuda_candidates() {
   static const std::vector<Candidate> table{
-      CONVT3D_CANDIDATE(cuda, shuffle_gemm),  CONVT3D_CANDIDATE(cuda, halo_gemm),
+      CONVT3D_CANDIDATE(cuda, shuffle_gemm),  CONVT3D_CANDIDATE(cuda, group_gemm),
+      CONVT3D_CANDIDATE(cuda, halo_gemm),
       CONVT3D_CANDIDATE(cuda, implicit_gemm), CONVT3D_CANDIDATE(cuda, mma_gemm),
       CONVT3D_CANDIDATE(cuda, halo_weight),   CONVT3D_CANDIDATE(cuda, tap_gemm),
       CONVT3D_CANDIDATE(cuda, few_channels),  CONVT3D_CANDIDATE(cuda, weight_gemm),
@@ -53,6 +55,8 @@ const char* to_string(Family family) {
   switch (family) {
     case Family::shuffle_gemm:
       return "shuffle_gemm";
+    case Family::group_gemm:
+      return "group_gemm";
     case Family::halo_gemm:
       return "halo_gemm";
     case Family::implicit_gemm:

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// group_gemm: forward in 16 bits of groups with at most eight out channels, depthwise among them,
+// on the tensor cores by mma.sync.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "plan/family.h"
+#include "plan/operands.h"
+
+namespace convt3d::cuda::group_gemm {
+
+Verdict supports(const Description& description, const Device& device);
+int64_t workspace_bytes(const Description& description, const Device& device);
+std::string config(const Description& description, const Device& device);
+
+// Throws std::runtime_error when CUDA refuses the launch. `stream` is a cudaStream_t; the caller
+// holds the device guard.
+void launch(const Description& description, const Device& device, const Operands& operands,
+            void* workspace, void* stream);
+
+}  // namespace convt3d::cuda::group_gemm

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Forward in 16 bits of groups with few channels, on the tensor cores.
+//
+//   output[n, co, s*q + r - p] = bias[co] + sum over ci, t of input[n, ci, q - d*t / s] *
+//                                weight[ci, co, t],   t with d*t mod s = r         (per axis)
+//
+// "Cell" q of an axis holds the s outputs from s*q - p on. A block has whole lines of cells, the
+// input that their taps read, and up to eight out channels (a *part*; NDHWC: two or three parts):
+//
+//        input, [place][8 channels]             M: 16 cells     N: 8 out channels
+//        +--+--+--+--+--+--+--+                 K: two slices of 8 in channels. A slice is a tap on
+//   line |  |  |##|##|##|##|  | <- ldmatrix        d and h, and a shift on w
+//        +--+--+--+--+--+--+--+    takes 16     A of a slice = the cells' places less one offset
+//        |  |  |  |  |  |  |  |    cells for    B: zeros where in and out channel are of different
+//        +--+--+--+--+--+--+--+    any slice       groups, or a residue has no tap at that shift
+//
+//   for each plane of outputs: multiply into the staging area | barrier | store whole lines
+//
+// Groups of less than eight channels share an instruction: depthwise uses an eighth of it, and is
+// bound by memory all the same. Zeros of B would turn a NaN or Inf of one group into NaN of others:
+// a block that sees one computes every such output again, from its own channels (special.cuh).
+//
+// supports() guarantees: 32-bit counts, 16-bit coordinates of cells, no sum of more than kMaxPairs
+// instructions, all regions within kMaxShared.
+#pragma once
+#include <cstdint>
+
+#include "cuda/common/mma_sync.cuh"
+#include "cuda/group_gemm/load.cuh"
+#include "cuda/group_gemm/params.cuh"
+#include "cuda/group_gemm/prologue.cuh"
+#include "cuda/group_gemm/special.cuh"
+#include "cuda/group_gemm/store.cuh"
+
+namespace convt3d::cuda::group_gemm {
+
+template <typename T, int kWidth>
+__device__ __forceinline__ void multiply(const GroupGemm& p, const Regions& at, const Plane& plane,
+                                         const Unit& unit,
+                                         float (&sum)[kRowTiles][kWidth][4]) {
+  const int lane = threadIdx.x % 32;
+  uint32_t base[kRowTiles];
+  const int first_place = unit.part * p.in_chunks * p.plane + plane.cell * p.halo[1] * p.halo[2];
+#pragma unroll
+  for (int tile = 0; tile < kRowTiles; ++tile) {
+    const int row = unit.row + tile * 16 + lane % 16;
+    base[tile] = shared_address(at.halo + first_place + at.rows[row].x);
+  }
+  const int list = (plane.residue * p.stride[1] + unit.residue_h) * p.width_blocks + unit.block;
+  const uint2* const factors = at.factors + (unit.part * p.pairs * 32 + lane) * kWidth;
+#pragma unroll 2
+  for (int pair = p.taps.list_first[list]; pair < p.taps.list_first[list + 1]; ++pair) {
+    const int offset = at.offsets[2 * pair + lane / 16];
+    uint32_t b[kWidth][2];
+    if constexpr (kWidth == 2) {
+      const uint4 own = *reinterpret_cast<const uint4*>(factors + pair * 32 * kWidth);
+      b[0][0] = own.x, b[0][1] = own.y, b[1][0] = own.z, b[1][1] = own.w;
+    } else {
+      const uint2 own = factors[pair * 32];
+      b[0][0] = own.x, b[0][1] = own.y;
+    }
+    uint32_t a[kRowTiles][4];
+#pragma unroll
+    for (int tile = 0; tile < kRowTiles; ++tile) load_matrices(a[tile], base[tile] + offset);
+#pragma unroll
+    for (int tile = 0; tile < kRowTiles; ++tile) {
+#pragma unroll
+      for (int r = 0; r < kWidth; ++r) mma_sync<T>(sum[tile][r], a[tile], b[r]);
+    }
+  }
+}
+
+// Lane: cells lane / 4 and 8 more of each tile, columns 2 * (lane % 4) and the next.
+template <typename T, bool kPlanes, int kWidth>
+__device__ __forceinline__ void stage_unit(const GroupGemm& p, const Regions& at,
+                                           const Plane& plane, const Unit& unit,
+                                           const int (&skew)[2],
+                                           const float (&sum)[kRowTiles][kWidth][4]) {
+  const int lane = threadIdx.x % 32, column = lane % 4 * 2;
+  auto* const stage = reinterpret_cast<unsigned short*>(at.stage);
+  const float bias[2] = {at.bias[unit.part * kChunk + column],
+                         at.bias[unit.part * kChunk + column + 1]};
+#pragma unroll
+  for (int tile = 0; tile < kRowTiles; ++tile) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = unit.row + tile * 16 + half * 8 + lane / 4;
+      const CellPlace place =
+          place_cell<kWidth>(p, plane, at.rows[row].y, unit.residue_h, unit.block);
+      unsigned short own[kWidth][2];
+#pragma unroll
+      for (int r = 0; r < kWidth; ++r) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          own[r][i] = bits_of<T>(sum[tile][r][half * 2 + i] + bias[i]);
+        }
+      }
+      if constexpr (!kPlanes) {
+#pragma unroll
+        for (int r = 0; r < kWidth; ++r) {
+          const int target = staged_at<false>(p, place.position + r, unit.part, column, 0);
+          if (place.there[r]) {
+            *reinterpret_cast<unsigned*>(stage + target) =
+                own[r][0] | static_cast<unsigned>(own[r][1]) << 16;
+          }
+        }
+      } else {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const int target = staged_at<true>(p, place.position, 0, column + i, skew[i]);
+          if (kWidth == 2 && place.there[0] && place.there[kWidth - 1] && target % 2 == 0) {
+            *reinterpret_cast<unsigned*>(stage + target) =
+                own[0][i] | static_cast<unsigned>(own[kWidth - 1][i]) << 16;
+            continue;
+          }
+#pragma unroll
+          for (int r = 0; r < kWidth; ++r) {
+            if (place.there[r]) stage[target + r] = own[r][i];
+          }
+        }
+      }
+    }
+  }
+}
+
+template <typename T, bool kPlanes, int kWidth>
+__global__ __launch_bounds__(kThreads, kResident) void group_gemm_kernel(
+    const __grid_constant__ GroupGemm p) {
+  extern __shared__ uint4 shared[];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int halo_chunks = p.block_parts * p.in_chunks * p.plane;
+  const int stage_chunks = kPlanes ? kChunk * p.pitch / kAligned
+                                   : (p.pitch * p.block_parts + 7) / 8 * 8;
+  Regions at;
+  at.halo = shared;
+  at.stage = at.halo + halo_chunks;
+  at.factors = reinterpret_cast<uint2*>(at.stage + stage_chunks);
+  at.rows = reinterpret_cast<int2*>(at.factors + p.block_parts * p.pairs * 32 * kWidth);
+  at.offsets = reinterpret_cast<int*>(at.rows + p.row_units * kUnitRows);
+  at.bias = reinterpret_cast<float*>(at.offsets + 2 * p.pairs);
+
+  const int first_part = blockIdx.x % p.part_tiles * p.block_parts;
+  int index = blockIdx.x / p.part_tiles;
+  Box box{}, staged_box{};
+  Plane plane{};
+  int next_plane = 0, end_plane = 0;
+  bool has_special = false;
+  // Places that no load writes are read by see_special.
+  for (int i = threadIdx.x; i < halo_chunks; i += kThreads) at.halo[i] = make_uint4(0, 0, 0, 0);
+  prepare<T, kWidth>(p, at, first_part);
+  __syncthreads();  // zeros before the loads; the tables are there
+
+  // A turn stores the plane of the turn before, under which the loads of a new box run, and
+  // multiplies the next one.
+#pragma unroll 1
+  for (bool staged = false;; staged = true) {
+    const bool loads = next_plane == end_plane && index < p.boxes;
+    unsigned bits = 0;
+    if (loads) {
+      box = find_box(p, index);
+      bits = load_box<T>(p, box, first_part, at.halo);
+    }
+    if (staged) {
+      if constexpr (kPlanes) {
+        store_planes<T>(p, staged_box, plane, find_part(p, first_part), at.stage);
+      } else {
+        store_rows<T>(p, staged_box, plane, first_part, at.stage);
+      }
+    }
+    if (loads) {
+      index += p.splits;
+      const int top = box.first[0] * p.stride[0] - p.padding[0];
+      next_plane = max(0, -top);
+      end_plane = min(p.tile[0] * p.stride[0], p.output_extent[0] - top);
+      if (p.load == Load::rows) {
+        copies_wait<0>();
+        __syncthreads();  // the box is there, to be looked through
+        bits = see_special<T>(p, at.halo);
+      }
+      has_special = __syncthreads_or((bits & kSigns) != 0) != 0;  // as below; the box is there
+    } else {
+      if (next_plane == end_plane) break;
+      __syncthreads();  // the staging area is free
+    }
+    plane = find_plane(p, box, next_plane++);
+    staged_box = box;
+    int skew[2] = {};
+    if constexpr (kPlanes) {
+      const int channel = find_part(p, first_part).first_out + lane % 4 * 2;
+      skew[0] = skew_of(p, first_element(p, box, plane, channel));
+      skew[1] = skew_of(p, first_element(p, box, plane, channel + 1));
+    }
+#pragma unroll 1
+    for (int number = warp; number < p.units; number += kWarps) {
+      const Unit unit = find_unit(p, number);
+      if (first_part + unit.part >= p.parts) break;
+      float sum[kRowTiles][kWidth][4] = {};
+      multiply<T, kWidth>(p, at, plane, unit, sum);
+      stage_unit<T, kPlanes, kWidth>(p, at, plane, unit, skew, sum);
+    }
+    __syncthreads();  // the plane is staged; after the last one, the halo is read
+    if (has_special) {
+      repair_plane<T, kPlanes, kWidth>(p, at, box, plane, first_part);
+      __syncthreads();  // the plane is repaired, the halo read
+    }
+  }
+}
+
+}  // namespace convt3d::cuda::group_gemm

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One call as the kernel sees it, and the place of a block in it.
+#pragma once
+#include <cstdint>
+
+#include "cuda/common/divisor.cuh"
+#include "cuda/group_gemm/config.h"
+
+namespace convt3d::cuda::group_gemm {
+
+// How a block reads the input.
+enum class Load {
+  rows,    // NDHWC: 16 bytes are a chunk
+  pairs,   // NCDHW: two positions on w in one load
+  single,  // any strides
+};
+
+struct GroupGemm {
+  const void* input;
+  const void* weight;
+  const void* bias;  // may be null
+  void* output;      // dense
+  int64_t bias_stride;
+  int64_t input_bytes[5];    // strides in bytes: n, c, d, h, w
+  int64_t weight_stride[5];  // in, out, d, h, w
+  int64_t output_plane, output_volume;  // elements of one channel
+  int input_extent[3], output_extent[3], stride[3], padding[3], dilation[3];
+  int first_cell[3], reach[3], tile[3], halo[3];
+  int in_channels, out_channels, groups;
+  int group_ins, group_outs;                  // channels of a group
+  int part_groups, part_ins, part_outs;       // of a part, at most
+  int parts, parts_of_group, in_chunks, plane;
+  int block_parts, part_tiles, boxes, splits;
+  int width_blocks, pairs, row_units, units;  // units: of one plane of outputs
+  int rows;                                   // cells of a tile on h and w
+  int pitch;                                  // elements; see store.cuh
+  int pair_columns;                           // Load::pairs: loads of a line
+  Load load;
+  bool whole_rows;  // NDHWC: chunks of the output are aligned and complete
+  Taps taps;
+  Divisor by_boxes[2], by_halo[2], by_halo_w, by_pair_columns, by_chunks, by_in_chunks;
+  Divisor by_row_units, by_width_blocks, by_stride_h, by_block_parts, by_tile_w;
+};
+
+__device__ __forceinline__ bool within(int coordinate, int extent) {
+  return static_cast<unsigned>(coordinate) < static_cast<unsigned>(extent);
+}
+
+// Channels of a part.
+struct Part {
+  int first_in, ins, first_out, outs;
+};
+
+__device__ __forceinline__ Part find_part(const GroupGemm& p, int index) {
+  if (p.parts_of_group == 1) {
+    const int group = index * p.part_groups, groups = min(p.part_groups, p.groups - group);
+    return {group * p.group_ins, groups * p.group_ins, group * p.group_outs,
+            groups * p.group_outs};
+  }
+  const int group = index / p.parts_of_group, first = index % p.parts_of_group * kChunk;
+  return {group * p.group_ins, p.group_ins, group * p.group_outs + first,
+          min(kChunk, p.group_outs - first)};
+}
+
+// Whether in channel `in` and out channel `out` of a part are of one group.
+__device__ __forceinline__ bool same_group(const GroupGemm& p, int in, int out) {
+  return p.parts_of_group > 1 || in / p.group_ins == out / p.group_outs;
+}
+
+// A tile of cells: its batch item and first cells.
+struct Box {
+  int n, first[2];
+};
+
+__device__ __forceinline__ Box find_box(const GroupGemm& p, int index) {
+  Box box;
+#pragma unroll
+  for (int axis = 1; axis >= 0; --axis) {
+    box.first[axis] = p.first_cell[axis] + divide(&index, p.by_boxes[axis]) * p.tile[axis];
+  }
+  box.n = index;
+  return box;
+}
+
+// A plane of outputs, which a block computes at once: the lines of its cells in plane `d`.
+struct Plane {
+  int cell, residue;  // on d: cell of the tile
+  int first_line;     // coordinate on h of residue 0 of the tile's first cell; may be negative
+  int top, lines;     // those that there are: the first, and how many
+  int64_t first;      // positions before it in a channel
+};
+
+__device__ __forceinline__ Plane find_plane(const GroupGemm& p, const Box& box, int index) {
+  Plane plane;
+  plane.cell = index / p.stride[0];
+  plane.residue = index - plane.cell * p.stride[0];
+  const int d = box.first[0] * p.stride[0] - p.padding[0] + index;
+  plane.first_line = box.first[1] * p.stride[1] - p.padding[1];
+  plane.top = max(plane.first_line, 0);
+  plane.lines = min(plane.first_line + p.tile[1] * p.stride[1], p.output_extent[1]) - plane.top;
+  plane.first = int64_t{d} * p.output_plane + int64_t{plane.top} * p.output_extent[2];
+  return plane;
+}
+
+// 64 cells, one residue of h, a block of residues on w, one part; numbers of it in a plane.
+struct Unit {
+  int part, residue_h, block, row;  // row: the first cell
+};
+
+__device__ __forceinline__ Unit find_unit(const GroupGemm& p, int index) {
+  Unit unit;
+  unit.row = divide(&index, p.by_row_units) * kUnitRows;
+  unit.block = divide(&index, p.by_width_blocks);
+  unit.residue_h = divide(&index, p.by_stride_h);
+  unit.part = index;
+  return unit;
+}
+
+// The regions of shared memory.
+struct Regions {
+  uint4* halo;      // [part][chunk][place]
+  uint4* stage;     // see store.cuh
+  uint2* factors;   // B: [part][pair][lane][residue on w of the block]
+  int2* rows;       // of a cell: its place in the halo, and h << 16 | w
+  int* offsets;     // bytes of the slices of a pair, relative to the cell
+  float* bias;      // [part][column]
+};
+
+}  // namespace convt3d::cuda::group_gemm
