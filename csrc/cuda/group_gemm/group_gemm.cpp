@@ -185,6 +185,10 @@ Verdict supports_problem(const Description& description) {
       return Verdict::refuse("an axis is longer than 2**15");
     }
   }
+  if (description.output == Layout::ndhwc && p.out_channels % kChunk != 0 &&
+      p.out_channels > kChunk) {
+    return Verdict::refuse("NDHWC stores chunks of 8 out channels");
+  }
   if (volume(p.stride) > kMaxLists) return Verdict::refuse("more than 64 residues");
   const Parts parts = split_channels(p);
   if (volume(p.kernel) * parts.in_chunks > 2 * kMaxPairs) {

@@ -44,7 +44,7 @@ __device__ __forceinline__ void multiply(const GroupGemm& p, const Regions& at, 
 #pragma unroll
   for (int tile = 0; tile < kRowTiles; ++tile) {
     const int row = unit.row + tile * 16 + lane % 16;
-    base[tile] = shared_address(at.halo + first_place + at.rows[row].x);
+    base[tile] = shared_address(at.halo + first_place + find_row(at.rows[row]).place);
   }
   const int list = (plane.residue * p.stride[1] + unit.residue_h) * p.width_blocks + unit.block;
   const uint2* const factors = at.factors + (unit.part * p.pairs * 32 + lane) * kWidth;
@@ -70,53 +70,48 @@ __device__ __forceinline__ void multiply(const GroupGemm& p, const Regions& at, 
   }
 }
 
-// Lane: cells lane / 4 and 8 more of each tile, columns 2 * (lane % 4) and the next.
+// Lane: cells lane / 4 and 8 more of each tile, columns 2 * (lane % 4) and the next. NCDHW:
+// `channel` is where these columns wait, in elements.
 template <typename T, bool kPlanes, int kWidth>
 __device__ __forceinline__ void stage_unit(const GroupGemm& p, const Regions& at,
                                            const Plane& plane, const Unit& unit,
-                                           const int (&skew)[2],
+                                           const int (&channel)[2],
                                            const float (&sum)[kRowTiles][kWidth][4]) {
-  const int lane = threadIdx.x % 32, column = lane % 4 * 2;
+  const int lane = threadIdx.x % 32;
   auto* const stage = reinterpret_cast<unsigned short*>(at.stage);
-  const float bias[2] = {at.bias[unit.part * kChunk + column],
-                         at.bias[unit.part * kChunk + column + 1]};
+  const Lines lines = find_lines(p, plane, unit, kWidth);
 #pragma unroll
   for (int tile = 0; tile < kRowTiles; ++tile) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = unit.row + tile * 16 + half * 8 + lane / 4;
-      const CellPlace place =
-          place_cell<kWidth>(p, plane, at.rows[row].y, unit.residue_h, unit.block);
-      unsigned short own[kWidth][2];
+      const Row row = find_row(at.rows[unit.row + tile * 16 + half * 8 + lane / 4]);
+      const int position = lines.origin + row.position;
+      const float(&own)[kWidth][4] = sum[tile];
+      bool inside[kWidth];
 #pragma unroll
       for (int r = 0; r < kWidth; ++r) {
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          own[r][i] = bits_of<T>(sum[tile][r][half * 2 + i] + bias[i]);
-        }
+        inside[r] = is_inside(row, lines, unit.block * kWidth + r, position + r);
       }
       if constexpr (!kPlanes) {
 #pragma unroll
         for (int r = 0; r < kWidth; ++r) {
-          const int target = staged_at<false>(p, place.position + r, unit.part, column, 0);
-          if (place.there[r]) {
-            *reinterpret_cast<unsigned*>(stage + target) =
-                own[r][0] | static_cast<unsigned>(own[r][1]) << 16;
-          }
+          const int target = staged_at<false>(p, position + r, unit.part, lane % 4 * 2, 0);
+          const unsigned two = narrow_two<T>(own[r][half * 2], own[r][half * 2 + 1]);
+          if (inside[r]) *reinterpret_cast<unsigned*>(stage + target) = two;
         }
-      } else {
+      } else if constexpr (kWidth == 2) {
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-          const int target = staged_at<true>(p, place.position, 0, column + i, skew[i]);
-          if (kWidth == 2 && place.there[0] && place.there[kWidth - 1] && target % 2 == 0) {
-            *reinterpret_cast<unsigned*>(stage + target) =
-                own[0][i] | static_cast<unsigned>(own[kWidth - 1][i]) << 16;
-            continue;
-          }
-#pragma unroll
-          for (int r = 0; r < kWidth; ++r) {
-            if (place.there[r]) stage[target + r] = own[r][i];
-          }
+          const unsigned two = narrow_two<T>(own[0][half * 2 + i], own[1][half * 2 + i]);
+          unsigned short* const target = stage + channel[i] + position;
+          if (inside[0]) target[0] = static_cast<unsigned short>(two);
+          if (inside[1]) target[1] = static_cast<unsigned short>(two >> 16);
+        }
+      } else {
+        const unsigned two = narrow_two<T>(own[0][half * 2], own[0][half * 2 + 1]);
+        if (inside[0]) {
+          stage[channel[0] + position] = static_cast<unsigned short>(two);
+          stage[channel[1] + position] = static_cast<unsigned short>(two >> 16);
         }
       }
     }
@@ -145,10 +140,6 @@ __global__ __launch_bounds__(kThreads, kResident) void group_gemm_kernel(
   Plane plane{};
   int next_plane = 0, end_plane = 0;
   bool has_special = false;
-  // Places that no load writes are read by see_special.
-  for (int i = threadIdx.x; i < halo_chunks; i += kThreads) at.halo[i] = make_uint4(0, 0, 0, 0);
-  prepare<T, kWidth>(p, at, first_part);
-  __syncthreads();  // zeros before the loads; the tables are there
 
   // A turn stores the plane of the turn before, under which the loads of a new box run, and
   // multiplies the next one.
@@ -160,11 +151,13 @@ __global__ __launch_bounds__(kThreads, kResident) void group_gemm_kernel(
       box = find_box(p, index);
       bits = load_box<T>(p, box, first_part, at.halo);
     }
-    if (staged) {
+    if (!staged) {
+      prepare<T, kWidth>(p, at, first_part);
+    } else {
       if constexpr (kPlanes) {
-        store_planes<T>(p, staged_box, plane, find_part(p, first_part), at.stage);
+        store_planes(p, staged_box, plane, find_part(p, first_part), at.stage);
       } else {
-        store_rows<T>(p, staged_box, plane, first_part, at.stage);
+        store_rows(p, staged_box, plane, first_part, at.stage);
       }
     }
     if (loads) {
@@ -177,26 +170,37 @@ __global__ __launch_bounds__(kThreads, kResident) void group_gemm_kernel(
         __syncthreads();  // the box is there, to be looked through
         bits = see_special<T>(p, at.halo);
       }
-      has_special = __syncthreads_or((bits & kSigns) != 0) != 0;  // as below; the box is there
+      // As below; the box and, the first time, the tables are there.
+      has_special = __syncthreads_or((bits & kSigns) != 0) != 0;
     } else {
       if (next_plane == end_plane) break;
       __syncthreads();  // the staging area is free
     }
     plane = find_plane(p, box, next_plane++);
     staged_box = box;
-    int skew[2] = {};
+    int channel[2] = {};
     if constexpr (kPlanes) {
-      const int channel = find_part(p, first_part).first_out + lane % 4 * 2;
-      skew[0] = skew_of(p, first_element(p, box, plane, channel));
-      skew[1] = skew_of(p, first_element(p, box, plane, channel + 1));
+      const int first_out = find_part(p, first_part).first_out;
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int column = lane % 4 * 2 + i;
+        const int skew = skew_of(p, first_element(p, box, plane, first_out + column));
+        channel[i] = staged_at<true>(p, 0, 0, column, skew);
+      }
     }
 #pragma unroll 1
     for (int number = warp; number < p.units; number += kWarps) {
       const Unit unit = find_unit(p, number);
       if (first_part + unit.part >= p.parts) break;
-      float sum[kRowTiles][kWidth][4] = {};
+      const float2 bias =
+          *reinterpret_cast<const float2*>(at.bias + unit.part * kChunk + lane % 4 * 2);
+      float sum[kRowTiles][kWidth][4];
+#pragma unroll
+      for (int i = 0; i < kRowTiles * kWidth * 4; ++i) {
+        sum[i / (4 * kWidth)][i / 4 % kWidth][i % 4] = i % 2 == 0 ? bias.x : bias.y;
+      }
       multiply<T, kWidth>(p, at, plane, unit, sum);
-      stage_unit<T, kPlanes, kWidth>(p, at, plane, unit, skew, sum);
+      stage_unit<T, kPlanes, kWidth>(p, at, plane, unit, channel, sum);
     }
     __syncthreads();  // the plane is staged; after the last one, the halo is read
     if (has_special) {

@@ -75,6 +75,7 @@ inline GroupGemm describe(const Call& call) {
   p.row_units = static_cast<int>(ceil_div(p.rows, int64_t{kUnitRows}));
   p.units = p.row_units * p.width_blocks * p.stride[1] * p.block_parts;
   p.pitch = static_cast<int>(config.pitch);
+  p.first_w = p.first_cell[2] * p.stride[2] - p.padding[2];
   // From the even position at or before the first place to the last.
   const int64_t first_w = config.first_cell[2] - config.reach[2];
   const int64_t lead = first_w % 2 != 0 ? 1 : 0;
@@ -94,7 +95,7 @@ inline GroupGemm describe(const Call& call) {
   p.by_row_units = make_divisor(p.row_units);
   p.by_width_blocks = make_divisor(p.width_blocks);
   p.by_stride_h = make_divisor(p.stride[1]);
-  p.by_block_parts = make_divisor(p.block_parts);
+  p.by_pairs = make_divisor(p.pairs);
   p.by_tile_w = make_divisor(p.tile[2]);
   return p;
 }

@@ -33,13 +33,14 @@ struct GroupGemm {
   int block_parts, part_tiles, boxes, splits;
   int width_blocks, pairs, row_units, units;  // units: of one plane of outputs
   int rows;                                   // cells of a tile on h and w
+  int first_w;                                // on w: the output of residue 0 of the first cell
   int pitch;                                  // elements; see store.cuh
   int pair_columns;                           // Load::pairs: loads of a line
   Load load;
   bool whole_rows;  // NDHWC: chunks of the output are aligned and complete
   Taps taps;
   Divisor by_boxes[2], by_halo[2], by_halo_w, by_pair_columns, by_chunks, by_in_chunks;
-  Divisor by_row_units, by_width_blocks, by_stride_h, by_block_parts, by_tile_w;
+  Divisor by_row_units, by_width_blocks, by_stride_h, by_tile_w, by_pairs;
 };
 
 __device__ __forceinline__ bool within(int coordinate, int extent) {
@@ -116,12 +117,45 @@ __device__ __forceinline__ Unit find_unit(const GroupGemm& p, int index) {
   return unit;
 }
 
+// A cell of the tile in the table: its place in the halo, bits of the residues on w whose outputs
+// are inside, and the position of residue 0 (of h and w), relative to that of the first cell.
+struct Row {
+  int place, inside, position;
+};
+
+__device__ __forceinline__ int2 pack_row(const Row& row) {
+  return make_int2(row.inside << 16 | row.place, row.position);
+}
+
+__device__ __forceinline__ Row find_row(const int2& packed) {
+  return {packed.x & 0xffff, packed.x >> 16, packed.y};
+}
+
+// Where the outputs of a unit's residues lie in a plane: `origin` is the position of the tile's
+// first cell, from the plane's first line on; positions from `count` on are outside.
+struct Lines {
+  int origin, count;
+};
+
+__device__ __forceinline__ Lines find_lines(const GroupGemm& p, const Plane& plane,
+                                            const Unit& unit, int width) {
+  const int line = plane.first_line - plane.top + unit.residue_h;
+  return {line * p.output_extent[2] + p.first_w + unit.block * width,
+          plane.lines * p.output_extent[2]};
+}
+
+// Whether residue `r` of a block of residues on w is inside, at `position`.
+__device__ __forceinline__ bool is_inside(const Row& row, const Lines& lines, int residue,
+                                          int position) {
+  return (row.inside >> residue & 1) != 0 && within(position, lines.count);
+}
+
 // The regions of shared memory.
 struct Regions {
   uint4* halo;      // [part][chunk][place]
   uint4* stage;     // see store.cuh
   uint2* factors;   // B: [part][pair][lane][residue on w of the block]
-  int2* rows;       // of a cell: its place in the halo, and h << 16 | w
+  int2* rows;       // see find_row
   int* offsets;     // bytes of the slices of a pair, relative to the cell
   float* bias;      // [part][column]
 };

@@ -53,61 +53,82 @@ __device__ __forceinline__ unsigned load_factors(const GroupGemm& p, const Part&
   return bits;
 }
 
-// A lane of mma.m16n8k16 has of B the in channels 2 * (lane % 4) and the next of the out channel
-// lane / 4, for both slices of a pair.
-template <typename T, int kWidth>
-__device__ __forceinline__ void prepare(const GroupGemm& p, const Regions& at, int first_part) {
+// The list of a pair, as the residues and the block of residues on w that it belongs to.
+__device__ __forceinline__ int find_list(const GroupGemm& p, int pair, int (&residue)[2],
+                                         int* block) {
   int list = 0;
+  while (p.taps.list_first[list + 1] <= pair) ++list;
+  *block = list % p.width_blocks;
+  residue[1] = list / p.width_blocks % p.stride[1];
+  residue[0] = list / p.width_blocks / p.stride[1];
+  return pair - p.taps.list_first[list];
+}
+
+// B and the offsets of A. A lane of mma.m16n8k16 has of B the in channels 2 * (lane % 4) and the
+// next of the out channel lane / 4, for both slices of a pair; a warp takes a pair.
+template <typename T, int kWidth>
+__device__ __forceinline__ void prepare_pairs(const GroupGemm& p, const Regions& at,
+                                              int first_part) {
+  const int lane = threadIdx.x % 32;
 #pragma unroll 1
-  for (int d = 0; d < p.stride[0]; ++d) {
-#pragma unroll 1
-    for (int h = 0; h < p.stride[1]; ++h) {
-#pragma unroll 1
-      for (int block = 0; block < p.width_blocks; ++block, ++list) {
-        const int first = p.taps.list_first[list], count = p.taps.list_first[list + 1] - first;
-        const int residue[2] = {d, h};
-        const int slices = p.taps.count[0][d] * p.taps.count[1][h] * p.in_chunks *
-                           (p.taps.width_first[block + 1] - p.taps.width_first[block]);
-#pragma unroll 1
-        for (int item = threadIdx.x; item < count * 32 * p.block_parts; item += kThreads) {
-          const int lane = item % 32, pair = item / 32 % count, own = item / 32 / count;
-          const Part part = find_part(p, first_part + own);
-          unsigned factors[kWidth][2] = {};
+  for (int item = threadIdx.x / 32; item < p.pairs * p.block_parts; item += kWarps) {
+    int own = item;
+    const int pair = divide(&own, p.by_pairs);
+    int residue[2], block;
+    const int of_list = find_list(p, pair, residue, &block);
+    const int slices = p.taps.count[0][residue[0]] * p.taps.count[1][residue[1]] * p.in_chunks *
+                       (p.taps.width_first[block + 1] - p.taps.width_first[block]);
+    const Part part = find_part(p, first_part + own);
+    unsigned factors[kWidth][2] = {};
 #pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            // A pair is complete: its first slice stands in for a second that is not there.
-            const bool there = 2 * pair + half < slices;
-            const Slice slice = find_slice(p, residue, block, 2 * pair + (there ? half : 0));
-            if (own == 0 && lane == 0) {
-              const int shift = (slice.shift[0] * p.halo[1] + slice.shift[1]) * p.halo[2] +
-                                p.taps.width_shift[slice.width];
-              at.offsets[2 * (first + pair) + half] = (slice.chunk * p.plane - shift) * 16;
-            }
-            if (!there || first_part + own >= p.parts) continue;
+    for (int half = 0; half < 2; ++half) {
+      // A pair is complete: its first slice stands in for a second that is not there.
+      const bool there = 2 * of_list + half < slices;
+      const Slice slice = find_slice(p, residue, block, 2 * of_list + (there ? half : 0));
+      if (own == 0 && lane == 0) {
+        const int shift = (slice.shift[0] * p.halo[1] + slice.shift[1]) * p.halo[2] +
+                          p.taps.width_shift[slice.width];
+        at.offsets[2 * pair + half] = (slice.chunk * p.plane - shift) * 16;
+      }
+      if (!there || first_part + own >= p.parts) continue;
 #pragma unroll
-            for (int r = 0; r < kWidth; ++r) {
-              factors[r][half] = load_factors<T>(
-                  p, part, slice, r, slice.chunk * kChunk + lane % 4 * 2, lane / 4);
-            }
-          }
-#pragma unroll
-          for (int r = 0; r < kWidth; ++r) {
-            at.factors[((own * p.pairs + first + pair) * 32 + lane) * kWidth + r] =
-                make_uint2(factors[r][0], factors[r][1]);
-          }
-        }
+      for (int r = 0; r < kWidth; ++r) {
+        factors[r][half] =
+            load_factors<T>(p, part, slice, r, slice.chunk * kChunk + lane % 4 * 2, lane / 4);
       }
     }
+#pragma unroll
+    for (int r = 0; r < kWidth; ++r) {
+      at.factors[(item * 32 + lane) * kWidth + r] = make_uint2(factors[r][0], factors[r][1]);
+    }
   }
-  // Cells of a tile, in the order (h, w). Rows of A behind the last are those of the first cell,
-  // and far outside for the store.
-  for (int row = threadIdx.x; row < p.row_units * kUnitRows; row += kThreads) {
-    int h = row;
+}
+
+template <typename T, int kWidth>
+__device__ __forceinline__ void prepare(const GroupGemm& p, const Regions& at, int first_part) {
+  prepare_pairs<T, kWidth>(p, at, first_part);
+  // Cells of a tile, in the order (h, w). Rows of A behind the last are those of the first cell.
+#pragma unroll 1
+  for (int index = threadIdx.x; index < p.row_units * kUnitRows; index += kThreads) {
+    int h = index < p.rows ? index : 0;
     const int w = divide(&h, p.by_tile_w);
-    const bool there = row < p.rows;
-    const int place = ((p.reach[0] * p.halo[1]) + (there ? h : 0) + p.reach[1]) * p.halo[2] +
-                      (there ? w : 0) + p.reach[2];
-    at.rows[row] = make_int2(place, there ? h << 16 | w : 0x7fff << 16);
+    Row row{};
+    row.place = (p.reach[0] * p.halo[1] + h + p.reach[1]) * p.halo[2] + w + p.reach[2];
+    row.position = h * p.stride[1] * p.output_extent[2] + w * p.stride[2];
+    for (int r = 0; r < p.stride[2] && index < p.rows; ++r) {
+      const bool inside = within(p.first_w + w * p.stride[2] + r, p.output_extent[2]);
+      row.inside |= inside ? 1 << r : 0;
+    }
+    at.rows[index] = pack_row(row);
+  }
+  // Places that no load writes are looked through for NaN and Inf, too.
+  const int places = p.halo[0] * p.halo[1] * p.halo[2], own_parts = p.parts - first_part;
+#pragma unroll 1
+  for (int own = 0; own < p.block_parts * p.in_chunks; ++own) {
+    const int first = own < own_parts * p.in_chunks ? places : 0;
+    for (int place = first + threadIdx.x; place < p.plane; place += kThreads) {
+      at.halo[own * p.plane + place] = make_uint4(0, 0, 0, 0);
+    }
   }
   for (int column = threadIdx.x; column < p.block_parts * kChunk; column += kThreads) {
     const int index = first_part + column / kChunk, of_part = column % kChunk;

@@ -57,18 +57,19 @@ __device__ __forceinline__ void repair_plane(const GroupGemm& p, const Regions& 
     if (first_part + unit.part >= p.parts) break;
     const Part part = find_part(p, first_part + unit.part);
     const int column = i % kChunk;
-    const int2 row = at.rows[unit.row + i % kOfUnit / kChunk];
+    const Row row = find_row(at.rows[unit.row + i % kOfUnit / kChunk]);
     if (column >= part.outs) continue;
-    const CellPlace place = place_cell<kWidth>(p, plane, row.y, unit.residue_h, unit.block);
+    const Lines lines = find_lines(p, plane, unit, kWidth);
     const int skew =
         kPlanes ? skew_of(p, first_element(p, box, plane, part.first_out + column)) : 0;
     const int first_place = unit.part * p.in_chunks * p.plane +
-                            plane.cell * p.halo[1] * p.halo[2] + row.x;
+                            plane.cell * p.halo[1] * p.halo[2] + row.place;
     const int residue[2] = {plane.residue, unit.residue_h};
 #pragma unroll 1
     for (int r = 0; r < kWidth; ++r) {
-      if (!place.there[r]) continue;
-      T* const own = stage + staged_at<kPlanes>(p, place.position + r, unit.part, column, skew);
+      const int position = lines.origin + row.position + r;
+      if (!is_inside(row, lines, unit.block * kWidth + r, position)) continue;
+      T* const own = stage + staged_at<kPlanes>(p, position, unit.part, column, skew);
       if (isfinite(widen(*own))) continue;
       const float sum =
           sum_alone<T>(p, at.halo, part, residue, unit.block, r, first_place, column);

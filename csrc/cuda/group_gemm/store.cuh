@@ -17,10 +17,16 @@ namespace convt3d::cuda::group_gemm {
 
 constexpr int kAligned = 8;  // elements of 16 bytes
 
+// Both rounded, the first in the lower half.
 template <typename T>
-__device__ __forceinline__ unsigned short bits_of(float value) {
-  const T narrowed = narrow<T>(value);
-  return *reinterpret_cast<const unsigned short*>(&narrowed);
+__device__ __forceinline__ unsigned narrow_two(float first, float second) {
+  if constexpr (std::is_same_v<T, __half>) {
+    const __half2 two = __floats2half2_rn(first, second);
+    return *reinterpret_cast<const unsigned*>(&two);
+  } else {
+    const __nv_bfloat162 two = __floats2bfloat162_rn(first, second);
+    return *reinterpret_cast<const unsigned*>(&two);
+  }
 }
 
 // NCDHW: the first element of a plane's lines in a channel.
@@ -42,26 +48,14 @@ __device__ __forceinline__ int staged_at(const GroupGemm& p, int at, int part, i
   return (chunk ^ (chunk >> 3 & 7)) * kChunk + column;
 }
 
-// The outputs of a cell, relative to the plane's first line; `there` says which are inside.
-struct CellPlace {
-  int position;
-  bool there[2];
-};
-
-template <int kWidth>
-__device__ __forceinline__ CellPlace place_cell(const GroupGemm& p, const Plane& plane, int cell,
-                                                int residue_h, int block) {
-  const int line = plane.first_line + (cell >> 16) * p.stride[1] + residue_h;
-  const int w = (p.first_cell[2] + (cell & 0xffff)) * p.stride[2] + block * kWidth - p.padding[2];
-  CellPlace place;
-  place.position = (line - plane.top) * p.output_extent[2] + w;
-  const bool hit = within(line, p.output_extent[1]);
-#pragma unroll
-  for (int r = 0; r < kWidth; ++r) place.there[r] = hit && within(w + r, p.output_extent[2]);
-  return place;
+// Element i of a chunk.
+__device__ __forceinline__ unsigned short element_of(const uint4& chunk, int i) {
+  const unsigned word = i < 4 ? (i < 2 ? chunk.x : chunk.y) : (i < 6 ? chunk.z : chunk.w);
+  return static_cast<unsigned short>(word >> (i % 2 * 16));
 }
 
-template <typename T>
+// A warp stores a channel: its first and its last 16 bytes by elements, as they may be shared with
+// what lies beside them.
 __device__ __forceinline__ void store_planes(const GroupGemm& p, const Box& box,
                                              const Plane& plane, const Part& part,
                                              const uint4* stage) {
@@ -72,47 +66,42 @@ __device__ __forceinline__ void store_planes(const GroupGemm& p, const Box& box,
     const int skew = skew_of(p, first), end = skew + plane.lines * p.output_extent[2];
     auto* const target = static_cast<unsigned short*>(p.output) + first - skew;
     const uint4* const source = stage + channel * p.pitch / kAligned;
-#pragma unroll 2
-    for (int at = lane; at * kAligned < end; at += 32) {
-      const uint4 own = source[at];
-      if (at * kAligned >= skew && (at + 1) * kAligned <= end) {
-        reinterpret_cast<uint4*>(target)[at] = own;
-        continue;
-      }
-      const unsigned words[4] = {own.x, own.y, own.z, own.w};
-#pragma unroll
-      for (int i = 0; i < kAligned; ++i) {
-        const int element = at * kAligned + i;
-        if (element >= skew && element < end) {
-          target[element] = static_cast<unsigned short>(words[i / 2] >> (i % 2 * 16));
-        }
+    const int last = (end - 1) / kAligned;
+    auto* const chunks = reinterpret_cast<uint4*>(target);
+#pragma unroll 4
+    for (int at = lane + 1; at < last; at += 32) chunks[at] = source[at];
+    if (lane < 2 * kAligned) {
+      const int element = (lane < kAligned ? 0 : last * kAligned) + lane % kAligned;
+      if (element >= skew && element < end && (lane < kAligned || last > 0)) {
+        target[element] = reinterpret_cast<const unsigned short*>(source)[element];
       }
     }
   }
 }
 
-template <typename T>
+// Neighbouring threads store the parts of a position, and then the next position.
 __device__ __forceinline__ void store_rows(const GroupGemm& p, const Box& box, const Plane& plane,
                                            int first_part, const uint4* stage) {
-  const int64_t first = int64_t{box.n} * p.output_volume + plane.first;
-  auto* const target = static_cast<unsigned short*>(p.output) + first * p.out_channels;
-  const int chunks = plane.lines * p.output_extent[2] * p.block_parts;
-#pragma unroll 2
-  for (int at = threadIdx.x; at < chunks; at += kThreads) {
-    int position = at;
-    const int own = divide(&position, p.by_block_parts);
-    if (first_part + own >= p.parts) continue;
-    const Part part = find_part(p, first_part + own);
-    const uint4 values = stage[at ^ (at >> 3 & 7)];
-    auto* const channels = target + int64_t{position} * p.out_channels + part.first_out;
+  const int step = kThreads / p.block_parts, first = threadIdx.x / p.block_parts;
+  const int own = threadIdx.x - first * p.block_parts;
+  if (first >= step || first_part + own >= p.parts) return;
+  const Part part = find_part(p, first_part + own);
+  const int positions = plane.lines * p.output_extent[2];
+  const int64_t first_position = int64_t{box.n} * p.output_volume + plane.first + first;
+  auto* target = static_cast<unsigned short*>(p.output) + first_position * p.out_channels +
+                 part.first_out;
+  const int64_t target_step = int64_t{step} * p.out_channels;
+#pragma unroll 4
+  for (int at = first; at < positions; at += step, target += target_step) {
+    const int chunk = at * p.block_parts + own;
+    const uint4 values = stage[chunk ^ (chunk >> 3 & 7)];
     if (p.whole_rows) {
-      *reinterpret_cast<uint4*>(channels) = values;
+      *reinterpret_cast<uint4*>(target) = values;
       continue;
     }
-    const unsigned words[4] = {values.x, values.y, values.z, values.w};
 #pragma unroll
     for (int i = 0; i < kChunk; ++i) {
-      if (i < part.outs) channels[i] = static_cast<unsigned short>(words[i / 2] >> (i % 2 * 16));
+      if (i < part.outs) target[i] = element_of(values, i);
     }
   }
 }
