@@ -92,7 +92,8 @@ void set_tile(const Description& description, int64_t depth, int64_t height, Con
     config->stage_bytes = kChunk * config->pitch * 2;
   } else {
     config->pitch = positions;
-    config->stage_bytes = ceil_div(positions * config->block_parts, int64_t{8}) * 128;
+    // One chunk more for what is outside.
+    config->stage_bytes = (ceil_div(positions * config->block_parts, int64_t{8}) * 8 + 1) * 16;
   }
   const int64_t rows = ceil_div(height * config->cells[2], int64_t{kUnitRows}) * kUnitRows;
   config->shared = config->block_parts * config->parts.in_chunks * config->plane * 16 +
@@ -110,16 +111,17 @@ double time_of(const Description& description, const Device& device, Config* con
   config->splits = std::clamp<int64_t>(device.num_sms * resident / config->part_tiles, 1, boxes);
   const auto parts = static_cast<double>(config->block_parts);
   const auto planes = static_cast<double>(config->tile[0] * p.stride[0]);
-  const auto units =
-      static_cast<double>(ceil_div(config->tile[1] * config->tile[2], int64_t{kUnitRows}) *
-                          p.stride[1] * config->width_blocks) *
-      parts;
+  const int64_t row_units = ceil_div(config->tile[1] * config->tile[2], int64_t{kUnitRows});
+  const int64_t row_step = std::min<int64_t>(row_units, kWarps);
+  const int64_t units = p.stride[1] * config->width_blocks * config->block_parts;
+  const auto rounds = static_cast<double>(ceil_div(row_units, row_step) *
+                                          ceil_div(units, kWarps / row_step) * kWarps);
   const double pairs = static_cast<double>(config->pairs) /
                        static_cast<double>(p.stride[0] * p.stride[1] * config->width_blocks);
   const double stored = static_cast<double>(config->stage_bytes) / 16;
   const double stage =
       kStageClocks * static_cast<double>(volume(config->halo) * config->parts.in_chunks) * parts;
-  const double box = stage + planes * (units * (kUnitClocks + kPairClocks * pairs) +
+  const double box = stage + planes * (rounds * (kUnitClocks + kPairClocks * pairs) +
                                        kStoreClocks * stored + kPlaneClocks);
   // One block alone waits for each of its steps; more hide each other's.
   const double exposed = resident == 1 ? 2.0 : resident == 2 ? 1.2 : 1.0;
@@ -185,7 +187,7 @@ Verdict supports_problem(const Description& description) {
       return Verdict::refuse("an axis is longer than 2**15");
     }
   }
-  if (description.output == Layout::ndhwc && p.out_channels % kChunk != 0 &&
+  if (description.output != Layout::ncdhw && p.out_channels % kChunk != 0 &&
       p.out_channels > kChunk) {
     return Verdict::refuse("NDHWC stores chunks of 8 out channels");
   }

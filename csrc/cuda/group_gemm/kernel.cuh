@@ -34,23 +34,19 @@
 
 namespace convt3d::cuda::group_gemm {
 
+// `base`: this lane's rows of A, for the first part and the first plane of cells.
 template <typename T, int kWidth>
 __device__ __forceinline__ void multiply(const GroupGemm& p, const Regions& at, const Plane& plane,
-                                         const Unit& unit,
+                                         const Unit& unit, const uint32_t (&base)[kRowTiles],
                                          float (&sum)[kRowTiles][kWidth][4]) {
   const int lane = threadIdx.x % 32;
-  uint32_t base[kRowTiles];
-  const int first_place = unit.part * p.in_chunks * p.plane + plane.cell * p.halo[1] * p.halo[2];
-#pragma unroll
-  for (int tile = 0; tile < kRowTiles; ++tile) {
-    const int row = unit.row + tile * 16 + lane % 16;
-    base[tile] = shared_address(at.halo + first_place + find_row(at.rows[row]).place);
-  }
+  const int first = (unit.part * p.in_chunks * p.plane + plane.cell * p.halo[1] * p.halo[2]) * 16;
   const int list = (plane.residue * p.stride[1] + unit.residue_h) * p.width_blocks + unit.block;
   const uint2* const factors = at.factors + (unit.part * p.pairs * 32 + lane) * kWidth;
+  const int end = p.taps.list_first[list + 1];
 #pragma unroll 2
-  for (int pair = p.taps.list_first[list]; pair < p.taps.list_first[list + 1]; ++pair) {
-    const int offset = at.offsets[2 * pair + lane / 16];
+  for (int pair = p.taps.list_first[list]; pair < end; ++pair) {
+    const int offset = at.offsets[2 * pair + lane / 16] + first;
     uint32_t b[kWidth][2];
     if constexpr (kWidth == 2) {
       const uint4 own = *reinterpret_cast<const uint4*>(factors + pair * 32 * kWidth);
@@ -70,36 +66,27 @@ __device__ __forceinline__ void multiply(const GroupGemm& p, const Regions& at, 
   }
 }
 
-// Lane: cells lane / 4 and 8 more of each tile, columns 2 * (lane % 4) and the next. NCDHW:
-// `channel` is where these columns wait, in elements.
-template <typename T, bool kPlanes, int kWidth>
-__device__ __forceinline__ void stage_unit(const GroupGemm& p, const Regions& at,
-                                           const Plane& plane, const Unit& unit,
-                                           const int (&channel)[2],
-                                           const float (&sum)[kRowTiles][kWidth][4]) {
-  const int lane = threadIdx.x % 32;
+// NCDHW. Lane: cells lane / 4 and 8 more of each tile, columns 2 * (lane % 4) and the next, which
+// wait at `channel`, in elements.
+template <typename T, int kWidth>
+__device__ __forceinline__ void stage_planes(const Regions& at, int first_row, const Lines& lines,
+                                             int block, const int (&channel)[2],
+                                             const float (&sum)[kRowTiles][kWidth][4]) {
   auto* const stage = reinterpret_cast<unsigned short*>(at.stage);
-  const Lines lines = find_lines(p, plane, unit, kWidth);
+  const int lane = threadIdx.x % 32;
 #pragma unroll
   for (int tile = 0; tile < kRowTiles; ++tile) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const Row row = find_row(at.rows[unit.row + tile * 16 + half * 8 + lane / 4]);
-      const int position = lines.origin + row.position;
-      const float(&own)[kWidth][4] = sum[tile];
+      const int packed = at.rows[first_row + tile * 16 + half * 8 + lane / 4].packed;
+      const int position = lines.origin + (packed >> kInsideBits);
       bool inside[kWidth];
 #pragma unroll
       for (int r = 0; r < kWidth; ++r) {
-        inside[r] = is_inside(row, lines, unit.block * kWidth + r, position + r);
+        inside[r] = is_inside(packed, lines, block * kWidth + r, position + r);
       }
-      if constexpr (!kPlanes) {
-#pragma unroll
-        for (int r = 0; r < kWidth; ++r) {
-          const int target = staged_at<false>(p, position + r, unit.part, lane % 4 * 2, 0);
-          const unsigned two = narrow_two<T>(own[r][half * 2], own[r][half * 2 + 1]);
-          if (inside[r]) *reinterpret_cast<unsigned*>(stage + target) = two;
-        }
-      } else if constexpr (kWidth == 2) {
+      const float(&own)[kWidth][4] = sum[tile];
+      if constexpr (kWidth == 2) {
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           const unsigned two = narrow_two<T>(own[0][half * 2 + i], own[1][half * 2 + i]);
@@ -118,19 +105,47 @@ __device__ __forceinline__ void stage_unit(const GroupGemm& p, const Regions& at
   }
 }
 
+// NDHWC: a cell's columns are a chunk. Matrices of eight cells are stored at once, a chunk address
+// from each lane; those outside go behind the staging area.
+template <typename T, int kWidth>
+__device__ __forceinline__ void stage_rows(const GroupGemm& p, const Regions& at, int first_row,
+                                           const Lines& lines, const Unit& unit,
+                                           const float (&sum)[kRowTiles][kWidth][4]) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int tile = 0; tile < kRowTiles; tile += 2) {
+    const int packed = at.rows[first_row + tile * 16 + lane].packed;
+    const int position = lines.origin + (packed >> kInsideBits);
+#pragma unroll
+    for (int r = 0; r < kWidth; ++r) {
+      const bool inside = is_inside(packed, lines, unit.block * kWidth + r, position + r);
+      const int chunk = (position + r) * p.block_parts + unit.part;
+      const uint32_t target =
+          shared_address(at.stage + (inside ? chunk ^ (chunk >> 3 & 7) : p.spare_chunk));
+      uint32_t parts[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float(&own)[4] = sum[tile + i / 2][r];
+        parts[i] = narrow_two<T>(own[i % 2 * 2], own[i % 2 * 2 + 1]);
+      }
+      store_matrices(target, parts);
+    }
+  }
+}
+
 template <typename T, bool kPlanes, int kWidth>
 __global__ __launch_bounds__(kThreads, kResident) void group_gemm_kernel(
     const __grid_constant__ GroupGemm p) {
   extern __shared__ uint4 shared[];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int halo_chunks = p.block_parts * p.in_chunks * p.plane;
-  const int stage_chunks = kPlanes ? kChunk * p.pitch / kAligned
-                                   : (p.pitch * p.block_parts + 7) / 8 * 8;
+  // Warps side by side on groups of 64 cells; the others have other units of the same cells.
+  const int row_step = min(p.row_units, kWarps);
   Regions at;
   at.halo = shared;
   at.stage = at.halo + halo_chunks;
-  at.factors = reinterpret_cast<uint2*>(at.stage + stage_chunks);
-  at.rows = reinterpret_cast<int2*>(at.factors + p.block_parts * p.pairs * 32 * kWidth);
+  at.factors = reinterpret_cast<uint2*>(at.stage + p.stage_chunks);
+  at.rows = reinterpret_cast<Row*>(at.factors + p.block_parts * p.pairs * 32 * kWidth);
   at.offsets = reinterpret_cast<int*>(at.rows + p.row_units * kUnitRows);
   at.bias = reinterpret_cast<float*>(at.offsets + 2 * p.pairs);
 
@@ -189,18 +204,32 @@ __global__ __launch_bounds__(kThreads, kResident) void group_gemm_kernel(
       }
     }
 #pragma unroll 1
-    for (int number = warp; number < p.units; number += kWarps) {
-      const Unit unit = find_unit(p, number);
-      if (first_part + unit.part >= p.parts) break;
-      const float2 bias =
-          *reinterpret_cast<const float2*>(at.bias + unit.part * kChunk + lane % 4 * 2);
-      float sum[kRowTiles][kWidth][4];
+    for (int row_unit = warp % row_step; row_unit < p.row_units; row_unit += row_step) {
+      const int first_row = row_unit * kUnitRows;
+      uint32_t base[kRowTiles];
 #pragma unroll
-      for (int i = 0; i < kRowTiles * kWidth * 4; ++i) {
-        sum[i / (4 * kWidth)][i / 4 % kWidth][i % 4] = i % 2 == 0 ? bias.x : bias.y;
+      for (int i = 0; i < kRowTiles; ++i) {
+        base[i] = shared_address(at.halo + at.rows[first_row + i * 16 + lane % 16].place);
       }
-      multiply<T, kWidth>(p, at, plane, unit, sum);
-      stage_unit<T, kPlanes, kWidth>(p, at, plane, unit, channel, sum);
+#pragma unroll 1
+      for (int number = warp / row_step; number < p.units; number += kWarps / row_step) {
+        const Unit unit = find_unit(p, number);
+        if (warp >= kWarps / row_step * row_step || first_part + unit.part >= p.parts) break;
+        const float2 bias =
+            *reinterpret_cast<const float2*>(at.bias + unit.part * kChunk + lane % 4 * 2);
+        float sum[kRowTiles][kWidth][4];
+#pragma unroll
+        for (int i = 0; i < kRowTiles * kWidth * 4; ++i) {
+          sum[i / (4 * kWidth)][i / 4 % kWidth][i % 4] = i % 2 == 0 ? bias.x : bias.y;
+        }
+        multiply<T, kWidth>(p, at, plane, unit, base, sum);
+        const Lines lines = find_lines(p, plane, unit, kWidth);
+        if constexpr (kPlanes) {
+          stage_planes<T, kWidth>(at, first_row, lines, unit.block, channel, sum);
+        } else {
+          stage_rows<T, kWidth>(p, at, first_row, lines, unit, sum);
+        }
+      }
     }
     __syncthreads();  // the plane is staged; after the last one, the halo is read
     if (has_special) {

@@ -73,8 +73,10 @@ inline GroupGemm describe(const Call& call) {
   p.pairs = static_cast<int>(config.pairs);
   p.rows = static_cast<int>(config.tile[1] * config.tile[2]);
   p.row_units = static_cast<int>(ceil_div(p.rows, int64_t{kUnitRows}));
-  p.units = p.row_units * p.width_blocks * p.stride[1] * p.block_parts;
+  p.units = p.width_blocks * p.stride[1] * p.block_parts;
   p.pitch = static_cast<int>(config.pitch);
+  p.stage_chunks = static_cast<int>(config.stage_bytes / 16);
+  p.spare_chunk = p.stage_chunks - 1;
   p.first_w = p.first_cell[2] * p.stride[2] - p.padding[2];
   // From the even position at or before the first place to the last.
   const int64_t first_w = config.first_cell[2] - config.reach[2];
@@ -92,7 +94,6 @@ inline GroupGemm describe(const Call& call) {
   p.by_pair_columns = make_divisor(p.pair_columns);
   p.by_chunks = make_divisor(p.block_parts * p.in_chunks);
   p.by_in_chunks = make_divisor(p.in_chunks);
-  p.by_row_units = make_divisor(p.row_units);
   p.by_width_blocks = make_divisor(p.width_blocks);
   p.by_stride_h = make_divisor(p.stride[1]);
   p.by_pairs = make_divisor(p.pairs);

@@ -31,16 +31,17 @@ struct GroupGemm {
   int part_groups, part_ins, part_outs;       // of a part, at most
   int parts, parts_of_group, in_chunks, plane;
   int block_parts, part_tiles, boxes, splits;
-  int width_blocks, pairs, row_units, units;  // units: of one plane of outputs
+  int width_blocks, pairs;
+  int row_units, units;  // groups of 64 cells of a tile; units of each, in a plane of outputs
   int rows;                                   // cells of a tile on h and w
   int first_w;                                // on w: the output of residue 0 of the first cell
-  int pitch;                                  // elements; see store.cuh
+  int pitch, stage_chunks, spare_chunk;       // elements; 16 bytes each. See store.cuh
   int pair_columns;                           // Load::pairs: loads of a line
   Load load;
   bool whole_rows;  // NDHWC: chunks of the output are aligned and complete
   Taps taps;
   Divisor by_boxes[2], by_halo[2], by_halo_w, by_pair_columns, by_chunks, by_in_chunks;
-  Divisor by_row_units, by_width_blocks, by_stride_h, by_tile_w, by_pairs;
+  Divisor by_width_blocks, by_stride_h, by_tile_w, by_pairs;
 };
 
 __device__ __forceinline__ bool within(int coordinate, int extent) {
@@ -103,33 +104,27 @@ __device__ __forceinline__ Plane find_plane(const GroupGemm& p, const Box& box, 
   return plane;
 }
 
-// 64 cells, one residue of h, a block of residues on w, one part; numbers of it in a plane.
+// What a warp multiplies at once, for 64 cells: one residue of h, a block of residues on w, one part.
 struct Unit {
-  int part, residue_h, block, row;  // row: the first cell
+  int part, residue_h, block;
 };
 
 __device__ __forceinline__ Unit find_unit(const GroupGemm& p, int index) {
   Unit unit;
-  unit.row = divide(&index, p.by_row_units) * kUnitRows;
   unit.block = divide(&index, p.by_width_blocks);
   unit.residue_h = divide(&index, p.by_stride_h);
   unit.part = index;
   return unit;
 }
 
-// A cell of the tile in the table: its place in the halo, bits of the residues on w whose outputs
-// are inside, and the position of residue 0 (of h and w), relative to that of the first cell.
+// A cell of the tile in the table: its place in the halo; the position of residue 0 (of h and w)
+// relative to that of the first cell, and, in the low bits, the residues on w that are inside.
+constexpr int kInsideBits = 8;
+static_assert(kMaxStride <= kInsideBits);
+
 struct Row {
-  int place, inside, position;
+  int place, packed;
 };
-
-__device__ __forceinline__ int2 pack_row(const Row& row) {
-  return make_int2(row.inside << 16 | row.place, row.position);
-}
-
-__device__ __forceinline__ Row find_row(const int2& packed) {
-  return {packed.x & 0xffff, packed.x >> 16, packed.y};
-}
 
 // Where the outputs of a unit's residues lie in a plane: `origin` is the position of the tile's
 // first cell, from the plane's first line on; positions from `count` on are outside.
@@ -144,10 +139,10 @@ __device__ __forceinline__ Lines find_lines(const GroupGemm& p, const Plane& pla
           plane.lines * p.output_extent[2]};
 }
 
-// Whether residue `r` of a block of residues on w is inside, at `position`.
-__device__ __forceinline__ bool is_inside(const Row& row, const Lines& lines, int residue,
+// Whether a residue on w of a row (Row::packed) is inside, at `position`.
+__device__ __forceinline__ bool is_inside(int packed, const Lines& lines, int residue,
                                           int position) {
-  return (row.inside >> residue & 1) != 0 && within(position, lines.count);
+  return (packed & 1 << residue) != 0 && within(position, lines.count);
 }
 
 // The regions of shared memory.
@@ -155,7 +150,7 @@ struct Regions {
   uint4* halo;      // [part][chunk][place]
   uint4* stage;     // see store.cuh
   uint2* factors;   // B: [part][pair][lane][residue on w of the block]
-  int2* rows;       // see find_row
+  Row* rows;
   int* offsets;     // bytes of the slices of a pair, relative to the cell
   float* bias;      // [part][column]
 };

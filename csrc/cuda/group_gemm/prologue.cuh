@@ -112,14 +112,14 @@ __device__ __forceinline__ void prepare(const GroupGemm& p, const Regions& at, i
   for (int index = threadIdx.x; index < p.row_units * kUnitRows; index += kThreads) {
     int h = index < p.rows ? index : 0;
     const int w = divide(&h, p.by_tile_w);
-    Row row{};
+    Row row;
     row.place = (p.reach[0] * p.halo[1] + h + p.reach[1]) * p.halo[2] + w + p.reach[2];
-    row.position = h * p.stride[1] * p.output_extent[2] + w * p.stride[2];
+    row.packed = (h * p.stride[1] * p.output_extent[2] + w * p.stride[2]) << kInsideBits;
     for (int r = 0; r < p.stride[2] && index < p.rows; ++r) {
       const bool inside = within(p.first_w + w * p.stride[2] + r, p.output_extent[2]);
-      row.inside |= inside ? 1 << r : 0;
+      row.packed |= inside ? 1 << r : 0;
     }
-    at.rows[index] = pack_row(row);
+    at.rows[index] = row;
   }
   // Places that no load writes are looked through for NaN and Inf, too.
   const int places = p.halo[0] * p.halo[1] * p.halo[2], own_parts = p.parts - first_part;

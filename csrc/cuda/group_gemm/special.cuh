@@ -52,12 +52,13 @@ __device__ __forceinline__ void repair_plane(const GroupGemm& p, const Regions& 
   auto* const stage = reinterpret_cast<T*>(at.stage);
   constexpr int kOfUnit = kUnitRows * kChunk;
 #pragma unroll 1
-  for (int i = threadIdx.x; i < p.units * kOfUnit; i += kThreads) {
-    const Unit unit = find_unit(p, i / kOfUnit);
+  for (int i = threadIdx.x; i < p.units * p.row_units * kOfUnit; i += kThreads) {
+    const Unit unit = find_unit(p, i / kOfUnit / p.row_units);
+    const int first_row = i / kOfUnit % p.row_units * kUnitRows;
     if (first_part + unit.part >= p.parts) break;
     const Part part = find_part(p, first_part + unit.part);
     const int column = i % kChunk;
-    const Row row = find_row(at.rows[unit.row + i % kOfUnit / kChunk]);
+    const Row row = at.rows[first_row + i % kOfUnit / kChunk];
     if (column >= part.outs) continue;
     const Lines lines = find_lines(p, plane, unit, kWidth);
     const int skew =
@@ -67,8 +68,8 @@ __device__ __forceinline__ void repair_plane(const GroupGemm& p, const Regions& 
     const int residue[2] = {plane.residue, unit.residue_h};
 #pragma unroll 1
     for (int r = 0; r < kWidth; ++r) {
-      const int position = lines.origin + row.position + r;
-      if (!is_inside(row, lines, unit.block * kWidth + r, position)) continue;
+      const int position = lines.origin + (row.packed >> kInsideBits) + r;
+      if (!is_inside(row.packed, lines, unit.block * kWidth + r, position)) continue;
       T* const own = stage + staged_at<kPlanes>(p, position, unit.part, column, skew);
       if (isfinite(widen(*own))) continue;
       const float sum =

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "cuda/common/element.cuh"
+#include "cuda/common/shared_memory.cuh"
 #include "cuda/group_gemm/params.cuh"
 
 namespace convt3d::cuda::group_gemm {
@@ -27,6 +28,24 @@ __device__ __forceinline__ unsigned narrow_two(float first, float second) {
     const __nv_bfloat162 two = __floats2bfloat162_rn(first, second);
     return *reinterpret_cast<const unsigned*>(&two);
   }
+}
+
+// Four 8 x 16-byte matrices to shared memory. Lanes 8 * i .. 8 * i + 7 give the row addresses of
+// matrix i, of which every lane has 4 bytes of row lane / 4.
+__device__ __forceinline__ void store_matrices(uint32_t row_address, const uint32_t (&part)[4]) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
+                   row_address),
+               "r"(part[0]), "r"(part[1]), "r"(part[2]), "r"(part[3])
+               : "memory");
+#else
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t row = __shfl_sync(0xffffffffu, row_address, i * 8 + lane / 4);
+    asm volatile("st.shared.b32 [%0], %1;" ::"r"(row + lane % 4 * 4), "r"(part[i]) : "memory");
+  }
+#endif
 }
 
 // NCDHW: the first element of a plane's lines in a channel.
