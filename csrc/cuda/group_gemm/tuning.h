@@ -38,10 +38,10 @@ inline constexpr int64_t kMaxExtent = int64_t{1} << 15;
 // For the choice of a tile, clocks of an SM: a chunk of the halo staged, 64 cells of one residue of
 // d and h, sixteen bytes stored, and the barriers of one plane of outputs.
 inline constexpr double kStageClocks = 1.2;
-inline constexpr double kPairClocks = 16;
-inline constexpr double kUnitClocks = 100;
+inline constexpr double kPairClocks = 20;
+inline constexpr double kUnitClocks = 120;
 inline constexpr double kStoreClocks = 0.65;
-inline constexpr double kPlaneClocks = 300;
+inline constexpr double kPlaneClocks = 1000;
 inline constexpr int64_t kMaxTileDepth = 4;
 
 }  // namespace convt3d::cuda::group_gemm
