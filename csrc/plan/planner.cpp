@@ -27,12 +27,11 @@ namespace {
 
 const std::vector<Candidate>& cuda_candidates() {
   static const std::vector<Candidate> table{
-      CONVT3D_CANDIDATE(cuda, shuffle_gemm),  CONVT3D_CANDIDATE(cuda, group_gemm),
-      CONVT3D_CANDIDATE(cuda, halo_gemm),
-      CONVT3D_CANDIDATE(cuda, implicit_gemm), CONVT3D_CANDIDATE(cuda, mma_gemm),
-      CONVT3D_CANDIDATE(cuda, halo_weight),   CONVT3D_CANDIDATE(cuda, tap_gemm),
-      CONVT3D_CANDIDATE(cuda, few_channels),  CONVT3D_CANDIDATE(cuda, weight_gemm),
-      CONVT3D_CANDIDATE(cuda, direct)};
+      CONVT3D_CANDIDATE(cuda, shuffle_gemm), CONVT3D_CANDIDATE(cuda, group_gemm),
+      CONVT3D_CANDIDATE(cuda, halo_gemm),    CONVT3D_CANDIDATE(cuda, implicit_gemm),
+      CONVT3D_CANDIDATE(cuda, mma_gemm),     CONVT3D_CANDIDATE(cuda, halo_weight),
+      CONVT3D_CANDIDATE(cuda, tap_gemm),     CONVT3D_CANDIDATE(cuda, few_channels),
+      CONVT3D_CANDIDATE(cuda, weight_gemm),  CONVT3D_CANDIDATE(cuda, direct)};
   return table;
 }
 

@@ -12,15 +12,16 @@ namespace convt3d::cuda::group_gemm {
 // A *part* is up to eight out channels and the in channels that they read: some whole groups, or a
 // part of one.
 struct Parts {
-  int64_t groups;          // of a part; 1 where a group has several parts
-  int64_t ins, outs;       // channels of a part, at most
+  int64_t groups;           // of a part; 1 where a group has several parts
+  int64_t ins, outs;        // channels of a part, at most
   int64_t count, of_group;  // parts; of one group
   int64_t in_chunks;
 };
 
 // Taps as the kernel takes them. Tap t of an axis has the residue d*t mod s and reads the input of
 // the cell less d*t / s (its shift). On d and h, the taps of a residue are first, first + step, ...
-// On w, kWidth residues are taken together, and a slice is a shift with a tap of each, or none (-1).
+// On w, kWidth residues are taken together, and a slice is a shift with a tap of each, or none
+// (-1).
 struct Taps {
   int first[2][kMaxStride], count[2][kMaxStride], step[2];
   int width_first[kMaxStride + 1];  // slices of a block of residues on w
@@ -35,9 +36,9 @@ struct Config {
   int64_t width_blocks;  // stride / width
   int64_t pairs;         // of all lists
   Extent3 cells, first_cell, reach;
-  Extent3 tile, halo;  // cells of a block; places of the input that they read
-  Extent3 boxes;       // tiles of a batch item
-  int64_t plane;       // chunks from one chunk of in channels of the halo to the next
+  Extent3 tile, halo;               // cells of a block; places of the input that they read
+  Extent3 boxes;                    // tiles of a batch item
+  int64_t plane;                    // chunks from one chunk of in channels of the halo to the next
   int64_t block_parts, part_tiles;  // parts of a block; such blocks
   int64_t splits;                   // blocks that share the boxes
   int64_t pitch;                    // elements of the staging area, of a channel in NCDHW

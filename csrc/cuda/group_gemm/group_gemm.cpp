@@ -146,8 +146,8 @@ Config search(const Description& description, const Device& device) {
   const Extent3 output = p.output();
   for (int axis = 0; axis < 3; ++axis) {
     config.first_cell[axis] = p.padding[axis] / p.stride[axis];
-    config.cells[axis] = (output[axis] - 1 + p.padding[axis]) / p.stride[axis] -
-                         config.first_cell[axis] + 1;
+    config.cells[axis] =
+        (output[axis] - 1 + p.padding[axis]) / p.stride[axis] - config.first_cell[axis] + 1;
     config.reach[axis] = p.dilation[axis] * (p.kernel[axis] - 1) / p.stride[axis];
   }
   config.block_parts = parts_of_block(description, config.parts);

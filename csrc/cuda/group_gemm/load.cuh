@@ -19,7 +19,7 @@ constexpr unsigned kSigns = 0x80008000u;
 
 template <typename T>
 __device__ __forceinline__ unsigned special(unsigned two) {
-  return (two & kExponent<T>) + kLowestOfExponent<T>;
+  return (two & kExponent<T>)+kLowestOfExponent<T>;
 }
 
 // The first place of the halo in the input.
@@ -143,8 +143,7 @@ __device__ __forceinline__ unsigned load_box(const GroupGemm& p, const Box& box,
     const int chunk = divide(&part_index, p.by_in_chunks);
     if (first_part + part_index >= p.parts) break;
     const Part part = find_part(p, first_part + part_index);
-    const char* const channels =
-        corner.item + (part.first_in + chunk * kChunk) * p.input_bytes[1];
+    const char* const channels = corner.item + (part.first_in + chunk * kChunk) * p.input_bytes[1];
     const int there = part.ins - chunk * kChunk;
     uint4* const target = halo + own * p.plane;
     bits |= p.load == Load::pairs ? load_pairs<T>(p, corner, channels, there, target)

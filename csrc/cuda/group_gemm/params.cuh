@@ -21,22 +21,22 @@ struct GroupGemm {
   const void* bias;  // may be null
   void* output;      // dense
   int64_t bias_stride;
-  int64_t input_bytes[5];    // strides in bytes: n, c, d, h, w
-  int64_t weight_stride[5];  // in, out, d, h, w
+  int64_t input_bytes[5];               // strides in bytes: n, c, d, h, w
+  int64_t weight_stride[5];             // in, out, d, h, w
   int64_t output_plane, output_volume;  // elements of one channel
   int input_extent[3], output_extent[3], stride[3], padding[3], dilation[3];
   int first_cell[3], reach[3], tile[3], halo[3];
   int in_channels, out_channels, groups;
-  int group_ins, group_outs;                  // channels of a group
-  int part_groups, part_ins, part_outs;       // of a part, at most
+  int group_ins, group_outs;             // channels of a group
+  int part_groups, part_ins, part_outs;  // of a part, at most
   int parts, parts_of_group, in_chunks, plane;
   int block_parts, part_tiles, boxes, splits;
   int width_blocks, pairs;
   int row_units, units;  // groups of 64 cells of a tile; units of each, in a plane of outputs
-  int rows;                                   // cells of a tile on h and w
-  int first_w;                                // on w: the output of residue 0 of the first cell
-  int pitch, stage_chunks, spare_chunk;       // elements; 16 bytes each. See store.cuh
-  int pair_columns;                           // Load::pairs: loads of a line
+  int rows;              // cells of a tile on h and w
+  int first_w;           // on w: the output of residue 0 of the first cell
+  int pitch, stage_chunks, spare_chunk;  // elements; 16 bytes each. See store.cuh
+  int pair_columns;                      // Load::pairs: loads of a line
   Load load;
   bool whole_rows;  // NDHWC: chunks of the output are aligned and complete
   Taps taps;
@@ -56,8 +56,7 @@ struct Part {
 __device__ __forceinline__ Part find_part(const GroupGemm& p, int index) {
   if (p.parts_of_group == 1) {
     const int group = index * p.part_groups, groups = min(p.part_groups, p.groups - group);
-    return {group * p.group_ins, groups * p.group_ins, group * p.group_outs,
-            groups * p.group_outs};
+    return {group * p.group_ins, groups * p.group_ins, group * p.group_outs, groups * p.group_outs};
   }
   const int group = index / p.parts_of_group, first = index % p.parts_of_group * kChunk;
   return {group * p.group_ins, p.group_ins, group * p.group_outs + first,
@@ -104,7 +103,8 @@ __device__ __forceinline__ Plane find_plane(const GroupGemm& p, const Box& box, 
   return plane;
 }
 
-// What a warp multiplies at once, for 64 cells: one residue of h, a block of residues on w, one part.
+// What a warp multiplies at once, for 64 cells: one residue of h, a block of residues on w, one
+// part.
 struct Unit {
   int part, residue_h, block;
 };
@@ -147,12 +147,12 @@ __device__ __forceinline__ bool is_inside(int packed, const Lines& lines, int re
 
 // The regions of shared memory.
 struct Regions {
-  uint4* halo;      // [part][chunk][place]
-  uint4* stage;     // see store.cuh
-  uint2* factors;   // B: [part][pair][lane][residue on w of the block]
+  uint4* halo;     // [part][chunk][place]
+  uint4* stage;    // see store.cuh
+  uint2* factors;  // B: [part][pair][lane][residue on w of the block]
   Row* rows;
-  int* offsets;     // bytes of the slices of a pair, relative to the cell
-  float* bias;      // [part][column]
+  int* offsets;  // bytes of the slices of a pair, relative to the cell
+  float* bias;   // [part][column]
 };
 
 }  // namespace convt3d::cuda::group_gemm

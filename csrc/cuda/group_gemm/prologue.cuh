@@ -34,8 +34,7 @@ __device__ __forceinline__ Slice find_slice(const GroupGemm& p, const int (&resi
 // Two neighbouring in channels of B, from `in` of the part on, as they lie in a register.
 template <typename T>
 __device__ __forceinline__ unsigned load_factors(const GroupGemm& p, const Part& part,
-                                                 const Slice& slice, int residue, int in,
-                                                 int out) {
+                                                 const Slice& slice, int residue, int in, int out) {
   const int tap_w = p.taps.width_tap[slice.width][residue];
   unsigned bits = 0;
   if (tap_w < 0 || out >= part.outs) return 0;
@@ -43,11 +42,10 @@ __device__ __forceinline__ unsigned load_factors(const GroupGemm& p, const Part&
   for (int i = 0; i < 2; ++i) {
     if (in + i >= part.ins || !same_group(p, in + i, out)) continue;
     const int of_group = (part.first_out + out) % p.group_outs;
-    const auto* const own =
-        static_cast<const unsigned short*>(p.weight) +
-        (int64_t{part.first_in} + in + i) * p.weight_stride[0] + of_group * p.weight_stride[1] +
-        slice.tap[0] * p.weight_stride[2] + slice.tap[1] * p.weight_stride[3] +
-        tap_w * p.weight_stride[4];
+    const auto* const own = static_cast<const unsigned short*>(p.weight) +
+                            (int64_t{part.first_in} + in + i) * p.weight_stride[0] +
+                            of_group * p.weight_stride[1] + slice.tap[0] * p.weight_stride[2] +
+                            slice.tap[1] * p.weight_stride[3] + tap_w * p.weight_stride[4];
     bits |= static_cast<unsigned>(*own) << (16 * i);
   }
   return bits;

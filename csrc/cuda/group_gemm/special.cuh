@@ -24,7 +24,8 @@ __device__ float sum_alone(const GroupGemm& p, const uint4* halo, const Part& pa
 #pragma unroll 1
     for (int ih = 0; ih < p.taps.count[1][residue[1]]; ++ih) {
       const int h = p.taps.first[1][residue[1]] + ih * p.taps.step[1];
-      const int shift = p.dilation[0] * d / p.stride[0] * p.halo[1] + p.dilation[1] * h / p.stride[1];
+      const int shift =
+          p.dilation[0] * d / p.stride[0] * p.halo[1] + p.dilation[1] * h / p.stride[1];
 #pragma unroll 1
       for (int width = p.taps.width_first[block]; width < p.taps.width_first[block + 1]; ++width) {
         const int w = p.taps.width_tap[width][r];
@@ -63,8 +64,8 @@ __device__ __forceinline__ void repair_plane(const GroupGemm& p, const Regions& 
     const Lines lines = find_lines(p, plane, unit, kWidth);
     const int skew =
         kPlanes ? skew_of(p, first_element(p, box, plane, part.first_out + column)) : 0;
-    const int first_place = unit.part * p.in_chunks * p.plane +
-                            plane.cell * p.halo[1] * p.halo[2] + row.place;
+    const int first_place =
+        unit.part * p.in_chunks * p.plane + plane.cell * p.halo[1] * p.halo[2] + row.place;
     const int residue[2] = {plane.residue, unit.residue_h};
 #pragma unroll 1
     for (int r = 0; r < kWidth; ++r) {
@@ -72,8 +73,7 @@ __device__ __forceinline__ void repair_plane(const GroupGemm& p, const Regions& 
       if (!is_inside(row.packed, lines, unit.block * kWidth + r, position)) continue;
       T* const own = stage + staged_at<kPlanes>(p, position, unit.part, column, skew);
       if (isfinite(widen(*own))) continue;
-      const float sum =
-          sum_alone<T>(p, at.halo, part, residue, unit.block, r, first_place, column);
+      const float sum = sum_alone<T>(p, at.halo, part, residue, unit.block, r, first_place, column);
       *own = narrow<T>(sum + at.bias[unit.part * kChunk + column]);
     }
   }

@@ -34,10 +34,10 @@ __device__ __forceinline__ unsigned narrow_two(float first, float second) {
 // matrix i, of which every lane has 4 bytes of row lane / 4.
 __device__ __forceinline__ void store_matrices(uint32_t row_address, const uint32_t (&part)[4]) {
 #if __CUDA_ARCH__ >= 900
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
-                   row_address),
-               "r"(part[0]), "r"(part[1]), "r"(part[2]), "r"(part[3])
-               : "memory");
+  asm volatile(
+      "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row_address),
+      "r"(part[0]), "r"(part[1]), "r"(part[2]), "r"(part[3])
+      : "memory");
 #else
   const int lane = threadIdx.x % 32;
 #pragma unroll
@@ -75,9 +75,8 @@ __device__ __forceinline__ unsigned short element_of(const uint4& chunk, int i) 
 
 // A warp stores a channel: its first and its last 16 bytes by elements, as they may be shared with
 // what lies beside them.
-__device__ __forceinline__ void store_planes(const GroupGemm& p, const Box& box,
-                                             const Plane& plane, const Part& part,
-                                             const uint4* stage) {
+__device__ __forceinline__ void store_planes(const GroupGemm& p, const Box& box, const Plane& plane,
+                                             const Part& part, const uint4* stage) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 #pragma unroll 1
   for (int channel = warp; channel < part.outs; channel += kWarps) {
@@ -107,8 +106,8 @@ __device__ __forceinline__ void store_rows(const GroupGemm& p, const Box& box, c
   const Part part = find_part(p, first_part + own);
   const int positions = plane.lines * p.output_extent[2];
   const int64_t first_position = int64_t{box.n} * p.output_volume + plane.first + first;
-  auto* target = static_cast<unsigned short*>(p.output) + first_position * p.out_channels +
-                 part.first_out;
+  auto* target =
+      static_cast<unsigned short*>(p.output) + first_position * p.out_channels + part.first_out;
   const int64_t target_step = int64_t{step} * p.out_channels;
 #pragma unroll 4
   for (int at = first; at < positions; at += step, target += target_step) {
