@@ -106,7 +106,7 @@ void set_tile(const Description& description, int64_t depth, int64_t height, Con
 double time_of(const Description& description, const Device& device, Config* config) {
   const Problem& p = description.problem;
   const int64_t fit = kSmShared / (config->shared + kBlockShared);
-  const int64_t resident = std::clamp<int64_t>(fit, 1, kResident);
+  const int64_t resident = std::clamp<int64_t>(fit, 1, group_gemm::resident(device.arch));
   const int64_t boxes = std::max<int64_t>(1, p.batch * volume(config->boxes));
   config->splits = std::clamp<int64_t>(device.num_sms * resident / config->part_tiles, 1, boxes);
   const auto parts = static_cast<double>(config->block_parts);

@@ -133,8 +133,14 @@ __device__ __forceinline__ void stage_rows(const GroupGemm& p, const Regions& at
   }
 }
 
+#if defined(__CUDA_ARCH__)
+constexpr int kArch = __CUDA_ARCH__ / 10;
+#else
+constexpr int kArch = 90;
+#endif
+
 template <typename T, bool kPlanes, int kWidth>
-__global__ __launch_bounds__(kThreads, kResident) void group_gemm_kernel(
+__global__ __launch_bounds__(kThreads, resident(kArch)) void group_gemm_kernel(
     const __grid_constant__ GroupGemm p) {
   extern __shared__ uint4 shared[];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;

@@ -11,8 +11,9 @@ namespace convt3d::cuda::group_gemm {
 inline constexpr int kChunk = 8;
 inline constexpr int kWarps = 8;
 inline constexpr int kThreads = 32 * kWarps;
-// Blocks on an SM that the registers allow: 32 sums, 16 of A and 4 of B a thread.
-inline constexpr int kResident = 3;
+// Blocks on an SM that the registers allow: 32 sums, 16 of A and 4 of B a thread. On others than
+// 9.0 a third block would spill a register.
+constexpr int resident(int arch) { return arch == 90 ? 3 : 2; }
 // Cells that a warp multiplies at once, in tiles of 16: what one load of B serves.
 inline constexpr int kRowTiles = 4;
 inline constexpr int kUnitRows = 16 * kRowTiles;
