@@ -31,9 +31,10 @@ TABLES = ("plan/planner.cpp", "cuda/cuda.cu")
 FALLBACKS = {
     "halo_gemm": "cuda/implicit_gemm/implicit_gemm.h",
     "halo_weight": "cuda/weight_gemm/weight_gemm.h",
+    "view_weight": "cuda/weight_gemm/weight_gemm.h",
 }
 # A family that is another's tiles, loads and stores with a multiplication of its own.
-BASES = {"mma_gemm": "cuda/implicit_gemm/"}
+BASES = {"mma_gemm": "cuda/implicit_gemm/", "view_weight": "cuda/halo_weight/"}
 # Folders of csrc/cuda that every family may use.
 CUDA_SHARED = ("cuda/common/", "cuda/sm90/")
 

@@ -12,6 +12,7 @@
 #include "cuda/mma_gemm/mma_gemm.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
 #include "cuda/tap_gemm/tap_gemm.h"
+#include "cuda/view_weight/view_weight.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 
 namespace convt3d::cuda {
@@ -31,6 +32,8 @@ void launch(Family family, const Description& description, const Device& device,
       return shuffle_gemm::launch(description, device, operands, workspace, stream);
     case Family::halo_weight:
       return halo_weight::launch(description, device, operands, workspace, stream);
+    case Family::view_weight:
+      return view_weight::launch(description, device, operands, workspace, stream);
     case Family::tap_gemm:
       return tap_gemm::launch(description, device, operands, workspace, stream);
     case Family::weight_gemm:

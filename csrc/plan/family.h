@@ -17,6 +17,7 @@ enum class Family {
   mma_gemm,
   few_channels,
   halo_weight,
+  view_weight,
   tap_gemm,
   weight_gemm,
   direct,

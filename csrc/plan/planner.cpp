@@ -13,6 +13,7 @@
 #include "cuda/mma_gemm/mma_gemm.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
 #include "cuda/tap_gemm/tap_gemm.h"
+#include "cuda/view_weight/view_weight.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 #include "plan/family.h"
 
@@ -30,8 +31,9 @@ const std::vector<Candidate>& cuda_candidates() {
       CONVT3D_CANDIDATE(cuda, shuffle_gemm), CONVT3D_CANDIDATE(cuda, group_gemm),
       CONVT3D_CANDIDATE(cuda, halo_gemm),    CONVT3D_CANDIDATE(cuda, implicit_gemm),
       CONVT3D_CANDIDATE(cuda, mma_gemm),     CONVT3D_CANDIDATE(cuda, halo_weight),
-      CONVT3D_CANDIDATE(cuda, tap_gemm),     CONVT3D_CANDIDATE(cuda, few_channels),
-      CONVT3D_CANDIDATE(cuda, weight_gemm),  CONVT3D_CANDIDATE(cuda, direct)};
+      CONVT3D_CANDIDATE(cuda, view_weight),  CONVT3D_CANDIDATE(cuda, tap_gemm),
+      CONVT3D_CANDIDATE(cuda, few_channels), CONVT3D_CANDIDATE(cuda, weight_gemm),
+      CONVT3D_CANDIDATE(cuda, direct)};
   return table;
 }
 
@@ -66,6 +68,8 @@ const char* to_string(Family family) {
       return "few_channels";
     case Family::halo_weight:
       return "halo_weight";
+    case Family::view_weight:
+      return "view_weight";
     case Family::tap_gemm:
       return "tap_gemm";
     case Family::weight_gemm:

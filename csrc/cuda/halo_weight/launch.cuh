@@ -9,7 +9,7 @@
 #include "cuda/common/element.cuh"
 #include "cuda/halo_weight/call.h"
 #include "cuda/halo_weight/kernel.cuh"
-#include "cuda/halo_weight/reduce.cuh"
+#include "cuda/halo_weight/launch_reduce.cuh"
 #include "cuda/halo_weight/taps.h"
 #include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/row_pack.h"
@@ -149,47 +149,6 @@ Kernel kernel_of(const Config& c) {
   }
 }
 
-template <typename T>
-void reduce(const Call& call, const Taps& taps, const Work& work) {
-  const Problem& problem = call.description.problem;
-  const Config& c = call.config;
-  const TensorView& weight = call.operands.weight;
-  Reduce r{};
-  r.work = work;
-  r.result = weight.data;
-  std::copy(weight.stride.begin(), weight.stride.end(), r.stride);
-  for (int a = 0; a < 3; ++a) r.kernel[a] = static_cast<int>(problem.kernel[a]);
-  r.in_channels = static_cast<int>(problem.in_channels);
-  r.out_channels = static_cast<int>(problem.out_channels);
-  r.taps = static_cast<int>(volume(problem.kernel));
-  r.channels = c.channels;
-  r.out_width = c.out_width;
-  r.lanes = kGroupRows / c.out_width;
-  r.out_inner = weight.stride[1] == 1;
-  for (size_t i = 0; i < taps.lanes.size(); ++i) {
-    if (taps.lanes[i].tap >= 0) r.lane_of[taps.lanes[i].tap] = static_cast<uint16_t>(i);
-  }
-  const auto launch = [&](auto kernel, int rows) {
-    cudaLaunchAttribute overlapping = sm90::overlapping_launch();
-    cudaLaunchConfig_t config{};
-    config.gridDim = dim3(static_cast<unsigned>(ceil_div(int64_t{r.out_channels} * r.taps, rows)),
-                          static_cast<unsigned>(ceil_div(r.in_channels, kReduceChannels)));
-    config.blockDim = dim3(kReduceThreads);
-    config.stream = call.stream;
-    config.attrs = &overlapping;
-    config.numAttrs = 1;
-    check(cudaLaunchKernelEx(&config, kernel, r), "halo_weight reduce_kernel");
-  };
-  const int pieces = work.blocks / work.jobs;
-  if (pieces >= kVeryManyPieces) {
-    launch(reduce_kernel<T, 32, 1>, 1);
-  } else if (pieces >= kManyPieces) {
-    launch(reduce_kernel<T, 4, kFewReduceRows>, kFewReduceRows);
-  } else {
-    launch(reduce_kernel<T, 1, kMostReduceRows>, kMostReduceRows);
-  }
-}
-
 template <Precision kPrecision>
 void run(const Call& call) {
   using T = ElementOf<kPrecision>;
@@ -215,7 +174,9 @@ void run(const Call& call) {
   kernel<<<static_cast<unsigned>(c.blocks), static_cast<unsigned>((c.warpgroups + 1) * 128),
            kSharedBytes, call.stream>>>(p, input_map, output_map);
   check(cudaGetLastError(), "halo_weight kernel");
-  if (!c.direct) reduce<T>(call, taps, p.work);
+  if (!c.direct) {
+    reduce<T>({problem, call.operands.weight, c.channels, c.out_width, call.stream}, taps, p.work);
+  }
 }
 
 }  // namespace convt3d::cuda::halo_weight

@@ -10,8 +10,13 @@
 
 namespace convt3d::cuda::tap_gemm {
 
+// How input comes: packed by a launch before; or as it lies in memory, in lines of 32 positions of
+// w, or of 32 that follow each other in a volume.
+enum class Input { packed, lines, flat };
+
 struct Config {
-  int columns, slabs;       // in_channels of a block; 64 rows each of a warpgroup
+  int columns, slabs;  // in_channels of a block; 64 rows each of a warpgroup
+  Input input;
   bool planes;              // the halo lies in shared memory channel by channel, else in rows
   int piece;                // elements of a copy, if pointers and strides allow it
   std::array<int, 3> taps;  // of a block
@@ -34,7 +39,8 @@ struct Config {
   int64_t flush_tiles;  // tiles between additions to the sums in the workspace; 0: none
 };
 
-Config choose(const Description& description, const Device& device, bool* found);
+// `aligned`: input as it lies in memory may be used, if its layout and extents allow it.
+Config choose(const Description& description, const Device& device, bool aligned, bool* found);
 std::string to_string(const Config& config);
 
 // Bytes of the workspace: the packed input, and sums.

@@ -24,6 +24,8 @@ template <Precision kPrecision, int kColumns, int kSlabs>
 __global__ void __launch_bounds__(kThreads, 1)
     tap_kernel(const __grid_constant__ Params p, const __grid_constant__ CUtensorMap packed) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  constexpr bool kFull = kPrecision == Precision::fp32;
+  constexpr Registers kRegisters = registers(kFull);
   extern __shared__ __align__(128) unsigned char memory[];
   __shared__ __align__(8) uint64_t barriers[2 * kMaxStages];
   // Descriptors want lines whose swizzle starts anew every 1024 bytes.
@@ -45,11 +47,11 @@ __global__ void __launch_bounds__(kThreads, 1)
   fill_slots(p, job, slots);
   __syncthreads();  // barriers and tables are there
   if (static_cast<int>(threadIdx.x) < kConsumerThreads) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kConsumerRegisters));
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters.consumer));
     consume<kPrecision, kColumns, kSlabs>(p, job, shared_address(positions), stages, full, empty);
   } else {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kProducerRegisters));
-    produce(p, &packed, job, slots, stages, full, empty);
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters.producer));
+    produce<kFull, kColumns>(p, &packed, job, slots, stages, full, empty);
   }
 #endif
 }

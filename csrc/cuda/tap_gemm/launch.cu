@@ -7,10 +7,11 @@
 #include "cuda/common/cuda_check.h"
 #include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/tensor_map.h"
+#include "cuda/sm90/tile_pack.h"
 #include "cuda/tap_gemm/call.h"
-#include "cuda/tap_gemm/pack.cuh"
 #include "cuda/tap_gemm/reduce.cuh"
 #include "cuda/tap_gemm/tap_gemm.h"
+#include "cuda/tap_gemm/tuning.h"
 #include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::tap_gemm {
@@ -40,12 +41,9 @@ Params make_params(const Description& description, const Config& config, const O
   std::copy(operands.output.stride.begin(), operands.output.stride.end(), params.output_stride);
   params.packed = static_cast<float*>(workspace);
   params.partial = params.packed + packed_input_bytes(config, p.groups) / int64_t{sizeof(float)};
-  params.source.data = static_cast<const float*>(operands.input.data);
-  std::copy(operands.input.stride.begin(), operands.input.stride.end(), params.source.stride);
-  params.source.channels_inner =
-      p.in_channels > 1 && (p.input[2] == 1 || operands.input.stride[1] < operands.input.stride[4]);
   params.result.data = static_cast<float*>(operands.weight.data);
   std::copy(operands.weight.stride.begin(), operands.weight.stride.end(), params.result.stride);
+  params.input = config.input;
   params.batch = as_int(p.batch);
   params.groups = as_int(p.groups);
   params.in_channels = as_int(p.in_channels_per_group());
@@ -54,7 +52,7 @@ Params make_params(const Description& description, const Config& config, const O
   int64_t tap_groups = 1;
   for (int axis = 0; axis < 3; ++axis) {
     const AxisSteps steps = halo_steps(p, axis, config.planes);
-    params.source.extent[axis] = as_int(p.input[axis]);
+    params.input_extent[axis] = as_int(p.input[axis]);
     params.output_extent[axis] = as_int(output[axis]);
     params.kernel[axis] = as_int(p.kernel[axis]);
     params.stride[axis] = as_int(p.stride[axis]);
@@ -116,20 +114,44 @@ CUtensorMap packed_lines(const Params& p) {
                        {kChunk, p.box_lines, 1, 1, 1}});
 }
 
-void pack(const Launch& launch, int columns, bool split) {
-  const Params& p = launch.params;
-  const int64_t chunks = int64_t{p.all_tiles} * (p.positions / kChunk);
-  const int64_t items = int64_t{p.groups} * p.column_tiles * ceil_div(columns, kPackColumns);
-  // Few chunks: their channels are shared among blocks.
-  constexpr int64_t kBlocksPerSm = 8;
-  const int64_t shared = std::min(items, ceil_div(kBlocksPerSm * launch.num_sms, chunks));
-  const dim3 grid(static_cast<unsigned>(chunks), static_cast<unsigned>(shared));
-  if (split) {
-    pack_kernel<true><<<grid, kPackThreads, 0, launch.stream>>>(p, columns);
-  } else {
-    pack_kernel<false><<<grid, kPackThreads, 0, launch.stream>>>(p, columns);
+// The input as it lies in memory: 32 positions of `columns` channels.
+CUtensorMap input_lines(const Problem& p, const Config& config, const TensorView& input) {
+  const auto& s = input.stride;
+  sm90::TensorBox box{input.data,
+                      Precision::tf32,
+                      {p.input[2], p.in_channels, p.input[1], p.input[0], p.batch},
+                      {1, s[1], s[3], s[2], s[0]},
+                      {kChunk, config.columns, 1, 1, 1}};
+  if (config.input == Input::flat) {
+    box.extent = {volume(p.input), p.in_channels, p.batch, 1, 1};
+    box.stride = {1, s[1], s[0], s[0], s[0]};
   }
-  check(cudaGetLastError(), "tap_gemm pack_kernel");
+  return sm90::encode(box);
+}
+
+// input, tile by tile, as wgmma reads it.
+void pack(const Launch& launch, const Problem& problem, const TensorView& input, int columns,
+          bool split) {
+  const Params& p = launch.params;
+  sm90::TilePack pack{};
+  pack.source = static_cast<const float*>(input.data);
+  std::copy(input.stride.begin(), input.stride.end(), pack.stride);
+  for (int axis = 0; axis < 3; ++axis) pack.extent[axis] = as_int(problem.input[axis]);
+  pack.channels_inner =
+      problem.in_channels > 1 && (problem.input[2] == 1 || input.stride[1] < input.stride[4]);
+  pack.batch = p.batch;
+  pack.groups = p.groups;
+  pack.channels = p.in_channels;
+  pack.columns = columns;
+  pack.column_tiles = p.column_tiles;
+  std::copy(p.box, p.box + 4, pack.box);
+  std::copy(p.tiles, p.tiles + 4, pack.tiles);
+  pack.all_tiles = p.all_tiles;
+  pack.positions = p.positions;
+  pack.order = sm90::Order::plain;
+  pack.split = split;
+  pack.packed = p.packed;
+  sm90::pack_tiles(pack, launch.num_sms, launch.stream);
 }
 
 void reduce(const Launch& launch) {
@@ -170,12 +192,19 @@ void run_columns(const Launch& launch, int columns) {
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
   bool found = false;
-  const Config config = choose(description, device, &found);
+  const bool aligned = reinterpret_cast<uintptr_t>(operands.input.data) % 16 == 0;
+  const Config config = choose(description, device, aligned, &found);
   if (!found) throw std::logic_error("tap_gemm: no cut fits");
   const Params params = make_params(description, config, operands, workspace);
-  const Launch launch{params, packed_lines(params), config.slabs, device.num_sms,
-                      static_cast<cudaStream_t>(stream)};
-  pack(launch, config.columns, description.precision == Precision::fp32);
+  const bool packs = config.input == Input::packed;
+  const Launch launch{
+      params,
+      packs ? packed_lines(params) : input_lines(description.problem, config, operands.input),
+      config.slabs, device.num_sms, static_cast<cudaStream_t>(stream)};
+  if (packs) {
+    pack(launch, description.problem, operands.input, config.columns,
+         description.precision == Precision::fp32);
+  }
   with_precision<Precision::fp32, Precision::tf32>(
       description.precision,
       [&]<Precision kPrecision>() { run_columns<kPrecision>(launch, config.columns); });

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "cuda/common/cuda_check.h"
+#include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/tap_gemm/call.h"
 #include "cuda/tap_gemm/kernel.cuh"
 #include "cuda/tap_gemm/tile.h"
@@ -18,15 +19,14 @@ void run_slabs(const Launch& launch) {
                     static_cast<int>(table_bytes(p.slots, p.positions));
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
         "tap_gemm attribute");
-  cudaLaunchAttribute attribute = sm90::overlapping_launch();
-  cudaLaunchConfig_t config{};
-  config.gridDim = static_cast<unsigned>(p.jobs * p.splits);
-  config.blockDim = kThreads;
-  config.dynamicSmemBytes = bytes;
-  config.stream = launch.stream;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
-  check(cudaLaunchKernelEx(&config, kernel, p, launch.packed), "tap_gemm kernel");
+  const sm90::Grid grid{dim3(static_cast<unsigned>(p.jobs * p.splits)), dim3(kThreads), bytes,
+                        launch.stream};
+  if (p.input == Input::packed) {
+    sm90::launch_overlapping("tap_gemm kernel", kernel, grid, p, launch.packed);
+  } else {  // the first launch, which overlaps with nothing before it
+    kernel<<<grid.blocks, grid.threads, bytes, launch.stream>>>(p, launch.packed);
+    check(cudaGetLastError(), "tap_gemm kernel");
+  }
 }
 
 template <Precision kPrecision, int kColumns>

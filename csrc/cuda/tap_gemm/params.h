@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "cuda/tap_gemm/config.h"
+
 namespace convt3d::cuda::tap_gemm {
 
 // A piece of the halo's places that a thread copies: where it is relative to the tile's first one,
@@ -21,22 +23,14 @@ struct Result {
   int64_t stride[5];  // in, out / groups, kd, kh, kw
 };
 
-// input, to be packed.
-struct Source {
-  const float* data;
-  int64_t stride[5];  // n, c, d, h, w
-  int extent[3];
-  bool channels_inner;  // neighbouring channels are neighbours, or nearer than positions
-};
-
 struct Params {
   const float* output;  // grad_output
   int64_t output_stride[5];
   int output_extent[3];
-  // [group][column tile][tile][high, low of float32][chunk][column][32 positions]
-  float* packed;
+  Input input;
+  int input_extent[3];
+  float* packed;   // see sm90/tile_pack.h
   float* partial;  // [splits][in_channels][all rows]
-  Source source;
   Result result;
   int batch, groups, in_channels, out_channels;  // channels of a group
   int kernel[3], stride[3], dilation[3], padding[3];

@@ -235,8 +235,40 @@ __device__ __forceinline__ void load_halo(const Params& p, const Walk& walk, con
   }
 }
 
+// Input of a tile as it lies in memory: for each 32 positions, a line of each of `columns` channels
+// from `channel` on.
+__device__ __forceinline__ void load_lines(const Params& p, const CUtensorMap* map, int tile,
+                                           int channel, uint32_t target, uint32_t barrier) {
+  int first[3];
+#pragma unroll
+  for (int axis = 2; axis >= 0; --axis) {
+    first[axis] = tile % p.tiles[1 + axis] * p.box[1 + axis];
+    tile /= p.tiles[1 + axis];
+  }
+  const int image = tile * p.box[0];
+  const int place = (first[0] * p.input_extent[1] + first[1]) * p.input_extent[2] + first[2];
+  const int chunks = p.positions / kChunk;
+  const uint32_t bytes = p.packed_bytes / chunks;
+  for (int chunk = 0; chunk < chunks; ++chunk) {
+    if (p.input == Input::flat) {
+      sm90::load_box(target + chunk * bytes, map, barrier, place + chunk * kChunk, channel, image,
+                     0, 0);
+    } else {
+      int rest = chunk;
+      const int of_line = p.box[3] / kChunk, w = rest % of_line * kChunk;
+      rest /= of_line;
+      const int h = rest % p.box[2];
+      rest /= p.box[2];
+      const int d = rest % p.box[1], n = rest / p.box[1];
+      sm90::load_box(target + chunk * bytes, map, barrier, first[2] + w, channel, first[1] + h,
+                     first[0] + d, image + n);
+    }
+  }
+}
+
 // `full`, `empty`: barriers of stage 0. Empty: the consumer warps arrive. Full: all producers
 // arrive when their copies have landed, and one expects the bulk copy.
+template <bool kFull, int kColumns>
 __device__ __forceinline__ void produce(const Params& p, const CUtensorMap* packed, const Job& job,
                                         const Slot* slots, uint32_t stages, uint32_t full,
                                         uint32_t empty) {
@@ -251,9 +283,13 @@ __device__ __forceinline__ void produce(const Params& p, const CUtensorMap* pack
     const uint32_t target = stages + ring.stage * p.stage_bytes, barrier = full + 8 * ring.stage;
     if (thread == 0) {
       sm90::barrier_arrive_expect(barrier, p.packed_bytes);
-      for (int line = 0; line < lines; line += p.box_lines) {
-        sm90::load_box(target + line * kLineBytes, packed, barrier, 0,
-                       first_line + tile * lines + line, 0, 0, 0);
+      if (!kFull && p.input != Input::packed) {  // TMA rounds, but does not split
+        load_lines(p, packed, tile, job.column_tile * kColumns, target, barrier);
+      } else {
+        for (int line = 0; line < lines; line += p.box_lines) {
+          sm90::load_box(target + line * kLineBytes, packed, barrier, 0,
+                         first_line + tile * lines + line, 0, 0, 0);
+        }
       }
     }
     const Origin origin(p, job, tile);

@@ -24,22 +24,28 @@ double as_double(int64_t value) { return static_cast<double>(value); }
 struct Shape {
   const Problem& problem;
   bool full, planes;
+  bool lines, flat;  // whether input may come so
   int piece;
   int64_t ins, outs, weights;  // channels of a group; all weights
   int64_t num_sms;
   std::array<AxisSteps, 3> steps;
 };
 
-Shape make_shape(const Description& description, const Device& device) {
+Shape make_shape(const Description& description, const Device& device, bool aligned) {
   const Problem& p = description.problem;
   const bool planes = description.output != Layout::ndhwc;
   // What is contiguous, and so starts at multiples of it.
   const int64_t contiguous = planes ? p.output()[2] : p.out_channels_per_group();
   int piece = description.output == Layout::strided ? 1 : kMaxPiece;
   while (contiguous % piece != 0) piece /= 2;
+  // TMA wants strides of 16 bytes; it rounds, but does not split.
+  const bool as_it_lies = aligned && description.input == Layout::ncdhw && p.groups == 1 &&
+                          description.precision == Precision::tf32 && planes;
   return {p,
           description.precision == Precision::fp32,
           planes,
+          as_it_lies && p.input[2] % kMaxPiece == 0,
+          as_it_lies && volume(p.input) % kMaxPiece == 0,
           piece,
           p.in_channels_per_group(),
           p.out_channels_per_group(),
@@ -106,10 +112,25 @@ bool place_halo(const Shape& shape, Config* config) {
   return true;
 }
 
+// Whether input's boxes are lines as they lie in memory.
+bool input_fits(const Shape& shape, const Config& config) {
+  const Problem& p = shape.problem;
+  const auto& box = config.box;
+  if (config.input == Input::packed) return true;
+  if (config.input == Input::lines) return shape.lines && box[3] % kChunk == 0;
+  // Boxes that follow each other, of whole lines or planes, or the volume.
+  if (!shape.flat || box[0] > 1 || box[3] != p.input[2]) return false;
+  if (box[2] == p.input[1] && box[1] == p.input[0]) return true;
+  if (box[2] < p.input[1] && box[1] > 1) return false;
+  return p.input[1] % box[2] == 0 && p.input[0] % box[1] == 0 &&
+         int64_t{box[1]} * box[2] * box[3] % kChunk == 0;
+}
+
 // The halo, stages and splits of a config whose columns, taps and box are set; clocks of the whole,
 // or nothing where it does not fit.
 std::optional<double> complete(const Shape& shape, Config* config) {
   const Problem& p = shape.problem;
+  if (!input_fits(shape, *config)) return {};
   int64_t positions = config->box[0];
   config->all_tiles = config->tiles[0] = ceil_div(p.batch, config->box[0]);
   for (int axis = 0; axis < 3; ++axis) {
@@ -130,7 +151,8 @@ std::optional<double> complete(const Shape& shape, Config* config) {
   const double places =
       as_double(int64_t{config->box[0]} * config->halo[0] * config->halo[1] * config->halo[2]);
   const double halo = places * config->channels;
-  const double load = (config->packed_bytes + 4 * halo) / kLoadBytesPerClock;
+  const double input_load = config->packed_bytes * (config->input == Input::packed ? 1 : kAsItLies);
+  const double load = (input_load + 4 * halo) / kLoadBytesPerClock;
   const double copies = halo / config->piece / 32 * kPieceClocks;
   double tile = std::max(compute, std::max(load, copies)) + kTileClocks;
   if (config->stages == kMinStages) tile += 0.3 * std::min(compute, load);
@@ -142,8 +164,11 @@ std::optional<double> complete(const Shape& shape, Config* config) {
   const int64_t chain_tiles =
       std::max<int64_t>(1, sm90::max_chain(Precision::tf32) / (config->positions / 8));
   const double sms = as_double(shape.num_sms);
-  const double packing = as_double(config->all_tiles * config->column_tiles * p.groups) *
-                         config->packed_bytes * 1.5 / (kMemoryBytesPerClock * sms);
+  const double packing = config->input != Input::packed
+                             ? 0
+                             : as_double(config->all_tiles * config->column_tiles * p.groups) *
+                                       config->packed_bytes * 1.5 / (kMemoryBytesPerClock * sms) +
+                                   kPackClocks;
   std::optional<double> best;
   for (int64_t waves = 1; waves <= 4; ++waves) {
     const int64_t splits = std::clamp<int64_t>(waves * shape.num_sms / config->jobs, 1, most);
@@ -162,8 +187,8 @@ std::optional<double> complete(const Shape& shape, Config* config) {
   return best;
 }
 
-// Boxes of positions.
-std::vector<std::array<int, 4>> boxes(const Problem& p) {
+// Boxes of positions; with `lines`, also of whole lines of 32.
+std::vector<std::array<int, 4>> boxes(const Problem& p, bool lines) {
   struct Box {
     std::array<int, 4> box;
     double full;  // share of the tiles' positions that there are
@@ -171,7 +196,11 @@ std::vector<std::array<int, 4>> boxes(const Problem& p) {
   std::vector<Box> found;
   double best = 0;
   const int64_t all = volume(p.input);
-  for (int64_t w : cuts(p.input[2], kMaxPositions, kMaxCuts)) {
+  std::vector<int64_t> widths = cuts(p.input[2], kMaxPositions, kMaxCuts);
+  for (int64_t w = kChunk; lines && w < std::min(p.input[2] + kChunk, kMaxPositions); w += kChunk) {
+    if (std::find(widths.begin(), widths.end(), w) == widths.end()) widths.push_back(w);
+  }
+  for (int64_t w : widths) {
     for (int64_t h : cuts(p.input[1], std::max<int64_t>(1, kMaxPositions / w), kMaxCuts)) {
       for (int64_t d : cuts(p.input[0], std::max<int64_t>(1, kMaxPositions / (w * h)), kMaxCuts)) {
         const bool whole = w * h * d == all;
@@ -245,8 +274,8 @@ std::vector<Config> channel_cuts(const Shape& shape, Precision precision) {
   return found;
 }
 
-Choice search(const Description& description, const Device& device) {
-  const Shape shape = make_shape(description, device);
+Choice search(const Description& description, const Device& device, bool aligned) {
+  const Shape shape = make_shape(description, device, aligned);
   std::vector<Config> all = channel_cuts(shape, description.precision);
   // Boxes are tried for the cuts that multiply and load least: clocks of a position, of all blocks.
   const auto least = [&](const Config& c) {
@@ -256,14 +285,17 @@ Choice search(const Description& description, const Device& device) {
   std::sort(all.begin(), all.end(),
             [&](const Config& a, const Config& b) { return least(a) < least(b); });
   constexpr size_t kTried = 20;
-  const auto tried = boxes(shape.problem);
+  const auto tried = boxes(shape.problem, shape.lines);
   Choice best;
   for (size_t i = 0; i < all.size() && (i < kTried || !best.found); ++i) {
     for (const auto& box : tried) {
-      Config config = all[i];
-      config.box = box;
-      const std::optional<double> clocks = complete(shape, &config);
-      if (clocks && (!best.found || *clocks < best.clocks)) best = {config, *clocks, true};
+      for (Input input : {Input::packed, Input::lines, Input::flat}) {
+        Config config = all[i];
+        config.box = box;
+        config.input = input;
+        const std::optional<double> clocks = complete(shape, &config);
+        if (clocks && (!best.found || *clocks < best.clocks)) best = {config, *clocks, true};
+      }
     }
   }
   return best;
@@ -277,14 +309,17 @@ AxisSteps halo_steps(const Problem& p, int axis, bool planes) {
   return axis_steps(p, axis);
 }
 
-Config choose(const Description& description, const Device& device, bool* found) {
+Config choose(const Description& description, const Device& device, bool aligned, bool* found) {
   const Choice choice =
-      kept_answer(description, device, [&] { return search(description, device); });
+      aligned
+          ? kept_answer(description, device, [&] { return search(description, device, true); })
+          : kept_answer(description, device, [&] { return search(description, device, false); });
   *found = choice.found;
   return choice.config;
 }
 
 int64_t packed_input_bytes(const Config& config, int64_t groups) {
+  if (config.input != Input::packed) return 0;
   return groups * config.column_tiles * config.all_tiles * config.packed_bytes;
 }
 
@@ -329,7 +364,7 @@ Verdict supports(const Description& description, const Device& device) {
     return Verdict::refuse("more than 2**29 positions or weights");
   }
   bool found = false;
-  const Config config = choose(description, device, &found);
+  const Config config = choose(description, device, false, &found);
   if (!found) return Verdict::refuse("no tile of grad_output fits into shared memory");
   if (packed_input_bytes(config, p.groups) > kMaxPackedBytes) {
     return Verdict::refuse("the packed input would take more than 2 GB");
@@ -338,10 +373,14 @@ Verdict supports(const Description& description, const Device& device) {
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {
-  bool found = false;
-  const Config config = choose(description, device, &found);
   const Problem& p = description.problem;
-  return packed_input_bytes(config, p.groups) + partial_bytes(config, p);
+  int64_t bytes = 0;
+  for (bool aligned : {false, true}) {
+    bool found = false;
+    const Config config = choose(description, device, aligned, &found);
+    bytes = std::max(bytes, packed_input_bytes(config, p.groups) + partial_bytes(config, p));
+  }
+  return bytes;
 }
 
 std::string to_string(const Config& config) {
@@ -355,14 +394,15 @@ std::string to_string(const Config& config) {
   };
   return std::to_string(config.block_rows) + " rows x " + std::to_string(config.columns) +
          " columns, " + join(config.taps) + " taps, " + join(config.box) + " positions, " +
-         (config.planes ? "planes, " : "rows, ") + std::to_string(config.stages) + " stages, " +
-         std::to_string(config.jobs) + " jobs, " + std::to_string(config.splits) + " splits" +
-         (config.flush_tiles > 0 ? ", flushed" : "");
+         (config.planes ? "planes, " : "rows, ") +
+         (config.input == Input::packed ? "" : "input as it lies, ") +
+         std::to_string(config.stages) + " stages, " + std::to_string(config.jobs) + " jobs, " +
+         std::to_string(config.splits) + " splits" + (config.flush_tiles > 0 ? ", flushed" : "");
 }
 
 std::string config(const Description& description, const Device& device) {
   bool found = false;
-  return to_string(choose(description, device, &found));
+  return to_string(choose(description, device, true, &found));
 }
 
 }  // namespace convt3d::cuda::tap_gemm

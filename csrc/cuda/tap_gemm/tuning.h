@@ -3,20 +3,26 @@
 #pragma once
 #include <cstdint>
 
+#include "cuda/sm90/line.h"
+
 namespace convt3d::cuda::tap_gemm {
 
 inline constexpr int kArch = 90;  // limit: wgmma
 inline constexpr int kConsumerGroups = 2, kConsumerThreads = 128 * kConsumerGroups;
 inline constexpr int kProducerThreads = 128, kThreads = kConsumerThreads + kProducerThreads;
 // Limit: together what the launch gives the three warpgroups, 3 * 168; multiples of 8.
-inline constexpr int kProducerRegisters = 72, kConsumerRegisters = 216;
+struct Registers {
+  int producer, consumer;
+};
+constexpr Registers registers(bool full) { return full ? Registers{72, 216} : Registers{88, 208}; }
 // Limit: 227 KB, less what the barriers and the alignment of the stages take.
 inline constexpr int kStageAlignment = 1024;  // limit: swizzled lines repeat after so many bytes
 inline constexpr int64_t kMaxShared = 227 * 1024 - 2048;
 inline constexpr int kMinStages = 2, kMaxStages = 6;
 inline constexpr int kMaxPiece = 4;  // elements of a copy of 16 bytes
 // Positions of a line of 128 bytes of the packed input.
-inline constexpr int kChunk = 32, kLineBytes = 4 * kChunk;
+using sm90::kChunk;
+using sm90::kLineBytes;
 inline constexpr int kMaxBoxLines = 256;  // limit: of TMA
 inline constexpr int64_t kMaxPositions = 256;
 inline constexpr int64_t kMaxCuts = 10;  // ways to cut an axis that are looked at
@@ -37,11 +43,13 @@ inline constexpr int64_t kMaxPackedBytes = int64_t{2} << 30;
 inline constexpr int64_t kMaxPartialBytes = int64_t{64} << 20;
 
 // Estimates in clocks of an SM.
-inline constexpr double kLoadBytesPerClock = 28;    // from L2
-inline constexpr double kPieceClocks = 6;           // of 32 copies, whatever their size
-inline constexpr double kTileClocks = 120;          // barriers
+inline constexpr double kLoadBytesPerClock = 28;  // from L2
+inline constexpr double kAsItLies = 2;      // times as long for input's lines that were not packed
+inline constexpr double kPieceClocks = 6;   // of 32 copies, whatever their size
+inline constexpr double kTileClocks = 120;  // barriers
 inline constexpr double kBlockClocks = 6000;        // tables, first load and result of a block
 inline constexpr double kMemoryBytesPerClock = 17;  // of one SM's share: packing, partial sums
+inline constexpr double kPackClocks = 4000;         // of the packing launch
 inline constexpr double kLaunchClocks = 4000;       // of the reducing launch
 
 }  // namespace convt3d::cuda::tap_gemm

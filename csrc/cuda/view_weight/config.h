@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The cut of one call. Plain C++: the planner is built without CUDA.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "cuda/sm90/line.h"
+#include "cuda/view_weight/tuning.h"
+#include "plan/description.h"
+
+namespace convt3d::cuda::view_weight {
+
+struct Config {
+  int columns = 0, units = 0;  // in_channels of a block; instructions of a warpgroup
+  int out_width = 0;           // channels of a row of a view: 32 or 16
+  // Whether the taps of a residue share one halo along the axis, or have boxes of their own.
+  std::array<bool, 3> shares{};
+  std::array<int, 4> box{};   // input positions of a stage: batch, d, h, w
+  std::array<int, 3> halo{};  // positions of grad_output beyond it
+  int positions = 0;          // of a box, filled up to whole lines
+  int view_rows = 0, max_views = 0;
+  int stages = 0, stage_bytes = 0, chain = 0;  // chain: boxes added in one accumulator
+  int unit_jobs = 0, in_tiles = 0;
+  std::array<int64_t, 4> tiles{};  // boxes on each axis
+  int64_t all_tiles = 0;
+  int blocks = 0;
+  bool apart = false;   // each job has as many blocks, which all jobs cut at the same positions
+  bool direct = false;  // each block stores one job's sums into the weight
+  bool turns_input = false;  // blocks bring input's rows in line, else a launch before them
+  bool packed_output = false;
+};
+
+inline int lanes_of_unit(const Config& c) { return kUnitRows / c.out_width; }
+inline int job_units(const Config& c) { return kWarpgroups * c.units; }
+inline sm90::Order order_of(const Config& c) {
+  return c.out_width == 32 ? sm90::Order::rows_128 : sm90::Order::rows_64;
+}
+
+// Of a box of rows of input, as they wait to be turned around.
+int64_t raw_part_bytes(const Config& config);
+
+// Without a cut that fits, the result has no units.
+Config choose(const Description& description, const Device& device);
+std::string to_string(const Config& config);
+
+// Sums that a block puts into the workspace at once.
+inline int64_t piece_elements(const Config& c) {
+  return int64_t{job_units(c)} * kUnitRows * c.columns;
+}
+inline int64_t pieces(const Config& c) {
+  const int64_t jobs = int64_t{c.unit_jobs} * c.in_tiles;
+  if (c.direct) return c.chain < c.all_tiles ? jobs : 0;
+  return c.blocks + jobs - 1;
+}
+// The workspace: pieces, then the packed input, then the packed grad_output.
+int64_t pieces_bytes(const Config& config);
+int64_t packed_input_bytes(const Config& config);
+int64_t packed_output_bytes(const Description& description, const Config& config);
+
+}  // namespace convt3d::cuda::view_weight

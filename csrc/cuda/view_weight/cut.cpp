@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The search for a cut: of an estimate of clocks, the least.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "cuda/common/grad_weight_cuts.h"
+#include "cuda/common/kept_answer.h"
+#include "cuda/halo_weight/taps.h"
+#include "cuda/halo_weight/tuning.h"
+#include "cuda/sm90/chain.h"
+#include "cuda/view_weight/config.h"
+#include "geometry/ceil_div.h"
+
+namespace convt3d::cuda::view_weight {
+namespace {
+
+using halo_weight::Taps;
+using halo_weight::Views;
+
+int as_int(int64_t value) { return static_cast<int>(value); }
+double as_double(int64_t value) { return static_cast<double>(value); }
+int64_t round_up(int64_t value, int64_t to) { return ceil_div(value, to) * to; }
+
+// What a box is in shared memory.
+struct Stage {
+  std::array<int, 4> box{};
+  std::array<int, 3> halo{};
+  int64_t positions = 0, view_rows = 0;
+  std::array<int64_t, 4> tiles{};
+  int64_t all_tiles = 1;
+};
+
+bool make_stage(const Problem& p, const std::array<int64_t, 4>& box, const std::array<int, 3>& halo,
+                Stage* stage) {
+  stage->all_tiles = stage->tiles[0] = ceil_div(p.batch, box[0]);
+  stage->positions = stage->view_rows = box[0];
+  stage->halo = halo;
+  for (int i = 0; i < 4; ++i) {
+    stage->box[i] = as_int(box[i]);
+    if (i == 0) continue;
+    const int64_t outer = box[i] + halo[i - 1];
+    if ((outer - 1) * p.stride[i - 1] + 1 > kMaxSpan) return false;
+    stage->positions *= box[i];
+    stage->view_rows *= outer;
+    stage->tiles[i] = ceil_div(p.input[i - 1], box[i]);
+    stage->all_tiles *= stage->tiles[i];
+  }
+  stage->positions = round_up(stage->positions, sm90::kChunk);
+  return true;
+}
+
+std::vector<int64_t> lengths(int64_t extent, int64_t longest) {
+  std::vector<int64_t> found = cuts(extent, longest, kMaxCuts);
+  for (int64_t length : {8, 16, 32, 64}) {
+    if (length < std::min(extent, longest) &&
+        std::find(found.begin(), found.end(), length) == found.end()) {
+      found.push_back(length);
+    }
+  }
+  return found;
+}
+
+std::vector<Stage> stages_of(const Problem& p, const std::array<int, 3>& halo) {
+  std::vector<Stage> found;
+  const auto rest = [](int64_t taken) { return std::max<int64_t>(1, kMaxPositions / taken); };
+  for (int64_t w : lengths(p.input[2], kMaxPositions)) {
+    for (int64_t h : cuts(p.input[1], rest(w), kMaxCuts)) {
+      for (int64_t d : cuts(p.input[0], rest(w * h), kMaxCuts)) {
+        const bool whole = w == p.input[2] && h == p.input[1] && d == p.input[0];
+        for (int64_t n = 1; n <= (whole ? p.batch : 1) && n * d * h * w <= kMaxPositions; ++n) {
+          Stage stage;
+          if (make_stage(p, {n, d, h, w}, halo, &stage)) found.push_back(stage);
+        }
+      }
+    }
+  }
+  return found;
+}
+
+struct Shape {
+  const Problem& problem;
+  int64_t num_sms;
+  bool direct;   // the weight's out_channels are contiguous
+  bool rows;     // input is rows of channels
+  double bytes;  // of input and grad_output
+};
+
+// Clocks of a box of a job.
+double box_clocks(const Config& c, const Stage& stage, const Views& views) {
+  const double steps = as_double(stage.positions / kStepPositions * job_units(c));
+  const double lines = as_double(c.columns * stage.positions / sm90::kChunk);
+  const double rows = views.mean * as_double(stage.view_rows);
+  const double columns = c.columns;
+  const double row_bytes = c.out_width * kElementBytes;
+  // Shared memory is read by wgmma and for A, 128 bytes a clock, and written by the loads.
+  const double shared = steps * (columns / 4 + 16 * kConflicts) + rows * row_bytes / 128 +
+                        lines * (c.turns_input ? 3 : 1);
+  const double multiply =
+      std::max(steps * columns / 2, shared) + steps * kIssueClocks + kStageClocks;
+  const double quads =
+      as_double(ceil_div(stage.positions / 4 * raw_parts(c.columns), kTurningWarps));
+  const double turn = c.turns_input ? quads * kTurnClocks + kStageClocks : 0;
+  const double load = lines * kRowClocks + rows * (c.out_width == 32 ? kRowClocks : kHalfRowClocks);
+  return std::max({multiply, load, turn}) +
+         (c.stages == kMinStages ? std::min(multiply, load) / 4 : 0);
+}
+
+// Blocks, stages and clocks of a config whose columns, units, taps and box are set; below zero
+// where it does not fit.
+double complete(const Shape& shape, const Stage& stage, const Views& views, Config* c) {
+  const int64_t input_bytes = stage.positions * c->columns * kElementBytes;
+  const int64_t view_bytes =
+      round_up(stage.view_rows * c->out_width * kElementBytes, kSwizzleAlign);
+  const int64_t bytes = input_bytes + views.most * view_bytes;
+  const int64_t table = stage.positions * int64_t{sizeof(int)};
+  c->box = stage.box;
+  const int64_t raw = c->turns_input ? kRawBoxes * raw_parts(c->columns) * raw_part_bytes(*c) : 0;
+  const int64_t stages = (kSharedBytes - kSwizzleAlign - kBarrierBytes - table - raw) / bytes;
+  const int64_t loads =
+      c->turns_input ? raw_parts(c->columns) : ceil_div(input_bytes / sm90::kLineBytes, kMaxSpan);
+  if (stages < kMinStages || views.most + loads > kMaxBoxes) return -1;
+  c->stages = as_int(std::min<int64_t>(stages, kMaxStages));
+  c->stage_bytes = as_int(bytes);
+  c->view_rows = as_int(view_bytes / (c->out_width * kElementBytes));
+  c->max_views = views.most;
+  c->halo = stage.halo;
+  c->positions = as_int(stage.positions);
+  c->tiles = stage.tiles;
+  c->all_tiles = stage.all_tiles;
+  const int64_t jobs = int64_t{c->unit_jobs} * c->in_tiles;
+  const int64_t work = jobs * c->all_tiles;
+  if (work > kMaxWork || packed_input_bytes(*c) > kMaxPackedBytes) return -1;
+  c->chain = as_int(
+      std::max<int64_t>(1, sm90::max_chain(Precision::tf32) / (stage.positions / kStepPositions)));
+
+  const double box = box_clocks(*c, stage, views);
+  const double piece = as_double(piece_elements(*c)) * sizeof(float);
+  const double packing =
+      c->turns_input ? 0 : as_double(packed_input_bytes(*c)) * 2 / kPackBytesPerClock + kPackClocks;
+  const auto total = [&](double boxes, double stores, double reads) {
+    const double memory = reads * shape.bytes / kMemoryBytesPerClock;
+    const double clocks = boxes * box + stores * piece / kStoreBytesPerClock;
+    return std::max(clocks, memory) + std::min(clocks, memory) / 4 + kStartClocks + packing;
+  };
+  c->direct = false;
+  // All jobs at the same positions at the same time, so that one's loads serve the others; or all
+  // SMs, of which each has as much.
+  const bool kept = jobs == 1 || shape.bytes < kKeptBytes;
+  const int64_t of_job = std::min(shape.num_sms / jobs, c->all_tiles);
+  const auto clocks_on = [&](int64_t blocks, bool apart) {
+    c->blocks = as_int(blocks);
+    const double boxes = as_double(apart ? ceil_div(c->all_tiles, of_job) : ceil_div(work, blocks));
+    const double straddled = apart ? 0 : as_double(jobs) / as_double(blocks);
+    return total(boxes, 1.0 + straddled + boxes / c->chain, apart || kept ? 1 : kLostReuse) +
+           as_double(pieces(*c)) * piece / kReduceBytesPerClock + kReduceClocks;
+  };
+  double clocks = of_job > 0 ? clocks_on(of_job * jobs, true) : 0;
+  const double even = clocks_on(std::min(shape.num_sms, work), false);
+  c->apart = of_job > 0 && clocks <= even;
+  if (c->apart) {
+    c->blocks = as_int(of_job * jobs);
+  } else {
+    clocks = even;
+  }
+  if (!shape.direct) return clocks;
+  // A block for each job, in turns.
+  const double turns = as_double(ceil_div(jobs, shape.num_sms)), all = as_double(c->all_tiles);
+  const double direct = total(turns * all, turns * std::floor((all - 1) / c->chain), 1) +
+                        turns * (as_double(piece_elements(*c)) * kDirectClocks + kStartClocks / 2);
+  if (direct >= clocks) return clocks;
+  c->direct = true;
+  c->apart = true;
+  c->blocks = as_int(jobs);
+  return direct;
+}
+
+Config search(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  const bool rows = description.input == Layout::ndhwc && p.in_channels * kElementBytes % 16 == 0;
+  const Shape shape{
+      p, device.num_sms, description.weight == Layout::ndhwc, rows,
+      as_double(p.batch * kElementBytes) *
+          as_double(p.in_channels * volume(p.input) + p.out_channels * volume(p.output()))};
+  Config best;
+  double least = 0;
+  for (int shares = 0; shares < 8; ++shares) {
+    std::array<bool, 3> shared{};
+    bool same = false;  // as another choice
+    for (int a = 0; a < 3; ++a) {
+      shared[a] = (shares >> a & 1) != 0;
+      if (shared[a] && (p.kernel[a] == 1 || p.input[a] == 1)) same = true;
+    }
+    if (same) continue;
+    // A unit's taps may lie anywhere: each is a unit of make_taps.
+    const Taps taps = halo_weight::make_taps(p, shared, 1);
+    if (taps.views.size() > halo_weight::kMaxViews) continue;
+    const std::vector<Stage> stages = stages_of(p, taps.halo);
+    for (int out_width : {32, 16}) {
+      if (out_width > 16 && out_width / 2 >= p.out_channels) continue;
+      const int lanes = kUnitRows / out_width;
+      const int part_units = as_int(ceil_div(taps.units, lanes));
+      if (part_units * lanes > kMaxLanes) continue;
+      Taps padded = taps;
+      padded.lanes.resize(static_cast<size_t>(part_units) * lanes);
+      padded.units = part_units;
+      const int64_t all = part_units * ceil_div(p.out_channels, out_width);
+      for (int columns : kColumnsBuilt) {
+        if (columns / 2 >= p.in_channels && columns > kColumnsBuilt[0]) continue;
+        for (int units = 1; units <= kMaxUnits; ++units) {
+          Config c;
+          c.columns = columns;
+          c.units = units;
+          c.out_width = out_width;
+          c.shares = shared;
+          c.unit_jobs = as_int(ceil_div(all, job_units(c)));
+          c.in_tiles = as_int(ceil_div(p.in_channels, columns));
+          const Views views = halo_weight::count_views(
+              padded, lanes, as_int(ceil_div(p.out_channels, out_width)), job_units(c));
+          for (const Stage& stage : stages) {
+            for (int turns = 0; turns <= (shape.rows ? 1 : 0); ++turns) {
+              c.turns_input = turns == 1;
+              const double clocks = complete(shape, stage, views, &c);
+              if (clocks < 0 || (best.units > 0 && clocks >= least)) continue;
+              best = c;
+              least = clocks;
+            }
+          }
+        }
+      }
+    }
+  }
+  best.packed_output = description.output != Layout::ndhwc || p.out_channels * kElementBytes % 16;
+  return best;
+}
+
+}  // namespace
+
+Config choose(const Description& description, const Device& device) {
+  return kept_answer(description, device, [&] { return search(description, device); });
+}
+
+std::string to_string(const Config& c) {
+  const auto join = [](const auto& values) {
+    std::string text;
+    for (const auto value : values) text += (text.empty() ? "" : "x") + std::to_string(value);
+    return text;
+  };
+  return std::to_string(job_units(c)) + " units of " + std::to_string(kUnitRows) + "x" +
+         std::to_string(c.columns) + ", rows of " + std::to_string(c.out_width) + ", " +
+         join(c.box) + " positions, halo " + join(c.halo) + ", " + std::to_string(c.max_views) +
+         " views, " + std::to_string(c.stages) + " stages of " + std::to_string(c.stage_bytes) +
+         " bytes, " + std::to_string(c.unit_jobs * c.in_tiles) + " jobs of " +
+         std::to_string(c.all_tiles) + " boxes on " + std::to_string(c.blocks) + " blocks" +
+         (c.direct ? ", stored directly" : "") + (c.turns_input ? ", input turned" : "") +
+         (c.packed_output ? ", grad_output packed" : "");
+}
+
+int64_t pieces_bytes(const Config& c) {
+  return round_up(pieces(c) * piece_elements(c) * int64_t{sizeof(float)}, kMapAlign);
+}
+
+int64_t raw_part_bytes(const Config& c) {
+  return round_up(int64_t{c.box[0]} * c.box[1] * c.box[2] * c.box[3] * kRawWidth * kElementBytes,
+                  kSwizzleAlign);
+}
+
+int64_t packed_input_bytes(const Config& c) {
+  if (c.turns_input) return 0;
+  return c.in_tiles * c.all_tiles * c.positions * c.columns * int64_t{kElementBytes};
+}
+
+int64_t packed_output_bytes(const Description& description, const Config& c) {
+  const Problem& p = description.problem;
+  if (!c.packed_output) return 0;
+  return p.batch * volume(p.output()) * round_up(p.out_channels, 16 / kElementBytes) *
+         kElementBytes;
+}
+
+}  // namespace convt3d::cuda::view_weight

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Numbers of view_weight, each with where it comes from.
+#pragma once
+#include <cstdint>
+
+namespace convt3d::cuda::view_weight {
+
+inline constexpr int kElementBytes = 4;
+inline constexpr int kStepPositions = 8;  // of an instruction
+inline constexpr int kUnitRows = 64;      // of sums, of an instruction
+inline constexpr int kWarpgroups = 2, kThreads = (kWarpgroups + 1) * 128;
+// Limit: registers, 64 K of an SM.
+inline constexpr int kConsumerRegisters = 216, kProducerRegisters = 72;
+inline constexpr int kColumnsBuilt[] = {32, 48, 64, 128};
+inline constexpr int kMaxUnits = 2;  // of a warpgroup
+// Limit: the kernel's parameters hold a table of lanes.
+inline constexpr int kMaxLanes = 512;
+// Limit: one lane of a warp issues each box of a stage.
+inline constexpr int kMaxBoxes = 32;
+inline constexpr int kMaxSpan = 256;  // of a box: limit of TMA
+inline constexpr int kSwizzleAlign = 1024;
+inline constexpr int64_t kMapAlign = 256;
+inline constexpr int kSharedBytes = 232448;  // limit: of a block on sm_90
+inline constexpr int kMinStages = 2, kMaxStages = 6;
+// Boxes of input that wait to be turned around, and the warps that do so.
+inline constexpr int kRawBoxes = 2, kTurningWarps = 3, kRawWidth = 32;
+constexpr int raw_parts(int columns) { return (columns + kRawWidth - 1) / kRawWidth; }
+inline constexpr int kBarrierBytes = 16 * (kMaxStages + kRawBoxes);
+// Positions of a stage: more leave no room for stages.
+inline constexpr int64_t kMaxPositions = 256;
+inline constexpr int kMaxCuts = 8;  // ways to cut an axis that are looked at
+// Limit: work is counted in 32 bits.
+inline constexpr int64_t kMaxWork = int64_t{1} << 30;
+// Bound of the packed input: what a large layer's tensors take themselves.
+inline constexpr int64_t kMaxPackedBytes = int64_t{2} << 30;
+// Below, most columns would be padding.
+inline constexpr int64_t kMinColumns = 9;
+
+// NCDHW: elements of grad_output, products of each, and the part of a block's rows that count, from
+// which turning all of grad_output into rows pays. Measured against tap_gemm: 1.05 to 1.6 times as
+// fast from 750 products on (256 where the tensors stay in L2, 108 where lines are odd), 0.4 to 0.9
+// times below.
+inline constexpr double kLeastElements = 4e5, kLeastRows = 0.7;
+inline constexpr double kLeastProducts = 500, kLeastKeptProducts = 256, kLeastOddProducts = 100;
+
+// Estimates for the choice, in clocks of an SM.
+inline constexpr double kRowClocks = 5;        // of a row or line of 128 bytes from L2
+inline constexpr double kHalfRowClocks = 4.1;  // of 64
+inline constexpr double kConflicts = 1.15;     // of gathering A
+inline constexpr double kTurnClocks = 280;     // measured: of a turning warp's four lines' quarters
+inline constexpr double kStageClocks = 300;    // barriers, first gather and drain of a stage
+inline constexpr double kIssueClocks = 4;      // of a wgmma, beside its products
+inline constexpr double kMemoryBytesPerClock = 2300;  // of the device: 4.2 TB/s at 1.8 GHz
+inline constexpr double kPackBytesPerClock = 1700;    // of the device
+inline constexpr double kPackClocks = 2500;           // of its launch
+inline constexpr double kStoreBytesPerClock = 24;     // sums of a piece to the workspace
+inline constexpr double kDirectClocks = 0.1;          // of a sum to the weight
+inline constexpr double kStartClocks = 6000, kReduceClocks = 5000;
+inline constexpr double kReduceBytesPerClock = 1500;  // of the device
+// Bytes of input and grad_output together, that stay in L2 while all jobs read them (of 50 MB), and
+// reads of memory where they do not.
+inline constexpr double kKeptBytes = 45e6, kLostReuse = 2;
+
+}  // namespace convt3d::cuda::view_weight

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda/view_weight/view_weight.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "cuda/halo_weight/tuning.h"
+#include "cuda/view_weight/config.h"
+#include "cuda/weight_gemm/weight_gemm.h"
+
+namespace convt3d::cuda::view_weight {
+namespace {
+
+double as_double(int64_t value) { return static_cast<double>(value); }
+
+// What the choice between this family and tap_gemm looks at.
+struct Worth {
+  double elements, products;  // of grad_output; of each of them
+  double rows;                // the part of the blocks' rows that count
+  bool kept, meets_all;       // in L2; taps meet all elements
+
+  Worth(const Problem& p, const Config& c) {
+    const Extent3 output = p.output();
+    elements = as_double(p.batch * p.out_channels) * as_double(volume(output));
+    products = as_double(p.in_channels * volume(p.kernel)) * as_double(volume(p.input)) /
+               as_double(volume(output));
+    rows = as_double(p.out_channels * volume(p.kernel)) /
+           as_double(int64_t{c.unit_jobs} * job_units(c) * kUnitRows);
+    const double input = as_double(p.batch * p.in_channels) * as_double(volume(p.input));
+    kept = kElementBytes * (elements + input) < kKeptBytes;
+    meets_all = true;
+    for (int a = 0; a < 3; ++a) meets_all = meets_all && std::gcd(p.stride[a], p.dilation[a]) == 1;
+  }
+};
+
+// Where grad_output has to become rows of channels first: whether its products are many enough.
+bool worth_packing(const Problem& p, const Worth& w) {
+  // tap_gemm copies lines of odd width element by element.
+  const double least = p.output()[2] % 2 == 1 ? kLeastOddProducts
+                       : w.kept               ? kLeastKeptProducts
+                                              : kLeastProducts;
+  return w.meets_all && w.elements >= kLeastElements && w.products >= least && w.rows >= kLeastRows;
+}
+
+}  // namespace
+
+Verdict supports(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  if (device.arch != 90) return Verdict::refuse("its instructions are those of sm_90");
+  if (description.direction != Direction::grad_weight) return Verdict::refuse("grad_weight only");
+  if (description.precision != Precision::tf32) return Verdict::refuse("TF32 only");
+  if (p.groups != 1) return Verdict::refuse("groups must be 1");
+  if (p.in_channels < kMinColumns) return Verdict::refuse("fewer than 9 in channels");
+  if (std::max(p.in_channels, p.out_channels) > halo_weight::kMaxChannels) {
+    return Verdict::refuse("more than 2**20 channels");
+  }
+  if (p.batch < 1 || p.batch > halo_weight::kMaxExtent) {
+    return Verdict::refuse("an empty or very large batch");
+  }
+  const Extent3 output = p.output();
+  for (int axis = 0; axis < 3; ++axis) {
+    if (p.stride[axis] > halo_weight::kMaxStride) return Verdict::refuse("a stride above 8");
+    if (std::max(p.input[axis], output[axis]) > halo_weight::kMaxExtent ||
+        p.dilation[axis] * p.kernel[axis] + p.padding[axis] > halo_weight::kMaxReach) {
+      return Verdict::refuse("larger than its coordinates hold");
+    }
+  }
+  if (volume(p.kernel) > halo_weight::kMaxTaps) return Verdict::refuse("more than 512 taps");
+  // Whom unaligned tensors fall back to.
+  const Verdict fallback = weight_gemm::supports(description, device);
+  if (!fallback.ok) return fallback;
+  const Config config = choose(description, device);
+  if (config.units == 0) {
+    return Verdict::refuse("too many taps, or taps too far apart for shared memory");
+  }
+  const Worth worth(p, config);
+  if (description.output != Layout::ndhwc && !worth_packing(p, worth)) {
+    return Verdict::refuse("grad_output is no rows of channels, and its products are few");
+  }
+  if (worth.products >= kLeastProducts && worth.rows < kLeastRows) {
+    return Verdict::refuse("many products, of which padding of out_channels would be a third");
+  }
+  return Verdict::accept();
+}
+
+std::string config(const Description& description, const Device& device) {
+  return to_string(choose(description, device));
+}
+
+int64_t workspace_bytes(const Description& description, const Device& device) {
+  const Config config = choose(description, device);
+  return std::max(
+      pieces_bytes(config) + packed_input_bytes(config) + packed_output_bytes(description, config),
+      weight_gemm::workspace_bytes(description, device));
+}
+
+}  // namespace convt3d::cuda::view_weight
