@@ -9,6 +9,7 @@
 #include "cuda/halo_gemm/halo_gemm.h"
 #include "cuda/halo_weight/halo_weight.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
+#include "cuda/line_weight/line_weight.h"
 #include "cuda/mma_gemm/mma_gemm.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
 #include "cuda/tap_gemm/tap_gemm.h"
@@ -30,6 +31,8 @@ void launch(Family family, const Description& description, const Device& device,
       return mma_gemm::launch(description, device, operands, workspace, stream);
     case Family::shuffle_gemm:
       return shuffle_gemm::launch(description, device, operands, workspace, stream);
+    case Family::line_weight:
+      return line_weight::launch(description, device, operands, workspace, stream);
     case Family::halo_weight:
       return halo_weight::launch(description, device, operands, workspace, stream);
     case Family::view_weight:

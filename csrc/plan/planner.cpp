@@ -10,6 +10,7 @@
 #include "cuda/halo_gemm/halo_gemm.h"
 #include "cuda/halo_weight/halo_weight.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
+#include "cuda/line_weight/line_weight.h"
 #include "cuda/mma_gemm/mma_gemm.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
 #include "cuda/tap_gemm/tap_gemm.h"
@@ -30,10 +31,10 @@ const std::vector<Candidate>& cuda_candidates() {
   static const std::vector<Candidate> table{
       CONVT3D_CANDIDATE(cuda, shuffle_gemm), CONVT3D_CANDIDATE(cuda, group_gemm),
       CONVT3D_CANDIDATE(cuda, halo_gemm),    CONVT3D_CANDIDATE(cuda, implicit_gemm),
-      CONVT3D_CANDIDATE(cuda, mma_gemm),     CONVT3D_CANDIDATE(cuda, halo_weight),
-      CONVT3D_CANDIDATE(cuda, view_weight),  CONVT3D_CANDIDATE(cuda, tap_gemm),
-      CONVT3D_CANDIDATE(cuda, few_channels), CONVT3D_CANDIDATE(cuda, weight_gemm),
-      CONVT3D_CANDIDATE(cuda, direct)};
+      CONVT3D_CANDIDATE(cuda, mma_gemm),     CONVT3D_CANDIDATE(cuda, line_weight),
+      CONVT3D_CANDIDATE(cuda, halo_weight),  CONVT3D_CANDIDATE(cuda, view_weight),
+      CONVT3D_CANDIDATE(cuda, tap_gemm),     CONVT3D_CANDIDATE(cuda, few_channels),
+      CONVT3D_CANDIDATE(cuda, weight_gemm),  CONVT3D_CANDIDATE(cuda, direct)};
   return table;
 }
 
@@ -66,6 +67,8 @@ const char* to_string(Family family) {
       return "mma_gemm";
     case Family::few_channels:
       return "few_channels";
+    case Family::line_weight:
+      return "line_weight";
     case Family::halo_weight:
       return "halo_weight";
     case Family::view_weight:
