@@ -5,6 +5,7 @@
 #include <array>
 
 #include "cuda/halo_weight/config.h"
+#include "cuda/halo_weight/fold.h"
 #include "cuda/halo_weight/tuning.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 
@@ -57,25 +58,29 @@ Verdict supports(const Description& description, const Device& device) {
       p.in_channels * p.out_channels <= kFewPairs) {
     return Verdict::refuse("at most 8 channels on one side and 256 pairs of them");
   }
-  const Config config = choose(description, device);
+  const Description fold = folded(description);
+  const Config config = choose(fold, device);
   if (config.units == 0) {
     return Verdict::refuse("too many taps, or taps too far apart for shared memory");
   }
-  if (config.packed_output && part_read(p) < kLeastRead) {
+  if (config.packed_output && part_read(fold.problem) < kLeastRead) {
     return Verdict::refuse("grad_output is no rows of channels, and taps meet little of it");
   }
   return Verdict::accept();
 }
 
 std::string config(const Description& description, const Device& device) {
-  return to_string(choose(description, device));
+  const Description fold = folded(description);
+  const std::string taps = fold == description ? "" : ", taps as channels";
+  return to_string(choose(fold, device)) + taps;
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {
-  const Config config = choose(description, device);
-  return std::max(pieces_bytes(config) + packed_input_bytes(description, config) +
-                      packed_output_bytes(description, config),
-                  weight_gemm::workspace_bytes(description, device));
+  const Description fold = folded(description);
+  const Config config = choose(fold, device);
+  return std::max(
+      pieces_bytes(config) + packed_input_bytes(fold, config) + packed_output_bytes(fold, config),
+      weight_gemm::workspace_bytes(description, device));
 }
 
 }  // namespace convt3d::cuda::halo_weight

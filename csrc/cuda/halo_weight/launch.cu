@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cuda/common/alignment.h"
 #include "cuda/halo_weight/call.h"
+#include "cuda/halo_weight/fold.h"
 #include "cuda/halo_weight/halo_weight.h"
 #include "cuda/halo_weight/tuning.h"
 #include "cuda/weight_gemm/weight_gemm.h"
@@ -9,17 +10,18 @@ namespace convt3d::cuda::halo_weight {
 
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
-  const Problem& p = description.problem;
-  const Config config = choose(description, device);
+  const Description fold = folded(description);
+  const Operands tensors = folded(description, operands);
+  const Problem& p = fold.problem;
+  const Config config = choose(fold, device);
   const bool input =
-      config.packed_input || rows_aligned(operands.input, p.batch, p.input, kElementBytes);
+      config.packed_input || rows_aligned(tensors.input, p.batch, p.input, kElementBytes);
   const bool output =
-      config.packed_output || rows_aligned(operands.output, p.batch, p.output(), kElementBytes);
+      config.packed_output || rows_aligned(tensors.output, p.batch, p.output(), kElementBytes);
   if (!input || !output) {
     return weight_gemm::launch(description, device, operands, workspace, stream);
   }
-  const Call call{description, device,    operands,
-                  config,      workspace, static_cast<cudaStream_t>(stream)};
+  const Call call{fold, device, tensors, config, workspace, static_cast<cudaStream_t>(stream)};
   with_precision<Precision::fp16, Precision::bf16>(
       description.precision, [&]<Precision kPrecision>() { run<kPrecision>(call); });
 }

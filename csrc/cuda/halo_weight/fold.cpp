@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda/halo_weight/fold.h"
+
+namespace convt3d::cuda::halo_weight {
+namespace {
+
+// Whether the taps of an axis meet all of grad_output, and each element once.
+bool meets_once(const Problem& p, size_t axis) {
+  return p.padding[axis] == 0 && (p.dilation[axis] == 1 || p.kernel[axis] == 1) &&
+         (p.stride[axis] == p.kernel[axis] || p.input[axis] == 1) &&
+         p.output()[axis] == p.input[axis] * p.kernel[axis];
+}
+
+// Axes, from w on, whose taps are channels.
+size_t axes_folded(const Description& description) {
+  const Problem& p = description.problem;
+  if (p.groups != 1 || description.output != description.weight) return 0;
+  size_t axes = 0;
+  // Beyond an axis of several positions, what follows is no tap.
+  while (axes < 3 && meets_once(p, 2 - axes) && (axes == 0 || p.input[3 - axes] == 1)) ++axes;
+  if (description.output == Layout::ndhwc) return axes;
+  return description.output == Layout::ncdhw && volume(p.input) == 1 && axes == 3 ? axes : 0;
+}
+
+}  // namespace
+
+Description folded(const Description& description) {
+  const size_t axes = axes_folded(description);
+  Description result = description;
+  for (size_t axis = 3 - axes; axis < 3; ++axis) {
+    result.problem.out_channels *= result.problem.kernel[axis];
+    result.problem.kernel[axis] = 1;
+    result.problem.stride[axis] = 1;
+    result.problem.dilation[axis] = 1;
+    result.problem.output_padding[axis] = 0;
+  }
+  if (axes == 3 && volume(description.problem.input) == 1) {
+    result.output = result.weight = Layout::ndhwc;
+    if (description.input == Layout::ncdhw) result.input = Layout::ndhwc;
+  }
+  return result;
+}
+
+Operands folded(const Description& description, const Operands& operands) {
+  const size_t axes = axes_folded(description);
+  Operands result = operands;
+  if (axes == 0) return result;
+  const int64_t channels = folded(description).problem.out_channels;
+  for (size_t axis = 3 - axes; axis < 3; ++axis) {
+    result.output.stride[2 + axis] = channels;
+    result.weight.stride[2 + axis] = channels;
+  }
+  result.output.stride[1] = 1;
+  result.weight.stride[1] = 1;
+  if (volume(description.problem.input) == 1) result.input.stride[1] = 1;
+  return result;
+}
+
+}  // namespace convt3d::cuda::halo_weight
