@@ -87,8 +87,8 @@ __global__ __launch_bounds__(kMatrixThreads,
 #pragma unroll 1
     for (int out_chunk = 0; out_chunk < p.out_chunks; ++out_chunk) {
       __syncthreads();  // all have read the previous box; weights and offsets are there
-      stage_output<T, 2>(p, box, group * p.outs + out_chunk * kChunk, p.outs - out_chunk * kChunk,
-                         halo);
+      stage_output<T, 2, true>(p, box, group * p.outs + out_chunk * kChunk,
+                               p.outs - out_chunk * kChunk, halo);
       copies_commit();
       copies_wait<0>();
       __syncthreads();  // the box is there

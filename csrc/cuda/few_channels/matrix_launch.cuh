@@ -61,6 +61,12 @@ inline MatrixSums describe_matrix(const MatrixCall& call) {
   const int own = stores ? 2 : kChunk;
   p.long_inputs = p.ins % own == 0 && aligned_channels(input, element, own);
   p.long_outputs = p.outs % kChunk == 0 && aligned_channels(output, element, kChunk);
+  p.quad_inputs = !stores && !p.long_inputs && input.stride[4] == 1;
+  p.quad_outputs = !p.long_outputs && output.stride[4] == 1;
+  p.halo_quads = static_cast<int>(ceil_div(p.halo[2], int64_t{4}));
+  p.tile_quads = static_cast<int>(ceil_div(p.tile[2], int64_t{4}));
+  p.by_halo_quads = make_divisor(p.halo_quads);
+  p.by_tile_quads = make_divisor(p.tile_quads);
   return p;
 }
 

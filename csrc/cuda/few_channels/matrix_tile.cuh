@@ -42,6 +42,9 @@ struct MatrixSums {
   Divisor by_tile[3], by_boxes[3], by_halo[3], by_kernel[3], by_scale_w;
   Divisor by_in_tiles, by_out_chunks;
   bool long_inputs, long_outputs;  // one load brings a chunk
+  bool quad_inputs, quad_outputs;  // four positions of a channel are loaded at once
+  int halo_quads, tile_quads;      // loads of a line
+  Divisor by_halo_quads, by_tile_quads;
 };
 
 // The first position of a box.
@@ -108,8 +111,46 @@ __device__ __forceinline__ HaloPlace find_halo(const MatrixSums& p, const int (&
               within(w, p.output_extent[2])};
 }
 
+// Four positions on w of eight channels, positions side by side in memory, turned into chunks. A
+// line may start on any element: words that hold one of it are loaded, and shifted into place.
+// `corner` is the first position of the line, `w` its coordinate, `inside` whether the line is in
+// the tensor; store(i, chunk) takes position i.
+template <typename Store>
+__device__ __forceinline__ void stage_quad(const char* corner, bool inside, int w, int extent,
+                                           int64_t channel_bytes, int channels,
+                                           const Store& store) {
+  unsigned mask[2] = {};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) mask[i / 2] |= within(w + i, extent) ? 0xffffu << (i % 2 * 16) : 0;
+  unsigned two[2][kChunk];
+#pragma unroll
+  for (int c = 0; c < kChunk; ++c) {
+    const char* const own = corner + c * channel_bytes;
+    const int odd = static_cast<int>(reinterpret_cast<uintptr_t>(own) / 2 % 2);
+    const auto* const words = reinterpret_cast<const unsigned*>(own - 2 * odd);
+    unsigned word[3];
+#pragma unroll
+    for (int i = 0; i < 3; ++i) {
+      const bool holds = within(w + 2 * i - odd + 1, extent + 1) && (i < 2 || odd != 0);
+      word[i] = inside && c < channels && holds ? words[i] : 0u;
+    }
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      two[i][c] = __funnelshift_r(word[i], word[i + 1], odd * 16) & mask[i];
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const unsigned halves = i % 2 == 0 ? 0x5410 : 0x7632;
+    const unsigned(&own)[kChunk] = two[i / 2];
+    store(i, make_uint4(__byte_perm(own[0], own[1], halves), __byte_perm(own[2], own[3], halves),
+                        __byte_perm(own[4], own[5], halves), __byte_perm(own[6], own[7], halves)));
+  }
+}
+
 // grad_output around a box, channels from `first_out` of the tensor on; kUnroll chunks in flight.
-template <typename T, int kUnroll>
+// kQuads: whether there are registers for stage_quad.
+template <typename T, int kUnroll, bool kQuads>
 __device__ __forceinline__ void stage_output(const MatrixSums& p, const Box& box, int first_out,
                                              int channels, uint4* halo) {
   const char* const source = static_cast<const char*>(p.output) + box.n * p.output_bytes[0] +
@@ -118,6 +159,26 @@ __device__ __forceinline__ void stage_output(const MatrixSums& p, const Box& box
 #pragma unroll
   for (int axis = 0; axis < 3; ++axis) {
     first[axis] = box.first[axis] * p.scale[axis] - p.padding[axis];
+  }
+  if (kQuads && p.quad_outputs) {
+    const int quads = p.halo[0] * p.halo[1] * p.halo_quads;
+#pragma unroll 1
+    for (int at = threadIdx.x; at < quads; at += kMatrixThreads) {
+      int rest = at;
+      const int own_w = divide(&rest, p.by_halo_quads) * 4;
+      const int line = rest, own_h = divide(&rest, p.by_halo[1]);
+      const int d = first[0] + rest, h = first[1] + own_h, w = first[2] + own_w;
+      const bool inside = within(d, p.output_extent[0]) && within(h, p.output_extent[1]);
+      const auto store = [&](int i, const uint4& chunk) {
+        int column = own_w + i;
+        if (column >= p.halo[2]) return;
+        const int residue = divide(&column, p.by_scale_w);
+        halo[(line * p.scale[2] + residue) * p.columns + column] = chunk;
+      };
+      stage_quad(source + d * p.output_bytes[2] + h * p.output_bytes[3] + int64_t{w} * 2, inside, w,
+                 p.output_extent[2], p.output_bytes[1], channels, store);
+    }
+    return;
   }
   const int count = p.halo[0] * p.halo[1] * p.halo[2];
   if (p.outs <= kNarrowChunk) {

@@ -33,6 +33,24 @@ template <typename T, int kBlocks>
 __device__ __forceinline__ void stage_input(const MatrixSums& p, const Box& box, int first_in,
                                             int channels, uint4* target) {
   const char* const source = static_cast<const char*>(p.input) + box.n * p.input_bytes[0];
+  if (kBlocks == 1 && p.quad_inputs) {  // registers
+    const int quads = p.tile[0] * p.tile[1] * p.tile_quads;
+#pragma unroll 1
+    for (int at = threadIdx.x; at < quads; at += kMatrixThreads) {
+      int rest = at;
+      const int own_w = divide(&rest, p.by_tile_quads) * 4, w = box.first[2] + own_w;
+      uint4* const line = target + rest * p.tile[2] + own_w;
+      const int h = box.first[1] + divide(&rest, p.by_tile[1]), d = box.first[0] + rest;
+      const bool inside = within(d, p.input_extent[0]) && within(h, p.input_extent[1]);
+      const auto store = [&](int i, const uint4& chunk) {
+        if (own_w + i < p.tile[2]) line[i] = chunk;
+      };
+      stage_quad(source + first_in * p.input_bytes[1] + d * p.input_bytes[2] +
+                     h * p.input_bytes[3] + int64_t{w} * 2,
+                 inside, w, p.input_extent[2], p.input_bytes[1], channels, store);
+    }
+    return;
+  }
 #pragma unroll 1
   for (int at = threadIdx.x; at < kBlocks * kMatrixPositions; at += kMatrixThreads) {
     const int block = at / kMatrixPositions;
@@ -123,7 +141,7 @@ __global__ __launch_bounds__(kMatrixThreads,
   for (int index = split; index < p.boxes; index += p.splits) {
     const Box box = find_box(p, index);
     __syncthreads();  // all have read the previous box
-    stage_output<T, 1>(p, box, group * p.outs + first_out, p.outs - first_out, halo);
+    stage_output<T, 1, kBlocks == 1>(p, box, group * p.outs + first_out, p.outs - first_out, halo);
     stage_input<T, kBlocks>(p, box, group * p.ins + first_in, p.ins - first_in, input);
     copies_commit();
     copies_wait<0>();

@@ -34,6 +34,23 @@
 
 namespace convt3d::cuda::group_gemm {
 
+// d = c + a * b, for the first product of a sum: c is the bias of this lane's columns.
+template <typename T>
+__device__ __forceinline__ void mma_start(float (&d)[4], const uint32_t (&a)[4],
+                                          const uint32_t (&b)[2], const float2& c) {
+#define CONVT3D_MMA_START(KIND)                                                  \
+  asm("mma.sync.aligned.m16n8k16.row.col.f32." KIND                              \
+      ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %10, %11};" \
+      : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])                           \
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c.x), "f"(c.y))
+  if constexpr (std::is_same_v<T, __half>) {
+    CONVT3D_MMA_START("f16.f16");
+  } else {
+    CONVT3D_MMA_START("bf16.bf16");
+  }
+#undef CONVT3D_MMA_START
+}
+
 // `base`: this lane's rows of A, for the first part and the first plane of cells.
 template <typename T, int kWidth>
 __device__ __forceinline__ void multiply(const GroupGemm& p, const Regions& at, const Plane& plane,
@@ -42,28 +59,46 @@ __device__ __forceinline__ void multiply(const GroupGemm& p, const Regions& at, 
   const int lane = threadIdx.x % 32;
   const int first = (unit.part * p.in_chunks * p.plane + plane.cell * p.halo[1] * p.halo[2]) * 16;
   const int list = (plane.residue * p.stride[1] + unit.residue_h) * p.width_blocks + unit.block;
-  const uint2* const factors = at.factors + (unit.part * p.pairs * 32 + lane) * kWidth;
-  const int end = p.taps.list_first[list + 1];
-#pragma unroll 2
-  for (int pair = p.taps.list_first[list]; pair < end; ++pair) {
-    const int offset = at.offsets[2 * pair + lane / 16] + first;
+  const int begin = p.taps.list_first[list], end = p.taps.list_first[list + 1];
+  const uint2* factors = at.factors + ((unit.part * p.pairs + begin) * 32 + lane) * kWidth;
+  const int* offset = at.offsets + 2 * begin + lane / 16;
+  const float2 bias = *reinterpret_cast<const float2*>(at.bias + unit.part * kChunk + lane % 4 * 2);
+  const auto step = [&]<bool kStart>() {
     uint32_t b[kWidth][2];
     if constexpr (kWidth == 2) {
-      const uint4 own = *reinterpret_cast<const uint4*>(factors + pair * 32 * kWidth);
+      const uint4 own = *reinterpret_cast<const uint4*>(factors);
       b[0][0] = own.x, b[0][1] = own.y, b[1][0] = own.z, b[1][1] = own.w;
     } else {
-      const uint2 own = factors[pair * 32];
-      b[0][0] = own.x, b[0][1] = own.y;
+      b[0][0] = factors->x, b[0][1] = factors->y;
     }
+    const uint32_t shift = *offset + first;
     uint32_t a[kRowTiles][4];
 #pragma unroll
-    for (int tile = 0; tile < kRowTiles; ++tile) load_matrices(a[tile], base[tile] + offset);
+    for (int tile = 0; tile < kRowTiles; ++tile) load_matrices(a[tile], base[tile] + shift);
 #pragma unroll
     for (int tile = 0; tile < kRowTiles; ++tile) {
 #pragma unroll
-      for (int r = 0; r < kWidth; ++r) mma_sync<T>(sum[tile][r], a[tile], b[r]);
+      for (int r = 0; r < kWidth; ++r) {
+        if constexpr (kStart) {
+          mma_start<T>(sum[tile][r], a[tile], b[r], bias);
+        } else {
+          mma_sync<T>(sum[tile][r], a[tile], b[r]);
+        }
+      }
     }
+    factors += 32 * kWidth;
+    offset += 2;
+  };
+  if (begin == end) {  // residues without taps
+#pragma unroll
+    for (int i = 0; i < kRowTiles * kWidth * 4; ++i) {
+      sum[i / (4 * kWidth)][i / 4 % kWidth][i % 4] = i % 2 == 0 ? bias.x : bias.y;
+    }
+    return;
   }
+  step.template operator()<true>();
+#pragma unroll 1
+  for (int pair = begin + 1; pair < end; ++pair) step.template operator()<false>();
 }
 
 // NCDHW. Lane: cells lane / 4 and 8 more of each tile, columns 2 * (lane % 4) and the next, which
@@ -144,20 +179,17 @@ __global__ __launch_bounds__(kThreads, resident(kArch)) void group_gemm_kernel(
     const __grid_constant__ GroupGemm p) {
   extern __shared__ uint4 shared[];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int halo_chunks = p.block_parts * p.in_chunks * p.plane;
-  // Warps side by side on groups of 64 cells; the others have other units of the same cells.
-  const int row_step = min(p.row_units, kWarps);
   Regions at;
   at.halo = shared;
-  at.stage = at.halo + halo_chunks;
-  at.factors = reinterpret_cast<uint2*>(at.stage + p.stage_chunks);
-  at.rows = reinterpret_cast<Row*>(at.factors + p.block_parts * p.pairs * 32 * kWidth);
-  at.offsets = reinterpret_cast<int*>(at.rows + p.row_units * kUnitRows);
-  at.bias = reinterpret_cast<float*>(at.offsets + 2 * p.pairs);
+  at.stage = shared + p.region[0];
+  at.factors = reinterpret_cast<uint2*>(shared + p.region[1]);
+  at.rows = reinterpret_cast<Row*>(shared + p.region[2]);
+  at.bias = reinterpret_cast<float*>(shared + p.region[3]);
+  at.offsets = reinterpret_cast<int*>(shared + p.region[4]);
 
   const int first_part = blockIdx.x % p.part_tiles * p.block_parts;
   int index = blockIdx.x / p.part_tiles;
-  Box box{}, staged_box{};
+  Box box{};
   Plane plane{};
   int next_plane = 0, end_plane = 0;
   bool has_special = false;
@@ -176,9 +208,9 @@ __global__ __launch_bounds__(kThreads, resident(kArch)) void group_gemm_kernel(
       prepare<T, kWidth>(p, at, first_part);
     } else {
       if constexpr (kPlanes) {
-        store_planes(p, staged_box, plane, find_part(p, first_part), at.stage);
+        store_planes(p, plane, find_part(p, first_part), at.stage);
       } else {
-        store_rows(p, staged_box, plane, first_part, at.stage);
+        store_rows(p, plane, first_part, at.stage);
       }
     }
     if (loads) {
@@ -198,19 +230,21 @@ __global__ __launch_bounds__(kThreads, resident(kArch)) void group_gemm_kernel(
       __syncthreads();  // the staging area is free
     }
     plane = find_plane(p, box, next_plane++);
-    staged_box = box;
     int channel[2] = {};
     if constexpr (kPlanes) {
       const int first_out = find_part(p, first_part).first_out;
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         const int column = lane % 4 * 2 + i;
-        const int skew = skew_of(p, first_element(p, box, plane, first_out + column));
+        const int skew = skew_of(p, first_element(p, plane, first_out + column));
         channel[i] = staged_at<true>(p, 0, 0, column, skew);
       }
     }
+    // Warps side by side on groups of 64 cells; the others have other units of the same cells.
+    int first_unit = warp;
+    const int first_row_unit = divide(&first_unit, p.by_row_step);
 #pragma unroll 1
-    for (int row_unit = warp % row_step; row_unit < p.row_units; row_unit += row_step) {
+    for (int row_unit = first_row_unit; row_unit < p.row_units; row_unit += p.row_step) {
       const int first_row = row_unit * kUnitRows;
       uint32_t base[kRowTiles];
 #pragma unroll
@@ -218,16 +252,10 @@ __global__ __launch_bounds__(kThreads, resident(kArch)) void group_gemm_kernel(
         base[i] = shared_address(at.halo + at.rows[first_row + i * 16 + lane % 16].place);
       }
 #pragma unroll 1
-      for (int number = warp / row_step; number < p.units; number += kWarps / row_step) {
-        const Unit unit = find_unit(p, number);
-        if (warp >= kWarps / row_step * row_step || first_part + unit.part >= p.parts) break;
-        const float2 bias =
-            *reinterpret_cast<const float2*>(at.bias + unit.part * kChunk + lane % 4 * 2);
+      for (int number = first_unit; number < p.units; number += p.unit_step) {
+        const Unit unit = find_unit<kPlanes, kWidth>(p, number);
+        if (first_unit >= p.unit_step || first_part + unit.part >= p.parts) break;
         float sum[kRowTiles][kWidth][4];
-#pragma unroll
-        for (int i = 0; i < kRowTiles * kWidth * 4; ++i) {
-          sum[i / (4 * kWidth)][i / 4 % kWidth][i % 4] = i % 2 == 0 ? bias.x : bias.y;
-        }
         multiply<T, kWidth>(p, at, plane, unit, base, sum);
         const Lines lines = find_lines(p, plane, unit, kWidth);
         if constexpr (kPlanes) {
@@ -239,7 +267,7 @@ __global__ __launch_bounds__(kThreads, resident(kArch)) void group_gemm_kernel(
     }
     __syncthreads();  // the plane is staged; after the last one, the halo is read
     if (has_special) {
-      repair_plane<T, kPlanes, kWidth>(p, at, box, plane, first_part);
+      repair_plane<T, kPlanes, kWidth>(p, at, plane, first_part);
       __syncthreads();  // the plane is repaired, the halo read
     }
   }

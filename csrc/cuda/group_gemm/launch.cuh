@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // From a call to its launch; instances/ has one explicit instantiation per element type.
 #pragma once
+#include <algorithm>
+
 #include "cuda/common/alignment.h"
 #include "cuda/common/cuda_check.h"
 #include "cuda/group_gemm/call.h"
@@ -77,6 +79,14 @@ inline GroupGemm describe(const Call& call) {
   p.pitch = static_cast<int>(config.pitch);
   p.stage_chunks = static_cast<int>(config.stage_bytes / 16);
   p.spare_chunk = p.stage_chunks - 1;
+  p.row_step = std::min(p.row_units, kWarps);
+  p.unit_step = kWarps / p.row_step;
+  p.by_row_step = make_divisor(p.row_step);
+  const int64_t chunks[] = {p.block_parts * p.in_chunks * config.plane, p.stage_chunks,
+                            config.block_parts * config.pairs * 16 * config.width,
+                            p.row_units * kUnitRows / 2, p.block_parts * 2};
+  int64_t end = 0;
+  for (int i = 0; i < 5; ++i) p.region[i] = static_cast<int>(end += chunks[i]);
   p.first_w = p.first_cell[2] * p.stride[2] - p.padding[2];
   // From the even position at or before the first place to the last.
   const int64_t first_w = config.first_cell[2] - config.reach[2];
@@ -95,6 +105,7 @@ inline GroupGemm describe(const Call& call) {
   p.by_chunks = make_divisor(p.block_parts * p.in_chunks);
   p.by_in_chunks = make_divisor(p.in_chunks);
   p.by_width_blocks = make_divisor(p.width_blocks);
+  p.by_stride_d = make_divisor(p.stride[0]);
   p.by_stride_h = make_divisor(p.stride[1]);
   p.by_pairs = make_divisor(p.pairs);
   p.by_tile_w = make_divisor(p.tile[2]);

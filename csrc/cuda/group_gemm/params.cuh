@@ -32,16 +32,18 @@ struct GroupGemm {
   int parts, parts_of_group, in_chunks, plane;
   int block_parts, part_tiles, boxes, splits;
   int width_blocks, pairs;
-  int row_units, units;  // groups of 64 cells of a tile; units of each, in a plane of outputs
-  int rows;              // cells of a tile on h and w
-  int first_w;           // on w: the output of residue 0 of the first cell
+  int region[5];            // 16 bytes: where Regions start, in their order behind the halo
+  int row_step, unit_step;  // warps side by side on row_units, and on units
+  int row_units, units;     // groups of 64 cells of a tile; units of each, in a plane of outputs
+  int rows;                 // cells of a tile on h and w
+  int first_w;              // on w: the output of residue 0 of the first cell
   int pitch, stage_chunks, spare_chunk;  // elements; 16 bytes each. See store.cuh
   int pair_columns;                      // Load::pairs: loads of a line
   Load load;
   bool whole_rows;  // NDHWC: chunks of the output are aligned and complete
   Taps taps;
   Divisor by_boxes[2], by_halo[2], by_halo_w, by_pair_columns, by_chunks, by_in_chunks;
-  Divisor by_width_blocks, by_stride_h, by_tile_w, by_pairs;
+  Divisor by_width_blocks, by_stride_d, by_stride_h, by_row_step, by_tile_w, by_pairs;
 };
 
 __device__ __forceinline__ bool within(int coordinate, int extent) {
@@ -85,6 +87,7 @@ __device__ __forceinline__ Box find_box(const GroupGemm& p, int index) {
 
 // A plane of outputs, which a block computes at once: the lines of its cells in plane `d`.
 struct Plane {
+  int n;              // batch item
   int cell, residue;  // on d: cell of the tile
   int first_line;     // coordinate on h of residue 0 of the tile's first cell; may be negative
   int top, lines;     // those that there are: the first, and how many
@@ -93,8 +96,9 @@ struct Plane {
 
 __device__ __forceinline__ Plane find_plane(const GroupGemm& p, const Box& box, int index) {
   Plane plane;
-  plane.cell = index / p.stride[0];
-  plane.residue = index - plane.cell * p.stride[0];
+  plane.n = box.n;
+  plane.cell = index;
+  plane.residue = divide(&plane.cell, p.by_stride_d);
   const int d = box.first[0] * p.stride[0] - p.padding[0] + index;
   plane.first_line = box.first[1] * p.stride[1] - p.padding[1];
   plane.top = max(plane.first_line, 0);
@@ -109,11 +113,13 @@ struct Unit {
   int part, residue_h, block;
 };
 
+// NCDHW has one part in a block, and a stride of 2 on w one block of residues.
+template <bool kPlanes, int kWidth>
 __device__ __forceinline__ Unit find_unit(const GroupGemm& p, int index) {
-  Unit unit;
-  unit.block = divide(&index, p.by_width_blocks);
-  unit.residue_h = divide(&index, p.by_stride_h);
-  unit.part = index;
+  Unit unit{0, 0, 0};
+  if constexpr (kWidth == 1) unit.block = divide(&index, p.by_width_blocks);
+  unit.residue_h = kPlanes ? index : divide(&index, p.by_stride_h);
+  if constexpr (!kPlanes) unit.part = index;
   return unit;
 }
 
@@ -151,8 +157,8 @@ struct Regions {
   uint4* stage;    // see store.cuh
   uint2* factors;  // B: [part][pair][lane][residue on w of the block]
   Row* rows;
-  int* offsets;  // bytes of the slices of a pair, relative to the cell
   float* bias;   // [part][column]
+  int* offsets;  // bytes of the slices of a pair, relative to the cell
 };
 
 }  // namespace convt3d::cuda::group_gemm

@@ -10,20 +10,24 @@
 
 namespace convt3d::cuda::group_gemm {
 
-// One output by its formula: taps that there are, channels of its own group.
+// One output by its formula: taps that there are, channels of its own group. `place`: of its cell
+// in the halo; `first_in`: the group's first in channel there.
 template <typename T>
-__device__ float sum_alone(const GroupGemm& p, const uint4* halo, const Part& part,
-                           const int (&residue)[2], int block, int r, int place, int column) {
+__device__ __forceinline__ float sum_alone(const GroupGemm& p, const uint4* halo, int out,
+                                           int residue_d, int residue_h, int block, int r,
+                                           int place, int first_in) {
   const auto* const input = reinterpret_cast<const T*>(halo);
-  const int first_in = p.parts_of_group > 1 ? 0 : column / p.group_outs * p.group_ins;
-  const int of_group = (part.first_out + column) % p.group_outs;
+  const int group = out / p.group_outs;
+  const auto* const weight = static_cast<const T*>(p.weight) +
+                             int64_t{group} * p.group_ins * p.weight_stride[0] +
+                             (out - group * p.group_outs) * p.weight_stride[1];
   float sum = 0;
 #pragma unroll 1
-  for (int id = 0; id < p.taps.count[0][residue[0]]; ++id) {
-    const int d = p.taps.first[0][residue[0]] + id * p.taps.step[0];
+  for (int id = 0; id < p.taps.count[0][residue_d]; ++id) {
+    const int d = p.taps.first[0][residue_d] + id * p.taps.step[0];
 #pragma unroll 1
-    for (int ih = 0; ih < p.taps.count[1][residue[1]]; ++ih) {
-      const int h = p.taps.first[1][residue[1]] + ih * p.taps.step[1];
+    for (int ih = 0; ih < p.taps.count[1][residue_h]; ++ih) {
+      const int h = p.taps.first[1][residue_h] + ih * p.taps.step[1];
       const int shift =
           p.dilation[0] * d / p.stride[0] * p.halo[1] + p.dilation[1] * h / p.stride[1];
 #pragma unroll 1
@@ -32,12 +36,11 @@ __device__ float sum_alone(const GroupGemm& p, const uint4* halo, const Part& pa
         if (w < 0) continue;
         const int own = place - shift * p.halo[2] - p.taps.width_shift[width];
 #pragma unroll 1
-        for (int i = first_in; i < first_in + p.group_ins; ++i) {
-          const T factor = static_cast<const T*>(
-              p.weight)[(int64_t{part.first_in} + i) * p.weight_stride[0] +
-                        of_group * p.weight_stride[1] + d * p.weight_stride[2] +
-                        h * p.weight_stride[3] + w * p.weight_stride[4]];
-          const T value = input[(i / kChunk * p.plane + own) * kChunk + i % kChunk];
+        for (int i = 0; i < p.group_ins; ++i) {
+          const T factor = weight[i * p.weight_stride[0] + d * p.weight_stride[2] +
+                                  h * p.weight_stride[3] + w * p.weight_stride[4]];
+          const int in = first_in + i;
+          const T value = input[(in / kChunk * p.plane + own) * kChunk + in % kChunk];
           sum = fmaf(widen(value), widen(factor), sum);
         }
       }
@@ -48,13 +51,13 @@ __device__ float sum_alone(const GroupGemm& p, const uint4* halo, const Part& pa
 
 // A plane in the staging area: what is not finite there is summed again.
 template <typename T, bool kPlanes, int kWidth>
-__device__ __forceinline__ void repair_plane(const GroupGemm& p, const Regions& at, const Box& box,
+__device__ __forceinline__ void repair_plane(const GroupGemm& p, const Regions& at,
                                              const Plane& plane, int first_part) {
   auto* const stage = reinterpret_cast<T*>(at.stage);
   constexpr int kOfUnit = kUnitRows * kChunk;
 #pragma unroll 1
   for (int i = threadIdx.x; i < p.units * p.row_units * kOfUnit; i += kThreads) {
-    const Unit unit = find_unit(p, i / kOfUnit / p.row_units);
+    const Unit unit = find_unit<kPlanes, kWidth>(p, i / kOfUnit / p.row_units);
     const int first_row = i / kOfUnit % p.row_units * kUnitRows;
     if (first_part + unit.part >= p.parts) break;
     const Part part = find_part(p, first_part + unit.part);
@@ -62,18 +65,18 @@ __device__ __forceinline__ void repair_plane(const GroupGemm& p, const Regions& 
     const Row row = at.rows[first_row + i % kOfUnit / kChunk];
     if (column >= part.outs) continue;
     const Lines lines = find_lines(p, plane, unit, kWidth);
-    const int skew =
-        kPlanes ? skew_of(p, first_element(p, box, plane, part.first_out + column)) : 0;
+    const int skew = kPlanes ? skew_of(p, first_element(p, plane, part.first_out + column)) : 0;
     const int first_place =
         unit.part * p.in_chunks * p.plane + plane.cell * p.halo[1] * p.halo[2] + row.place;
-    const int residue[2] = {plane.residue, unit.residue_h};
+    const int first_in = p.parts_of_group > 1 ? 0 : column / p.group_outs * p.group_ins;
 #pragma unroll 1
     for (int r = 0; r < kWidth; ++r) {
       const int position = lines.origin + (row.packed >> kInsideBits) + r;
       if (!is_inside(row.packed, lines, unit.block * kWidth + r, position)) continue;
       T* const own = stage + staged_at<kPlanes>(p, position, unit.part, column, skew);
       if (isfinite(widen(*own))) continue;
-      const float sum = sum_alone<T>(p, at.halo, part, residue, unit.block, r, first_place, column);
+      const float sum = sum_alone<T>(p, at.halo, part.first_out + column, plane.residue,
+                                     unit.residue_h, unit.block, r, first_place, first_in);
       *own = narrow<T>(sum + at.bias[unit.part * kChunk + column]);
     }
   }

@@ -49,13 +49,15 @@ __device__ __forceinline__ void store_matrices(uint32_t row_address, const uint3
 }
 
 // NCDHW: the first element of a plane's lines in a channel.
-__device__ __forceinline__ int64_t first_element(const GroupGemm& p, const Box& box,
-                                                 const Plane& plane, int channel) {
-  return (int64_t{box.n} * p.out_channels + channel) * p.output_volume + plane.first;
+__device__ __forceinline__ int64_t first_element(const GroupGemm& p, const Plane& plane,
+                                                 int channel) {
+  return (int64_t{plane.n} * p.out_channels + channel) * p.output_volume + plane.first;
 }
 
+// The low bits are all that counts.
 __device__ __forceinline__ int skew_of(const GroupGemm& p, int64_t element) {
-  return static_cast<int>((reinterpret_cast<uintptr_t>(p.output) / 2 + element) % kAligned);
+  const auto base = static_cast<unsigned>(reinterpret_cast<uintptr_t>(p.output) / 2);
+  return static_cast<int>((base + static_cast<unsigned>(element)) % kAligned);
 }
 
 // Where position `at` and column `column` of a part wait, in elements.
@@ -75,12 +77,12 @@ __device__ __forceinline__ unsigned short element_of(const uint4& chunk, int i) 
 
 // A warp stores a channel: its first and its last 16 bytes by elements, as they may be shared with
 // what lies beside them.
-__device__ __forceinline__ void store_planes(const GroupGemm& p, const Box& box, const Plane& plane,
+__device__ __forceinline__ void store_planes(const GroupGemm& p, const Plane& plane,
                                              const Part& part, const uint4* stage) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 #pragma unroll 1
   for (int channel = warp; channel < part.outs; channel += kWarps) {
-    const int64_t first = first_element(p, box, plane, part.first_out + channel);
+    const int64_t first = first_element(p, plane, part.first_out + channel);
     const int skew = skew_of(p, first), end = skew + plane.lines * p.output_extent[2];
     auto* const target = static_cast<unsigned short*>(p.output) + first - skew;
     const uint4* const source = stage + channel * p.pitch / kAligned;
@@ -98,14 +100,14 @@ __device__ __forceinline__ void store_planes(const GroupGemm& p, const Box& box,
 }
 
 // Neighbouring threads store the parts of a position, and then the next position.
-__device__ __forceinline__ void store_rows(const GroupGemm& p, const Box& box, const Plane& plane,
-                                           int first_part, const uint4* stage) {
+__device__ __forceinline__ void store_rows(const GroupGemm& p, const Plane& plane, int first_part,
+                                           const uint4* stage) {
   const int step = kThreads / p.block_parts, first = threadIdx.x / p.block_parts;
   const int own = threadIdx.x - first * p.block_parts;
   if (first >= step || first_part + own >= p.parts) return;
   const Part part = find_part(p, first_part + own);
   const int positions = plane.lines * p.output_extent[2];
-  const int64_t first_position = int64_t{box.n} * p.output_volume + plane.first + first;
+  const int64_t first_position = int64_t{plane.n} * p.output_volume + plane.first + first;
   auto* target =
       static_cast<unsigned short*>(p.output) + first_position * p.out_channels + part.first_out;
   const int64_t target_step = int64_t{step} * p.out_channels;
