@@ -9,6 +9,10 @@
 namespace convt3d::cuda::few_channels {
 namespace {
 
+// For the choice of a box: clocks that all threads wait for four positions each of grad_output in
+// NCDHW, which is turned into chunks in registers.
+constexpr double kWaitClocks = 400;
+
 int64_t halo_chunks(const MatrixConfig& config, int64_t stride_w) {
   return config.halo[0] * config.halo[1] * stride_w * config.columns;
 }
@@ -39,6 +43,7 @@ void set_box(const Problem& p, int64_t d, int64_t h, MatrixConfig* config) {
 // The box that covers the call in the least time, by the model of tuning.h.
 void choose_box(const Description& description, MatrixConfig* config) {
   const Problem& p = description.problem;
+  const bool planes = description.output == Layout::ncdhw;
   double best = 0;
   MatrixConfig chosen = *config;
   for (int64_t d = 1; d <= kMatrixPositions; d *= 2) {
@@ -46,10 +51,14 @@ void choose_box(const Description& description, MatrixConfig* config) {
       set_box(p, d, h, config);
       const double lines =
           static_cast<double>(config->halo[0]) * static_cast<double>(config->halo[1]);
+      const int64_t quads =
+          config->halo[0] * config->halo[1] * ceil_div(config->halo[2], int64_t{4});
+      const int64_t waits = planes ? ceil_div(quads, int64_t{kMatrixThreads}) : 0;
       const double time =
           static_cast<double>(volume(config->boxes)) *
           (kStageClocks * lines * static_cast<double>(config->halo[2] + kRowChunks) +
-           kPairClocks * static_cast<double>(config->pairs));
+           kPairClocks * static_cast<double>(config->pairs) +
+           kWaitClocks * static_cast<double>(waits));
       const double bytes = lines * static_cast<double>(config->halo[2]) * 16;
       if (bytes > static_cast<double>(kMaxShared)) continue;
       config->shared = shared_bytes(description, *config);

@@ -115,13 +115,23 @@ __device__ __forceinline__ void add_cells(const WeightSums& p, const WeightJob& 
                                           int first_row, int first_w, float (&sum)[I::kSums]) {
   using T = typename I::T;
   constexpr int kRows = kCellsNow + kTaps - 1;
+  // Channels of planes, each in a register of its own: two 16-bit loads into one are waited for.
+  constexpr int kAtOnce = I::kPacked ? 1 : I::kIns;
+  Elements<T, kAtOnce> loaded[kCellsNow][I::kIns / kAtOnce];
+#pragma unroll
+  for (int c = 0; c < kCellsNow; ++c) {
+#pragma unroll
+    for (int i = 0; i < I::kIns; i += kAtOnce) {
+      loaded[c][i / kAtOnce] =
+          load_elements<kAtOnce, T>(input + c * p.input_bytes[3] + i * p.input_bytes[1],
+                                    kAtOnce > 1 || i < ins, p.input_bytes[1], ins, p.long_inputs);
+    }
+  }
   float u[kCellsNow][I::kIns];
 #pragma unroll
   for (int c = 0; c < kCellsNow; ++c) {
-    const auto loaded = load_elements<I::kIns, T>(input + c * p.input_bytes[3], true,
-                                                  p.input_bytes[1], ins, p.long_inputs);
 #pragma unroll
-    for (int i = 0; i < I::kIns; ++i) u[c][i] = loaded.as_float(i);
+    for (int i = 0; i < I::kIns; ++i) u[c][i] = loaded[c][i / kAtOnce].as_float(i % kAtOnce);
   }
 #pragma unroll
   for (int base = 0; base < I::kTapsW; base += I::kTogether) {

@@ -313,6 +313,11 @@ Verdict supports_problem(const Description& description) {
        (narrow && description.direction == Direction::grad_input))) {
     return Verdict::refuse("at most 8 channels of a group in the result, and too few taps");
   }
+  if (narrow && description.direction == Direction::grad_input && p.groups == 1 &&
+      p.out_channels <= kMinChannels && p.in_channels <= 2 * kMinChannels && volume(p.stride) > 1 &&
+      volume(p.kernel) <= kMinGroupTaps) {
+    return Verdict::refuse("16-bit grad_input of so few channels: few_channels is faster");
+  }
   if (std::max(p.in_channels, p.out_channels) > kMaxChannels || p.batch > kMaxExtent) {
     return Verdict::refuse("more channels or batch than 32-bit coordinates hold");
   }
