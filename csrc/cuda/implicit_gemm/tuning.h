@@ -17,8 +17,8 @@ inline constexpr int kMinChannels = 8;
 // Groups of so few channels in the result, where half of a tile's columns are padding, need taps.
 // Measured on an H200, 4 groups of 8 channels: 105 taps take 271 us against 456 (`direct`), 27 with
 // stride 2 1677 against 870 (`few_channels`).
-// As many are the most for which 16-bit grad_input of 8 -> 16 channels is left to few_channels: 16 of
-// 4 x 96 x 64 x 80, k3 s2, 0.28 ms against 0.65 (NCDHW, bfloat16, H200).
+// As many are the most for which 16-bit grad_input of 8 -> 16 channels is left to few_channels: 16
+// of 4 x 96 x 64 x 80, k3 s2, 0.28 ms against 0.65 (NCDHW, bfloat16, H200).
 inline constexpr int kMinGroupTaps = 64;
 
 // Rows of a tile: two consumer warpgroups of two m64 tiles each; fp32 has one each, as it sums
