@@ -12,6 +12,7 @@
 #include "cuda/line_weight/line_weight.h"
 #include "cuda/mma_gemm/mma_gemm.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
+#include "cuda/subpixel_gemm/subpixel_gemm.h"
 #include "cuda/tap_gemm/tap_gemm.h"
 #include "cuda/view_weight/view_weight.h"
 #include "cuda/weight_gemm/weight_gemm.h"
@@ -29,6 +30,8 @@ void launch(Family family, const Description& description, const Device& device,
       return implicit_gemm::launch(description, device, operands, workspace, stream);
     case Family::mma_gemm:
       return mma_gemm::launch(description, device, operands, workspace, stream);
+    case Family::subpixel_gemm:
+      return subpixel_gemm::launch(description, device, operands, workspace, stream);
     case Family::shuffle_gemm:
       return shuffle_gemm::launch(description, device, operands, workspace, stream);
     case Family::line_weight:

@@ -15,6 +15,7 @@ enum class Family {
   halo_gemm,
   implicit_gemm,
   mma_gemm,
+  subpixel_gemm,
   few_channels,
   line_weight,
   halo_weight,

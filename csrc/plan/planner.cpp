@@ -13,6 +13,7 @@
 #include "cuda/line_weight/line_weight.h"
 #include "cuda/mma_gemm/mma_gemm.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
+#include "cuda/subpixel_gemm/subpixel_gemm.h"
 #include "cuda/tap_gemm/tap_gemm.h"
 #include "cuda/view_weight/view_weight.h"
 #include "cuda/weight_gemm/weight_gemm.h"
@@ -33,8 +34,9 @@ const std::vector<Candidate>& cuda_candidates() {
       CONVT3D_CANDIDATE(cuda, halo_gemm),    CONVT3D_CANDIDATE(cuda, implicit_gemm),
       CONVT3D_CANDIDATE(cuda, mma_gemm),     CONVT3D_CANDIDATE(cuda, line_weight),
       CONVT3D_CANDIDATE(cuda, halo_weight),  CONVT3D_CANDIDATE(cuda, view_weight),
-      CONVT3D_CANDIDATE(cuda, tap_gemm),     CONVT3D_CANDIDATE(cuda, few_channels),
-      CONVT3D_CANDIDATE(cuda, weight_gemm),  CONVT3D_CANDIDATE(cuda, direct)};
+      CONVT3D_CANDIDATE(cuda, tap_gemm),     CONVT3D_CANDIDATE(cuda, subpixel_gemm),
+      CONVT3D_CANDIDATE(cuda, few_channels), CONVT3D_CANDIDATE(cuda, weight_gemm),
+      CONVT3D_CANDIDATE(cuda, direct)};
   return table;
 }
 
@@ -65,6 +67,8 @@ const char* to_string(Family family) {
       return "implicit_gemm";
     case Family::mma_gemm:
       return "mma_gemm";
+    case Family::subpixel_gemm:
+      return "subpixel_gemm";
     case Family::few_channels:
       return "few_channels";
     case Family::line_weight:

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda/subpixel_gemm/launch.cuh"
+
+template void convt3d::cuda::subpixel_gemm::run<convt3d::Precision::fp32>(
+    const convt3d::cuda::subpixel_gemm::Call&);
