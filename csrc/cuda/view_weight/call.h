@@ -11,6 +11,7 @@ struct Launch {
   Params params;
   CUtensorMap input, output;
   int units;
+  bool runs;
   cudaStream_t stream;
 };
 

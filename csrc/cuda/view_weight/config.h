@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "cuda/halo_weight/taps.h"
 #include "cuda/sm90/line.h"
 #include "cuda/view_weight/tuning.h"
 #include "plan/description.h"
@@ -13,6 +14,7 @@ namespace convt3d::cuda::view_weight {
 
 struct Config {
   int columns = 0, units = 0;  // in_channels of a block; instructions of a warpgroup
+  bool runs = false;           // a warpgroup's units are neighbouring taps of a line
   int out_width = 0;           // channels of a row of a view: 32 or 16
   // Whether the taps of a residue share one halo along the axis, or have boxes of their own.
   std::array<bool, 3> shares{};
@@ -34,11 +36,17 @@ struct Config {
 inline int lanes_of_unit(const Config& c) { return kUnitRows / c.out_width; }
 inline int job_units(const Config& c) { return kWarpgroups * c.units; }
 inline sm90::Order order_of(const Config& c) {
+  if (c.runs) return sm90::Order::runs;
   return c.out_width == 32 ? sm90::Order::rows_128 : sm90::Order::rows_64;
 }
 
-// Of a box of rows of input, as they wait to be turned around.
+// Of a box of rows of input, as they wait to be turned around, and of those that fill up its lines.
 int64_t raw_part_bytes(const Config& config);
+
+// Taps as units have them, with absent lanes at the end of a part of out_channels: a unit's are
+// those that follow each other; with runs, each `units` units have neighbouring taps of a line,
+// lane by lane. No units where taps are no runs.
+halo_weight::Taps arrange(const halo_weight::Taps& taps, const Config& config);
 
 // Without a cut that fits, the result has no units.
 Config choose(const Description& description, const Device& device);

@@ -2,6 +2,8 @@
 // The search for a cut: of an estimate of clocks, the least.
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "cuda/common/grad_weight_cuts.h"
@@ -61,13 +63,16 @@ std::vector<int64_t> lengths(int64_t extent, int64_t longest) {
   return found;
 }
 
-std::vector<Stage> stages_of(const Problem& p, const std::array<int, 3>& halo) {
+std::vector<Stage> stages_of(const Problem& p, std::array<int, 3> halo, bool runs) {
   std::vector<Stage> found;
+  // Rows of runs, one line apart, in different banks.
+  while (runs && (kRunPositions + halo[2]) % 4 != 2) ++halo[2];
   const auto rest = [](int64_t taken) { return std::max<int64_t>(1, kMaxPositions / taken); };
-  for (int64_t w : lengths(p.input[2], kMaxPositions)) {
+  const std::vector<int64_t> run{kRunPositions};
+  for (int64_t w : runs ? run : lengths(p.input[2], kMaxPositions)) {
     for (int64_t h : cuts(p.input[1], rest(w), kMaxCuts)) {
       for (int64_t d : cuts(p.input[0], rest(w * h), kMaxCuts)) {
-        const bool whole = w == p.input[2] && h == p.input[1] && d == p.input[0];
+        const bool whole = w >= p.input[2] && h == p.input[1] && d == p.input[0];
         for (int64_t n = 1; n <= (whole ? p.batch : 1) && n * d * h * w <= kMaxPositions; ++n) {
           Stage stage;
           if (make_stage(p, {n, d, h, w}, halo, &stage)) found.push_back(stage);
@@ -94,13 +99,17 @@ double box_clocks(const Config& c, const Stage& stage, const Views& views) {
   const double columns = c.columns;
   const double row_bytes = c.out_width * kElementBytes;
   // Shared memory is read by wgmma and for A, 128 bytes a clock, and written by the loads.
-  const double shared = steps * (columns / 4 + 16 * kConflicts) + rows * row_bytes / 128 +
-                        lines * (c.turns_input ? 3 : 1);
+  const double run = kRunPositions - 1.0 + c.units;
+  const double gather = !c.runs             ? 16 * kConflicts
+                        : c.out_width == 32 ? 2 * run / c.units * kConflicts
+                                            : 4 * run / c.units;  // in pairs of the same banks
+  const double shared =
+      steps * (columns / 4 + gather) + rows * row_bytes / 128 + lines * (c.turns_input ? 3 : 1);
   const double multiply =
       std::max(steps * columns / 2, shared) + steps * kIssueClocks + kStageClocks;
-  const double quads =
-      as_double(ceil_div(stage.positions / 4 * raw_parts(c.columns), kTurningWarps));
-  const double turn = c.turns_input ? quads * kTurnClocks + kStageClocks : 0;
+  const double turned =
+      as_double(ceil_div(stage.positions / kStepPositions * raw_parts(c.columns), kTurningWarps));
+  const double turn = c.turns_input ? turned * kTurnClocks + kStageClocks : 0;
   const double load = lines * kRowClocks + rows * (c.out_width == 32 ? kRowClocks : kHalfRowClocks);
   return std::max({multiply, load, turn}) +
          (c.stages == kMinStages ? std::min(multiply, load) / 4 : 0);
@@ -115,6 +124,7 @@ double complete(const Shape& shape, const Stage& stage, const Views& views, Conf
   const int64_t bytes = input_bytes + views.most * view_bytes;
   const int64_t table = stage.positions * int64_t{sizeof(int)};
   c->box = stage.box;
+  c->positions = as_int(stage.positions);
   const int64_t raw = c->turns_input ? kRawBoxes * raw_parts(c->columns) * raw_part_bytes(*c) : 0;
   const int64_t stages = (kSharedBytes - kSwizzleAlign - kBarrierBytes - table - raw) / bytes;
   const int64_t loads =
@@ -125,7 +135,6 @@ double complete(const Shape& shape, const Stage& stage, const Views& views, Conf
   c->view_rows = as_int(view_bytes / (c->out_width * kElementBytes));
   c->max_views = views.most;
   c->halo = stage.halo;
-  c->positions = as_int(stage.positions);
   c->tiles = stage.tiles;
   c->all_tiles = stage.all_tiles;
   const int64_t jobs = int64_t{c->unit_jobs} * c->in_tiles;
@@ -175,6 +184,25 @@ double complete(const Shape& shape, const Stage& stage, const Views& views, Conf
   return direct;
 }
 
+// Units and jobs; nothing where there is no such kernel.
+std::optional<Views> cut_units(const Shape& shape, const Taps& taps, Config* c) {
+  const Taps arranged = arrange(taps, *c);
+  if (arranged.units == 0 || arranged.lanes.size() > kMaxLanes) return {};
+  const int parts = as_int(ceil_div(shape.problem.out_channels, c->out_width));
+  c->unit_jobs = as_int(ceil_div(int64_t{arranged.units} * parts, job_units(*c)));
+  if (!c->runs) return halo_weight::count_views(arranged, lanes_of_unit(*c), parts, job_units(*c));
+  // The first units of the runs have all views.
+  Taps firsts = arranged;
+  firsts.lanes.clear();
+  const auto lanes = static_cast<size_t>(lanes_of_unit(*c)), units = static_cast<size_t>(c->units);
+  for (size_t i = 0; i < arranged.lanes.size(); i += lanes * units) {
+    const auto first = arranged.lanes.begin() + static_cast<std::ptrdiff_t>(i);
+    firsts.lanes.insert(firsts.lanes.end(), first, first + static_cast<std::ptrdiff_t>(lanes));
+  }
+  firsts.units /= c->units;
+  return halo_weight::count_views(firsts, lanes_of_unit(*c), parts, kWarpgroups);
+}
+
 Config search(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   const bool rows = description.input == Layout::ndhwc && p.in_channels * kElementBytes % 16 == 0;
@@ -195,35 +223,33 @@ Config search(const Description& description, const Device& device) {
     // A unit's taps may lie anywhere: each is a unit of make_taps.
     const Taps taps = halo_weight::make_taps(p, shared, 1);
     if (taps.views.size() > halo_weight::kMaxViews) continue;
-    const std::vector<Stage> stages = stages_of(p, taps.halo);
-    for (int out_width : {32, 16}) {
-      if (out_width > 16 && out_width / 2 >= p.out_channels) continue;
-      const int lanes = kUnitRows / out_width;
-      const int part_units = as_int(ceil_div(taps.units, lanes));
-      if (part_units * lanes > kMaxLanes) continue;
-      Taps padded = taps;
-      padded.lanes.resize(static_cast<size_t>(part_units) * lanes);
-      padded.units = part_units;
-      const int64_t all = part_units * ceil_div(p.out_channels, out_width);
+    for (bool runs : {false, true}) {
+      if (runs && !shared[2]) continue;
+      const std::vector<Stage> stages = stages_of(p, taps.halo, runs);
       for (int columns : kColumnsBuilt) {
         if (columns / 2 >= p.in_channels && columns > kColumnsBuilt[0]) continue;
-        for (int units = 1; units <= kMaxUnits; ++units) {
-          Config c;
-          c.columns = columns;
-          c.units = units;
-          c.out_width = out_width;
-          c.shares = shared;
-          c.unit_jobs = as_int(ceil_div(all, job_units(c)));
-          c.in_tiles = as_int(ceil_div(p.in_channels, columns));
-          const Views views = halo_weight::count_views(
-              padded, lanes, as_int(ceil_div(p.out_channels, out_width)), job_units(c));
-          for (const Stage& stage : stages) {
-            for (int turns = 0; turns <= (shape.rows ? 1 : 0); ++turns) {
-              c.turns_input = turns == 1;
-              const double clocks = complete(shape, stage, views, &c);
-              if (clocks < 0 || (best.units > 0 && clocks >= least)) continue;
-              best = c;
-              least = clocks;
+        if (runs && !has_runs(columns, as_int(p.kernel[2]))) continue;
+        const int most = runs ? as_int(p.kernel[2]) : kMaxUnits;
+        for (int units = runs ? most : 1; units <= most; ++units) {
+          for (int out_width : {32, 16}) {
+            if (out_width > 16 && out_width / 2 >= p.out_channels) continue;
+            Config c;
+            c.columns = columns;
+            c.units = units;
+            c.runs = runs;
+            c.out_width = out_width;
+            c.shares = shared;
+            c.in_tiles = as_int(ceil_div(p.in_channels, columns));
+            const std::optional<Views> views = cut_units(shape, taps, &c);
+            if (!views) continue;
+            for (const Stage& stage : stages) {
+              for (int turns = 0; turns <= (shape.rows ? 1 : 0); ++turns) {
+                c.turns_input = turns == 1;
+                const double clocks = complete(shape, stage, *views, &c);
+                if (clocks < 0 || (best.units > 0 && clocks >= least)) continue;
+                best = c;
+                least = clocks;
+              }
             }
           }
         }
@@ -235,6 +261,28 @@ Config search(const Description& description, const Device& device) {
 }
 
 }  // namespace
+
+Taps arrange(const Taps& taps, const Config& c) {
+  Taps result = taps;
+  const int lanes = lanes_of_unit(c), run = c.runs ? c.units : 1;
+  result.units = 0;
+  if (taps.units % run != 0) return result;
+  const int sets = taps.units / run, groups = as_int(ceil_div(sets, lanes));
+  result.lanes.assign(static_cast<size_t>(groups) * run * lanes, {});
+  for (int set = 0; set < sets; ++set) {
+    for (int i = 0; i < run; ++i) {
+      const halo_weight::Lane& first = taps.lanes[static_cast<size_t>(set) * run];
+      const halo_weight::Lane& lane = taps.lanes[static_cast<size_t>(set) * run + i];
+      const bool same = lane.view == first.view && lane.shift[0] == first.shift[0] &&
+                        lane.shift[1] == first.shift[1];
+      if (c.runs && (!same || lane.shift[2] != i)) return result;
+      const int unit = set / lanes * run + i;
+      result.lanes[static_cast<size_t>(unit) * lanes + set % lanes] = lane;
+    }
+  }
+  result.units = groups * run;
+  return result;
+}
 
 Config choose(const Description& description, const Device& device) {
   return kept_answer(description, device, [&] { return search(description, device); });
@@ -248,10 +296,11 @@ std::string to_string(const Config& c) {
   };
   return std::to_string(job_units(c)) + " units of " + std::to_string(kUnitRows) + "x" +
          std::to_string(c.columns) + ", rows of " + std::to_string(c.out_width) + ", " +
-         join(c.box) + " positions, halo " + join(c.halo) + ", " + std::to_string(c.max_views) +
-         " views, " + std::to_string(c.stages) + " stages of " + std::to_string(c.stage_bytes) +
-         " bytes, " + std::to_string(c.unit_jobs * c.in_tiles) + " jobs of " +
-         std::to_string(c.all_tiles) + " boxes on " + std::to_string(c.blocks) + " blocks" +
+         (c.runs ? "runs of " + std::to_string(c.units) + " taps, " : "") + join(c.box) +
+         " positions, halo " + join(c.halo) + ", " + std::to_string(c.max_views) + " views, " +
+         std::to_string(c.stages) + " stages of " + std::to_string(c.stage_bytes) + " bytes, " +
+         std::to_string(c.unit_jobs * c.in_tiles) + " jobs of " + std::to_string(c.all_tiles) +
+         " boxes on " + std::to_string(c.blocks) + " blocks" +
          (c.direct ? ", stored directly" : "") + (c.turns_input ? ", input turned" : "") +
          (c.packed_output ? ", grad_output packed" : "");
 }
@@ -260,10 +309,7 @@ int64_t pieces_bytes(const Config& c) {
   return round_up(pieces(c) * piece_elements(c) * int64_t{sizeof(float)}, kMapAlign);
 }
 
-int64_t raw_part_bytes(const Config& c) {
-  return round_up(int64_t{c.box[0]} * c.box[1] * c.box[2] * c.box[3] * kRawWidth * kElementBytes,
-                  kSwizzleAlign);
-}
+int64_t raw_part_bytes(const Config& c) { return int64_t{c.positions} * kRawWidth * kElementBytes; }
 
 int64_t packed_input_bytes(const Config& c) {
   if (c.turns_input) return 0;

@@ -64,19 +64,24 @@ __device__ __forceinline__ void fill_table(const Params& p, const Shared& shared
   }
 }
 
-// The rows of this thread: rows(i, half) = first + 2 * i + half of unit `unit`, where i counts its
-// warpgroup's instructions.
-template <int kUnits>
+// The rows of this thread, of a warpgroup's kUnits units: 2 * i + half from `first` on, of unit
+// `unit`; of runs, `first` + half of each unit from there on. `set`: of the job's lanes.
+template <int kUnits, bool kRuns>
 struct Rows {
-  int unit, first;
+  static constexpr int kOfTap = kRuns ? 2 : 2 * kUnits;
+  int unit, first, set;
 
-  __device__ Rows() {
-    const int thread = threadIdx.x % 128;
-    const int row = thread / 32 * (16 * kUnits) + thread % 32 / 4 * (2 * kUnits);
-    unit = threadIdx.x / 128 * kUnits + row / kUnitRows;
+  __device__ explicit Rows(const Params& p) {
+    const int thread = threadIdx.x % 128, group = threadIdx.x / 128;
+    const int row = thread / 32 * (8 * kOfTap) + thread % 32 / 4 * kOfTap;
+    unit = group * kUnits + row / kUnitRows;
     first = row % kUnitRows;
+    set = (kRuns ? group : unit) * p.lanes + first / p.out_width;
   }
-  __device__ int lane(const Params& p) const { return unit * p.lanes + first / p.out_width; }
+  // From `first` of `unit` on.
+  static __device__ constexpr int row(int i, int half) {
+    return kRuns ? i * kUnitRows + half : 2 * i + half;
+  }
 };
 
 // A of 16 positions.
@@ -153,6 +158,59 @@ __device__ __forceinline__ void multiply_box(const Params& p, float (&sum)[kUnit
   }
 }
 
+// Eight positions of a line and those that the taps of a run meet behind them, of two channels.
+template <int kTaps>
+using Run = uint32_t[kRunPositions - 1 + kTaps][2];
+
+template <int kTaps>
+__device__ __forceinline__ void load_run(const Params& p, Run<kTaps>& x, uint32_t rows,
+                                         uint32_t table) {
+  uint32_t at = rows + load_shared(table);
+#pragma unroll
+  for (int i = 0; i < kRunPositions - 1 + kTaps; ++i, at += p.out_width * kElementBytes) {
+    asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
+                 : "=r"(x[i][0]), "=r"(x[i][1])
+                 : "r"(at ^ (at >> 3 & p.swizzle))
+                 : "memory");
+  }
+}
+
+// 32 positions: step k has positions 2 * k and 2 * k + 1 of each thread's eight.
+template <int kColumns, int kTaps>
+__device__ __forceinline__ void multiply_run(float (&sum)[kTaps][kColumns / 2], const Run<kTaps>& x,
+                                             uint32_t lines) {
+  // Limit: registers of A, whose fours begin at even rows and are copied for the others.
+  constexpr int kSteps = kRunPositions / 2, kAtOnce = kTaps > 5 ? 2 : kSteps;
+#pragma unroll
+  for (int k = 0; k < kSteps; ++k) {
+    if (k % kAtOnce == 0) sm90::wgmma_fence();
+#pragma unroll
+    for (int i = 0; i < kTaps; ++i) {
+      const int at = 2 * k + i;
+      const uint32_t a[4] = {x[at][0], x[at][1], x[at + 1][0], x[at + 1][1]};
+      sm90::Wgmma<float, kColumns>::run(sum[i], a, sm90::swizzled_descriptor(lines + 32 * k), 1);
+    }
+    if (k % kAtOnce == kAtOnce - 1) {
+      sm90::wgmma_commit();
+      sm90::wgmma_wait<0>();
+    }
+  }
+}
+
+// The products of one box, of runs. The other warpgroup multiplies while this one loads.
+template <int kColumns, int kTaps>
+__device__ __forceinline__ void multiply_runs(const Params& p, float (&sum)[kTaps][kColumns / 2],
+                                              uint32_t lines, uint32_t rows, uint32_t table) {
+#pragma unroll 1
+  for (int left = p.positions / sm90::kChunk; left > 0; --left) {
+    Run<kTaps> x;
+    load_run<kTaps>(p, x, rows, table);
+    multiply_run<kColumns, kTaps>(sum, x, lines);
+    table += sm90::kLineBytes;
+    lines += sm90::kLineBytes * kColumns;
+  }
+}
+
 // Keeps uses of the sums behind the wait for the wgmmas that write them.
 template <int kUnits, int kSums>
 __device__ __forceinline__ void pin(float (&sum)[kUnits][kSums]) {
@@ -162,14 +220,15 @@ __device__ __forceinline__ void pin(float (&sum)[kUnits][kSums]) {
 }
 
 // The sums to their piece: [unit][64 rows][in_channels]. `again`: added to what is there.
-template <int kColumns, int kUnits>
+template <int kColumns, int kUnits, bool kRuns>
 __device__ __forceinline__ void put(float* piece, bool again,
                                     const float (&sum)[kUnits][kColumns / 2]) {
 #pragma unroll
   for (int u = 0; u < kUnits; ++u) {
 #pragma unroll
     for (int i = 0; i < kColumns / 4; ++i) {
-      float2* at = reinterpret_cast<float2*>(piece + (2 * u + i % 2) * kColumns + i / 2 * 8);
+      const int row = Rows<kUnits, kRuns>::row(u, i % 2);
+      float2* at = reinterpret_cast<float2*>(piece + row * kColumns + i / 2 * 8);
       float2 value{sum[u][2 * i], sum[u][2 * i + 1]};
       if (again) {
         const float2 before = *at;
@@ -181,15 +240,15 @@ __device__ __forceinline__ void put(float* piece, bool again,
   }
 }
 
-// The sums to the weight, whose out_channels are contiguous, from in_channel `channel` on.
-// `again`: with those of the piece.
-template <int kColumns, int kUnits>
-__device__ __forceinline__ void put_weight(const Params& p, const Rows<kUnits>& rows,
-                                           int first_unit, int channel, const float* piece,
-                                           bool again, const float (&sum)[kUnits][kColumns / 2]) {
+// The sums of one tap, units from kFirst on, to the weight, whose out_channels are contiguous, from
+// in_channel `channel` on. `again`: with those of the piece.
+template <int kColumns, int kUnits, bool kRuns, int kFirst>
+__device__ __forceinline__ void put_tap(const Params& p, const Rows<kUnits, kRuns>& rows,
+                                        int first_unit, int channel, const float* piece, bool again,
+                                        const float (&sum)[kUnits][kColumns / 2]) {
   const halo_weight::Target& t = p.target;
-  constexpr int kRows = 2 * kUnits;
-  const int unit = first_unit + rows.unit;
+  constexpr int kOfTap = Rows<kUnits, kRuns>::kOfTap;
+  const int unit = first_unit + rows.unit + kFirst;
   const int part = unit / p.work.part_units, of_part = unit - part * p.work.part_units;
   const int entry = of_part * p.lanes + rows.first / p.out_width;
   const int out = part * p.out_width + rows.first % p.out_width;
@@ -203,32 +262,43 @@ __device__ __forceinline__ void put_weight(const Params& p, const Rows<kUnits>& 
   for (int j = 0; j < kColumns / 4; ++j) {
     const int in = j / 2 * 8 + j % 2;  // from this thread's first column on
     if (channel + column + in >= t.in_channels) continue;
-    float value[kRows];
+    float value[kOfTap];
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      value[r] = sum[r / 2][j / 2 * 4 + r % 2 * 2 + j % 2];
-      if (again) value[r] += piece[r * kColumns + in];
+    for (int r = 0; r < kOfTap; ++r) {
+      value[r] = sum[kFirst + r / 2][j / 2 * 4 + r % 2 * 2 + j % 2];
+      const int row = Rows<kUnits, kRuns>::row(kFirst + r / 2, r % 2);
+      if (again) value[r] += piece[row * kColumns + in];
     }
     float* const at = to + (channel + column + in) * t.stride[0];
-    if (t.whole_pieces && out + kRows <= t.out_channels) {
-      if constexpr (kUnits == 2) {
+    if (t.whole_pieces && out + kOfTap <= t.out_channels) {
+      if constexpr (kOfTap == 4) {
         *reinterpret_cast<float4*>(at) = make_float4(value[0], value[1], value[2], value[3]);
       } else {
         *reinterpret_cast<float2*>(at) = make_float2(value[0], value[1]);
       }
     } else {
 #pragma unroll
-      for (int r = 0; r < kRows; ++r) {
+      for (int r = 0; r < kOfTap; ++r) {
         if (out + r < t.out_channels) at[r] = value[r];
       }
     }
   }
 }
 
-template <int kColumns, int kUnits>
+template <int kColumns, int kUnits, bool kRuns, int kFirst = 0>
+__device__ __forceinline__ void put_weight(const Params& p, const Rows<kUnits, kRuns>& rows,
+                                           int first_unit, int channel, const float* piece,
+                                           bool again, const float (&sum)[kUnits][kColumns / 2]) {
+  put_tap<kColumns, kUnits, kRuns, kFirst>(p, rows, first_unit, channel, piece, again, sum);
+  if constexpr (kRuns && kFirst + 1 < kUnits) {
+    put_weight<kColumns, kUnits, kRuns, kFirst + 1>(p, rows, first_unit, channel, piece, again,
+                                                    sum);
+  }
+}
+
+template <int kColumns, int kUnits, bool kRuns>
 __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
-  const Rows<kUnits> of_thread;
-  const int own = of_thread.lane(p);
+  const Rows<kUnits, kRuns> of_thread(p);
   const uint32_t table = shared.table + threadIdx.x % 4 * 8;
   sm90::Ring ring;
   int box = p.work.first(blockIdx.x);
@@ -240,7 +310,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
     uint32_t rows = shared.stages + p.input_bytes + of_thread.first % p.out_width * kElementBytes;
     uint32_t offset = 0;
     for_each_lane(p, first_unit, [&](int lane, int slot, int, int entry) {
-      if (lane == own) {
+      if (lane == of_thread.set) {
         offset = slot * p.view_bytes + p.lane[entry].shift * (p.out_width * kElementBytes);
       }
     });
@@ -255,16 +325,20 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
       for (const int stop = min(job_end, box + p.chain); box < stop; ++box) {
         sm90::barrier_wait(shared.full + 8 * ring.stage, ring.parity);
         const uint32_t stage = ring.stage * p.stage_bytes;
-        multiply_box<kColumns, kUnits>(p, sum, shared.stages + stage, rows + stage, table);
+        if constexpr (kRuns) {
+          multiply_runs<kColumns, kUnits>(p, sum, shared.stages + stage, rows + stage, table);
+        } else {
+          multiply_box<kColumns, kUnits>(p, sum, shared.stages + stage, rows + stage, table);
+        }
         sm90::release(shared.empty, ring);
         ring.next(p.stages);
       }
       pin(sum);
       if (p.work.direct && box == job_end) {
-        put_weight<kColumns, kUnits>(p, of_thread, first_unit, job % p.work.in_tiles * kColumns,
-                                     piece, again, sum);
+        put_weight<kColumns, kUnits, kRuns>(p, of_thread, first_unit,
+                                            job % p.work.in_tiles * kColumns, piece, again, sum);
       } else {
-        put<kColumns, kUnits>(piece, again, sum);
+        put<kColumns, kUnits, kRuns>(piece, again, sum);
       }
     }
   }
@@ -272,7 +346,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
 
 #endif
 
-template <int kColumns, int kUnits>
+template <int kColumns, int kUnits, bool kRuns>
 __global__ void __launch_bounds__(kThreads, 1)
     view_weight_kernel(const __grid_constant__ Params p,
                        const __grid_constant__ CUtensorMap input_map,
@@ -300,7 +374,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   __syncthreads();                // barriers and table are there
   if (warp < kConsumerWarps) {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kConsumerRegisters));
-    consume<kColumns, kUnits>(p, shared);
+    consume<kColumns, kUnits, kRuns>(p, shared);
   } else {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kProducerRegisters));
     if (warp == kConsumerWarps) {

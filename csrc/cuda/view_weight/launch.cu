@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "cuda/common/alignment.h"
+#include "cuda/halo_weight/fold.h"
 #include "cuda/halo_weight/launch_reduce.cuh"
 #include "cuda/halo_weight/taps.h"
 #include "cuda/sm90/overlapping_launch.cuh"
@@ -39,7 +40,7 @@ halo_weight::Work make_work(const Problem& problem, const Config& c, const Taps&
   work.longer = work.group_boxes % work.group_blocks;
   work.in_tiles = c.in_tiles;
   work.job_units = job_units(c);
-  work.part_units = as_int(ceil_div(taps.units, lanes_of_unit(c)));
+  work.part_units = taps.units;
   work.units = work.part_units * as_int(ceil_div(problem.out_channels, c.out_width));
   return work;
 }
@@ -50,6 +51,7 @@ Params make_params(const Problem& problem, const Config& c, const Taps& taps,
   p.work = make_work(problem, c, taps, workspace);
   p.lanes = lanes_of_unit(c);
   p.out_width = c.out_width;
+  p.run = c.runs ? c.units : 1;
   p.stages = c.stages;
   p.stage_bytes = c.stage_bytes;
   p.chain = c.chain;
@@ -87,6 +89,7 @@ Params make_params(const Problem& problem, const Config& c, const Taps& taps,
   std::fill(p.lane, p.lane + kMaxLanes, halo_weight::LaneEntry{halo_weight::kNoView, 0});
   for (size_t i = 0; i < taps.lanes.size(); ++i) {
     const halo_weight::Lane& lane = taps.lanes[i];
+    if (lane.tap < 0) continue;
     const int row =
         lane.shift[0] * p.halo_pitch[1] + lane.shift[1] * p.halo_pitch[2] + lane.shift[2];
     p.lane[i] = {static_cast<uint16_t>(lane.view), static_cast<uint16_t>(row)};
@@ -186,12 +189,14 @@ void run_columns(const Launch& launch, int columns) {
 
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
-  const Problem& problem = description.problem;
-  const Config c = choose(description, device);
-  const bool output_aligned = c.packed_output || rows_aligned(operands.output, problem.batch,
+  const Description fold = halo_weight::folded(description);
+  const Operands tensors = halo_weight::folded(description, operands);
+  const Problem& problem = fold.problem;
+  const Config c = choose(fold, device);
+  const bool output_aligned = c.packed_output || rows_aligned(tensors.output, problem.batch,
                                                               problem.output(), kElementBytes);
   const bool input_aligned =
-      !c.turns_input || rows_aligned(operands.input, problem.batch, problem.input, kElementBytes);
+      !c.turns_input || rows_aligned(tensors.input, problem.batch, problem.input, kElementBytes);
   if (!output_aligned || !input_aligned) {
     return weight_gemm::launch(description, device, operands, workspace, stream);
   }
@@ -199,15 +204,15 @@ void launch(const Description& description, const Device& device, const Operands
   unsigned char* const packed = static_cast<unsigned char*>(workspace) + pieces_bytes(c);
   float* const lines = reinterpret_cast<float*>(packed);
   float* const rows = reinterpret_cast<float*>(packed + packed_input_bytes(c));
-  const Taps taps = halo_weight::make_taps(problem, c.shares, 1);
-  const Params p = make_params(problem, c, taps, operands.weight, workspace);
-  const TensorView output = rows_of(problem, operands.output, c.packed_output, rows, on);
-  if (!c.turns_input) pack_input(problem, device, c, operands.input, lines, on);
+  const Taps taps = arrange(halo_weight::make_taps(problem, c.shares, 1), c);
+  const Params p = make_params(problem, c, taps, tensors.weight, workspace);
+  const TensorView output = rows_of(problem, tensors.output, c.packed_output, rows, on);
+  if (!c.turns_input) pack_input(problem, device, c, tensors.input, lines, on);
   const CUtensorMap input =
-      c.turns_input ? input_rows_map(problem, c, operands.input) : input_lines_map(p, c, lines);
-  run_columns({p, input, output_map(problem, c, output), c.units, on}, c.columns);
+      c.turns_input ? input_rows_map(problem, c, tensors.input) : input_lines_map(p, c, lines);
+  run_columns({p, input, output_map(problem, c, output), c.units, c.runs, on}, c.columns);
   if (c.direct) return;
-  halo_weight::reduce<float>({problem, operands.weight, c.columns, c.out_width, on}, taps, p.work);
+  halo_weight::reduce<float>({problem, tensors.weight, c.columns, c.out_width, on}, taps, p.work);
 }
 
 }  // namespace convt3d::cuda::view_weight

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // One checked launch; instances/ has one explicit instantiation per number of columns.
 #pragma once
+#include <stdexcept>
+
 #include "cuda/common/cuda_check.h"
 #include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/view_weight/call.h"
@@ -8,10 +10,28 @@
 
 namespace convt3d::cuda::view_weight {
 
+using Kernel = void (*)(Params, CUtensorMap, CUtensorMap);
+
+template <int kColumns, int kTaps>
+Kernel kernel_of_runs() {
+  if constexpr (has_runs(kColumns, kTaps)) return view_weight_kernel<kColumns, kTaps, true>;
+  throw std::logic_error("view_weight has no kernel of such runs");
+}
+
+template <int kColumns>
+Kernel kernel_of(const Launch& launch) {
+  if (launch.runs) {
+    return launch.units == 3   ? kernel_of_runs<kColumns, 3>()
+           : launch.units == 5 ? kernel_of_runs<kColumns, 5>()
+                               : kernel_of_runs<kColumns, 7>();
+  }
+  return launch.units == 1 ? view_weight_kernel<kColumns, 1, false>
+                           : view_weight_kernel<kColumns, 2, false>;
+}
+
 template <int kColumns>
 void run(const Launch& launch) {
-  const auto kernel =
-      launch.units == 1 ? view_weight_kernel<kColumns, 1> : view_weight_kernel<kColumns, 2>;
+  const Kernel kernel = kernel_of<kColumns>(launch);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
         "view_weight shared memory");
   const Params& p = launch.params;

@@ -32,12 +32,13 @@ struct Shared {
 };
 
 // Calls body(lane of the job, slot, part, entry of the part's table) for the lanes of the units
-// from `first` on, in order; lanes that share a view have one slot.
+// from `first` on, in order; of runs, for those of their first units. Lanes that share a view have
+// one slot.
 template <typename Body>
 __device__ __forceinline__ void for_each_lane(const Params& p, int first, const Body& body) {
-  int slot = -1, last_part = -1, last_view = -1;
+  int slot = -1, last_part = -1, last_view = -1, index = 0;
   int part = first / p.work.part_units, of_part = first - part * p.work.part_units;
-  for (int u = 0; u < p.work.job_units && first + u < p.work.units; ++u) {
+  for (int u = 0; u < p.work.job_units && first + u < p.work.units; u += p.run) {
     for (int i = 0; i < p.lanes; ++i) {
       const int entry = of_part * p.lanes + i, view = p.lane[entry].view;
       if (view == halo_weight::kNoView) break;
@@ -46,9 +47,11 @@ __device__ __forceinline__ void for_each_lane(const Params& p, int first, const 
         last_part = part;
         ++slot;
       }
-      body(u * p.lanes + i, slot, part, entry);
+      body(index + i, slot, part, entry);
     }
-    if (++of_part == p.work.part_units) {
+    index += p.lanes;
+    of_part += p.run;
+    if (of_part == p.work.part_units) {
       of_part = 0;
       ++part;
     }
@@ -128,52 +131,74 @@ __device__ __forceinline__ void load(const Params& p, const Shared& shared,
 
 // The turning warps: of rows of input, lines. A lane has a channel, and brings four positions of it
 // at a time to their line: rows and pieces of lines are 128 bytes of different banks.
+//
+// An item is eight places of a line, of 32 channels: in rows_128 and rows_64 eight rows that follow
+// each other, in runs two of each thread's eight.
 template <int kColumns>
 __device__ __forceinline__ void turn(const Params& p, const Shared& shared, int warp) {
-  constexpr int kParts = raw_parts(kColumns), kQuads = sm90::kChunk / 4, kBatch = 4;
+  constexpr int kParts = raw_parts(kColumns), kOfLine = sm90::kChunk / 8, kBatch = 2;
+  constexpr int kRowBytes = kRawWidth * kElementBytes;
   const int lane = threadIdx.x % 32;
-  const int items = p.positions / 4 * kParts, last_row = p.box_positions - 1;
-  // Of sm90::position_in_line(): of the quads of eight places, and of their places.
-  const bool wide = p.order == sm90::Order::rows_128;
-  const int of_quad = wide ? 1 : 2;
-  const int of_place[4] = {0, wide ? 2 : 1, 4, wide ? 6 : 5};
+  const int items = p.positions / 8 * kParts;
+  const bool runs = p.order == sm90::Order::runs;
+  const int reach = runs ? sm90::kChunk : 8;  // positions that an item's lie among
+  const auto swizzled = [&](int row) { return (lane / 4 ^ row % 8) * 16 + lane % 4 * 4; };
+  uint32_t of_place[8];  // bytes of its row, from the item's first
+#pragma unroll
+  for (int k = 0; k < 8; ++k) {
+    const int row = sm90::position_in_line(p.order, k);
+    of_place[k] = row * kRowBytes + (runs ? 0 : swizzled(row));
+  }
   sm90::Ring ring, raw;
   const int end = p.work.first(blockIdx.x + 1);
   for (int box = p.work.first(blockIdx.x); box < end; ++box) {
     sm90::barrier_wait(shared.raw_full + 8 * raw.stage, raw.parity);
     sm90::barrier_wait(shared.empty + 8 * ring.stage, ring.parity ^ 1);
-    const uint32_t from = shared.raw + raw.stage * kParts * p.raw_part_bytes + lane % 4 * 4;
+    const uint32_t from = shared.raw + raw.stage * kParts * p.raw_part_bytes;
     const uint32_t to = shared.stages + ring.stage * p.stage_bytes;
 #pragma unroll 1
     for (int first = warp; first < items; first += kBatch * kTurningWarps) {
-      uint32_t value[kBatch][4];
+      uint32_t value[kBatch][8];
 #pragma unroll
       for (int b = 0; b < kBatch; ++b) {
+        // Those behind the last item bring it once more.
         const int item = min(first + b * kTurningWarps, items - 1);
-        const int part = item % kParts, quad = item / kParts;
-        const int first_row = quad / 2 * 8 + quad % 2 * of_quad;
+        const int part = item % kParts, eight = item / kParts, of_line = eight % kOfLine;
+        uint32_t row = from + part * p.raw_part_bytes;
+        uint32_t other = 0;  // of the second four places, beside of_place
+        if (runs) {
+          row += (eight / kOfLine * sm90::kChunk + 2 * of_line) * kRowBytes + swizzled(2 * of_line);
+          other = swizzled(2 * of_line + 1) - swizzled(2 * of_line);
+        } else {
+          row += eight * 8 * kRowBytes;
+        }
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int row = min(first_row + of_place[i], last_row);
-          value[b][i] =
-              load_shared(from + part * p.raw_part_bytes + row * 128 + (lane / 4 ^ row % 8) * 16);
+        for (int k = 0; k < 8; ++k) {
+          value[b][k] = load_shared(row + of_place[k] + (k < 4 ? 0 : other));
         }
       }
 #pragma unroll
       for (int b = 0; b < kBatch; ++b) {
-        // Those behind the last item write it once more.
         const int item = min(first + b * kTurningWarps, items - 1);
-        const int part = item % kParts, quad = item / kParts;
-        const int first_row = quad / 2 * 8 + quad % 2 * of_quad;
+        const int part = item % kParts, eight = item / kParts, of_line = eight % kOfLine;
         const int column = part * kRawWidth + lane;
+        // What fills up the last line.
+        const int position = runs ? eight / kOfLine * sm90::kChunk + 2 * of_line : eight * 8;
+        const int left = p.box_positions - position;
+        if (left < reach) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          if (first_row + of_place[i] > last_row) value[b][i] = 0;
+          for (int k = 0; k < 8; ++k) {
+            if (static_cast<int>(of_place[k] / kRowBytes) >= left) value[b][k] = 0;
+          }
         }
         if (kColumns % kRawWidth == 0 || column < kColumns) {
-          store_shared(to + (quad / kQuads * kColumns + column) * sm90::kLineBytes +
-                           (quad % kQuads ^ column % 8) * 16,
-                       make_uint4(value[b][0], value[b][1], value[b][2], value[b][3]));
+          const uint32_t line = to + (eight / kOfLine * kColumns + column) * sm90::kLineBytes;
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            const uint32_t* four = value[b] + 4 * half;
+            store_shared(line + ((2 * of_line + half) ^ column % 8) * 16,
+                         make_uint4(four[0], four[1], four[2], four[3]));
+          }
         }
       }
     }

@@ -12,6 +12,7 @@ namespace convt3d::cuda::view_weight {
 struct Params {
   halo_weight::Work work;
   int lanes, out_width;  // taps of a unit, and channels of each
+  int run;               // units that have neighbouring taps, lane by lane; 1: none
   int stages, stage_bytes, chain;
   int box[4], tiles[4], stride[3];
   int halo_pitch[3];  // rows of a view from one image, plane and line to the next

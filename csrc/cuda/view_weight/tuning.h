@@ -13,6 +13,11 @@ inline constexpr int kWarpgroups = 2, kThreads = (kWarpgroups + 1) * 128;
 inline constexpr int kConsumerRegisters = 216, kProducerRegisters = 72;
 inline constexpr int kColumnsBuilt[] = {32, 48, 64, 128};
 inline constexpr int kMaxUnits = 2;  // of a warpgroup
+// Neighbouring taps of a line whose units a warpgroup multiplies together. Limit: registers.
+inline constexpr int kRunPositions = 8;  // of a thread
+constexpr bool has_runs(int columns, int taps) {
+  return columns == 32 && (taps == 3 || taps == 5 || taps == 7);
+}
 // Limit: the kernel's parameters hold a table of lanes.
 inline constexpr int kMaxLanes = 512;
 // Limit: one lane of a warp issues each box of a stage.
@@ -47,9 +52,10 @@ inline constexpr double kLeastProducts = 500, kLeastKeptProducts = 256, kLeastOd
 inline constexpr double kRowClocks = 5;        // of a row or line of 128 bytes from L2
 inline constexpr double kHalfRowClocks = 4.1;  // of 64
 inline constexpr double kConflicts = 1.15;     // of gathering A
-inline constexpr double kTurnClocks = 280;     // measured: of a turning warp's four lines' quarters
-inline constexpr double kStageClocks = 300;    // barriers, first gather and drain of a stage
-inline constexpr double kIssueClocks = 4;      // of a wgmma, beside its products
+// Measured: of a turning warp's eight places of 32 lines.
+inline constexpr double kTurnClocks = 320;
+inline constexpr double kStageClocks = 300;           // barriers, first gather and drain of a stage
+inline constexpr double kIssueClocks = 4;             // of a wgmma, beside its products
 inline constexpr double kMemoryBytesPerClock = 2300;  // of the device: 4.2 TB/s at 1.8 GHz
 inline constexpr double kPackBytesPerClock = 1700;    // of the device
 inline constexpr double kPackClocks = 2500;           // of its launch

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "cuda/halo_weight/fold.h"
 #include "cuda/halo_weight/tuning.h"
 #include "cuda/view_weight/config.h"
 #include "cuda/weight_gemm/weight_gemm.h"
@@ -16,7 +17,7 @@ double as_double(int64_t value) { return static_cast<double>(value); }
 // What the choice between this family and tap_gemm looks at.
 struct Worth {
   double elements, products;  // of grad_output; of each of them
-  double rows;                // the part of the blocks' rows that count
+  double rows;                // the part of the blocks' rows that count, where that is the limit
   bool kept, meets_all;       // in L2; taps meet all elements
 
   Worth(const Problem& p, const Config& c) {
@@ -24,8 +25,8 @@ struct Worth {
     elements = as_double(p.batch * p.out_channels) * as_double(volume(output));
     products = as_double(p.in_channels * volume(p.kernel)) * as_double(volume(p.input)) /
                as_double(volume(output));
-    rows = as_double(p.out_channels * volume(p.kernel)) /
-           as_double(int64_t{c.unit_jobs} * job_units(c) * kUnitRows);
+    const int64_t blocks = int64_t{c.unit_jobs} * job_units(c) * kUnitRows;
+    rows = c.runs ? 1 : as_double(p.out_channels * volume(p.kernel)) / as_double(blocks);
     const double input = as_double(p.batch * p.in_channels) * as_double(volume(p.input));
     kept = kElementBytes * (elements + input) < kKeptBytes;
     meets_all = true;
@@ -69,12 +70,13 @@ Verdict supports(const Description& description, const Device& device) {
   // Whom unaligned tensors fall back to.
   const Verdict fallback = weight_gemm::supports(description, device);
   if (!fallback.ok) return fallback;
-  const Config config = choose(description, device);
+  const Description fold = halo_weight::folded(description);
+  const Config config = choose(fold, device);
   if (config.units == 0) {
     return Verdict::refuse("too many taps, or taps too far apart for shared memory");
   }
-  const Worth worth(p, config);
-  if (description.output != Layout::ndhwc && !worth_packing(p, worth)) {
+  const Worth worth(fold.problem, config);
+  if (fold.output != Layout::ndhwc && !worth_packing(fold.problem, worth)) {
     return Verdict::refuse("grad_output is no rows of channels, and its products are few");
   }
   if (worth.products >= kLeastProducts && worth.rows < kLeastRows) {
@@ -84,13 +86,16 @@ Verdict supports(const Description& description, const Device& device) {
 }
 
 std::string config(const Description& description, const Device& device) {
-  return to_string(choose(description, device));
+  const Description fold = halo_weight::folded(description);
+  const std::string taps = fold == description ? "" : ", taps as channels";
+  return to_string(choose(fold, device)) + taps;
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {
-  const Config config = choose(description, device);
+  const Description fold = halo_weight::folded(description);
+  const Config config = choose(fold, device);
   return std::max(
-      pieces_bytes(config) + packed_input_bytes(config) + packed_output_bytes(description, config),
+      pieces_bytes(config) + packed_input_bytes(config) + packed_output_bytes(fold, config),
       weight_gemm::workspace_bytes(description, device));
 }
 
