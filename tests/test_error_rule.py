@@ -82,6 +82,8 @@ def test_long_sums_of_one_sign(precision: str, channels: int, direction: str) ->
 
 CASE = Case.parse("mb2_ic16oc8_id4ih4iw4_k3s2p1op1")
 BLOCKS = Case.parse("mb2_ic16oc8_id4ih4iw4_k2s2")
+HEAD = Case.parse("mb2_ic16oc2_id4ih4iw4_k3s2p1op1")
+HEAD_BLOCKS = Case.parse("mb2_ic16oc2_id4ih4iw4_k2s2")
 CPU = torch.device("cpu")
 
 
@@ -147,7 +149,7 @@ def test_tf32_is_used_only_where_allowed() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16", "fp64"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-@pytest.mark.parametrize("case", [CASE, BLOCKS], ids=lambda case: case.problem)
+@pytest.mark.parametrize("case", [CASE, BLOCKS, HEAD], ids=lambda case: case.problem)
 def test_nan_and_inf_propagate(
     case: Case, value: float, direction: str, precision: str, device: torch.device
 ) -> None:
@@ -186,7 +188,7 @@ def test_long_sums_do_not_drift(layout: str) -> None:
         assert ((got - expected) / expected).mean().abs() < 1.5e-6, family
 
 
-@pytest.mark.parametrize("case", [CASE, BLOCKS], ids=lambda case: case.problem)
+@pytest.mark.parametrize("case", [CASE, BLOCKS, HEAD_BLOCKS], ids=lambda case: case.problem)
 @pytest.mark.parametrize(
     ("of_first", "of_second"),
     [(1e-30, 1.0), (1e-36, 1.0), (1e36, 1.0), (1e30, 1e-30), (1e-30, 1e30)],

@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 
+#include "cuda/column_gemm/column_gemm.h"
 #include "cuda/direct/direct.h"
 #include "cuda/few_channels/few_channels.h"
 #include "cuda/group_gemm/group_gemm.h"
@@ -32,6 +33,8 @@ void launch(Family family, const Description& description, const Device& device,
       return mma_gemm::launch(description, device, operands, workspace, stream);
     case Family::subpixel_gemm:
       return subpixel_gemm::launch(description, device, operands, workspace, stream);
+    case Family::column_gemm:
+      return column_gemm::launch(description, device, operands, workspace, stream);
     case Family::shuffle_gemm:
       return shuffle_gemm::launch(description, device, operands, workspace, stream);
     case Family::line_weight:

@@ -16,6 +16,7 @@ enum class Family {
   implicit_gemm,
   mma_gemm,
   subpixel_gemm,
+  column_gemm,
   few_channels,
   line_weight,
   halo_weight,

@@ -4,6 +4,7 @@
 
 #include "cpu/aten.h"
 #include "cpu/residue_gemm.h"
+#include "cuda/column_gemm/column_gemm.h"
 #include "cuda/direct/direct.h"
 #include "cuda/few_channels/few_channels.h"
 #include "cuda/group_gemm/group_gemm.h"
@@ -30,13 +31,13 @@ namespace {
 
 const std::vector<Candidate>& cuda_candidates() {
   static const std::vector<Candidate> table{
-      CONVT3D_CANDIDATE(cuda, shuffle_gemm), CONVT3D_CANDIDATE(cuda, group_gemm),
-      CONVT3D_CANDIDATE(cuda, halo_gemm),    CONVT3D_CANDIDATE(cuda, implicit_gemm),
-      CONVT3D_CANDIDATE(cuda, mma_gemm),     CONVT3D_CANDIDATE(cuda, line_weight),
-      CONVT3D_CANDIDATE(cuda, halo_weight),  CONVT3D_CANDIDATE(cuda, view_weight),
-      CONVT3D_CANDIDATE(cuda, tap_gemm),     CONVT3D_CANDIDATE(cuda, subpixel_gemm),
-      CONVT3D_CANDIDATE(cuda, few_channels), CONVT3D_CANDIDATE(cuda, weight_gemm),
-      CONVT3D_CANDIDATE(cuda, direct)};
+      CONVT3D_CANDIDATE(cuda, shuffle_gemm),  CONVT3D_CANDIDATE(cuda, column_gemm),
+      CONVT3D_CANDIDATE(cuda, group_gemm),    CONVT3D_CANDIDATE(cuda, halo_gemm),
+      CONVT3D_CANDIDATE(cuda, implicit_gemm), CONVT3D_CANDIDATE(cuda, mma_gemm),
+      CONVT3D_CANDIDATE(cuda, line_weight),   CONVT3D_CANDIDATE(cuda, halo_weight),
+      CONVT3D_CANDIDATE(cuda, view_weight),   CONVT3D_CANDIDATE(cuda, tap_gemm),
+      CONVT3D_CANDIDATE(cuda, subpixel_gemm), CONVT3D_CANDIDATE(cuda, few_channels),
+      CONVT3D_CANDIDATE(cuda, weight_gemm),   CONVT3D_CANDIDATE(cuda, direct)};
   return table;
 }
 
@@ -69,6 +70,8 @@ const char* to_string(Family family) {
       return "mma_gemm";
     case Family::subpixel_gemm:
       return "subpixel_gemm";
+    case Family::column_gemm:
+      return "column_gemm";
     case Family::few_channels:
       return "few_channels";
     case Family::line_weight:

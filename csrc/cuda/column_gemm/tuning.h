@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Numbers of column_gemm, each with where it comes from.
+#pragma once
+#include <cstdint>
+
+#include "plan/description.h"
+
+namespace convt3d::cuda::column_gemm {
+
+// Rows of a warp: two tiles of 16, which share the weights that are read.
+inline constexpr int kTiles = 2;
+inline constexpr int kWarpRows = 16 * kTiles;
+
+// Limit: the 128 registers of a thread, where 16 warps share 64 K.
+inline constexpr int kWarps = 16, kThreads = 32 * kWarps, kRows = kWarps * kWarpRows;
+inline constexpr int kMaxColumnTiles = 4;
+// Measured: with three products a column, more tiles take longer than few_channels' FFMA (0.145 ms
+// against 0.122 for 32 -> 2 channels, k3 s2, 4 x 48^3).
+inline constexpr int kMaxSplitTiles = 2;
+// Column tiles whose weights are read at once.
+inline constexpr int kTilesAtOnce = 2;
+
+// Limit: pairs of shifts on d and h have their masks in the kernel's parameters.
+inline constexpr int64_t kMaxShifts = 25;
+// They are in static shared memory.
+inline constexpr int64_t kStaticBytes = 256;
+static_assert(kMaxShifts * 8 <= kStaticBytes);
+// Measured: with 8 group_gemm is 1.6 times as fast.
+inline constexpr int64_t kMaxOuts = 2;
+// Coordinates and counts are 32-bit; sums of two never wrap.
+inline constexpr int64_t kMaxExtent = int64_t{1} << 29;
+// Taps of an output on w, at most, of which a thread holds the addresses.
+inline constexpr int kMaxTaps = 4;
+// Fewer leave most of a step of the product empty.
+inline constexpr int64_t kMinIns = 8;
+inline constexpr int kMinStages = 2, kMaxStages = 4;
+// Parts of a box that take turns in the sums, at most.
+inline constexpr int64_t kMaxParts = 4;
+
+// Limit: shared memory of a block (CUDA C++ Programming Guide, technical specifications).
+constexpr int64_t shared_bytes(int arch) {
+  switch (arch) {
+    case 80:
+    case 87:
+      return 166912;
+    case 90:
+    case 100:
+    case 103:
+    case 110:
+      return 232448;
+    default:  // 8.6, 8.9, 12.x: the least of all
+      return 101376;
+  }
+}
+
+// Whether tensor cores multiply TF32 as slowly as the other units multiply float32 (vendor's peak
+// rates): three TF32 products take longer than one of float32 there.
+constexpr bool is_refused(Precision precision, int arch) {
+  return precision == Precision::fp32 && (arch == 86 || arch == 89 || arch >= 120);
+}
+
+// For the choice of a box, clocks of an SM: a KB of input staged (L2 gives about 25 bytes a clock),
+// a warp's step of one shift, its weights of one column tile, and the start of a box.
+inline constexpr double kStageClocks = 40, kStepClocks = 10, kTileClocks = 3, kBoxClocks = 2500;
+inline constexpr double kChunkClocks = 300;
+// Cells of a box on d or h, at most, and lines so short that no shorter ones are looked at.
+inline constexpr int64_t kMaxBoxCells = 16;
+inline constexpr int kShortLine = 32;
+// A column of a row through shared memory, there and back.
+inline constexpr double kFoldClocks = 0.1;
+
+// Gradients. Limit: a warp holds the sums of grad_weight's columns.
+inline constexpr int64_t kMaxColumns = 64;
+// Fewer in channels leave half of the product empty.
+inline constexpr int64_t kMinInputChannels = 16;
+// Of a multiprocessor; and what the system keeps of a block's shared memory.
+inline constexpr int kMaxBlocksPerSm = 2;
+inline constexpr int64_t kReservedBytes = 1024;
+// For the choice of a box, clocks of an SM: a byte of the result, of grad_output, a step of 32 rows
+// and 32 channels, the start of a box.
+inline constexpr double kResultClocks = 0.06, kOutputClocks = 0.04, kColumnClocks = 30;
+
+// grad_weight: warps of a block; slices of the in channels, at most; clocks of a step of a warp.
+inline constexpr int64_t kWeightWarps = 8, kMaxSlices = 16;
+// In channels of a warp, 16 each.
+inline constexpr int kChannelTiles = 2, kWeightChannels = 16 * kChannelTiles;
+inline constexpr double kWeightStepClocks = 250;
+
+}  // namespace convt3d::cuda::column_gemm
