@@ -43,6 +43,14 @@ int64_t cells(const Problem& p, int axis) {
   return (p.output()[axis] - 1 + p.padding[axis]) / s - p.padding[axis] / s + 1;
 }
 
+// Whether 16-bit elements of the input are loaded one by one, each through a register, and are too
+// few a position for the rest to make up for it.
+bool loads_elements(const Description& description) {
+  const Problem& p = description.problem;
+  return element_bytes(description.precision) == 2 && description.input == Layout::ncdhw &&
+         p.input[2] % 8 != 0 && p.in_channels <= kFewPlanes;
+}
+
 int64_t divide_down(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
 
 // Positions that cells of w side by side read, less the cells.
@@ -151,6 +159,9 @@ namespace {
 
 Verdict supports_forward(const Description& description, const Device& device) {
   const Problem& p = description.problem;
+  if (loads_elements(description)) {
+    return Verdict::refuse("16 bits in NCDHW, lines that are no multiple of 16 bytes");
+  }
   if (p.in_channels < kMinIns) return Verdict::refuse("less than 8 in_channels");
   if (p.stride[2] > 2) return Verdict::refuse("the stride on w is more than 2");
   if (p.kernel[2] > kMaxTaps * p.stride[2]) return Verdict::refuse("too many taps on w");
@@ -187,6 +198,9 @@ Verdict supports(const Description& description, const Device& device) {
   }
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
   if (p.dilation != Extent3{1, 1, 1}) return Verdict::refuse("dilation must be 1");
+  if (*std::max_element(p.stride.begin(), p.stride.end()) > kMaxStride) {
+    return Verdict::refuse("strides must be at most 4");
+  }
   if (p.out_channels > kMaxOuts) return Verdict::refuse("more than 2 out_channels");
   for (int axis = 0; axis < 3; ++axis) {
     if (p.input[axis] > kMaxExtent || p.output()[axis] > kMaxExtent ||

@@ -100,6 +100,10 @@ WeightConfig choose_weight(const Description& description, const Device& device)
 
 Verdict supports_weight(const Description& description, const Device& device) {
   const Problem& p = description.problem;
+  if (device.arch == 90 && description.precision != Precision::fp32 &&
+      description.input == Layout::ncdhw && p.in_channels > kMaxPlanes && p.input[2] % 8 == 0) {
+    return Verdict::refuse("many in_channels in NCDHW: line_weight and tap_gemm are faster");
+  }
   if (columns(p) > kMaxColumns) return Verdict::refuse("more than 64 taps times out_channels");
   if (p.in_channels < kMinInputChannels) return Verdict::refuse("less than 16 in_channels");
   const WeightConfig c = choose_weight(description, device);
