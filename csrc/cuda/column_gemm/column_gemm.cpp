@@ -7,6 +7,7 @@
 #include "cuda/column_gemm/input_config.h"
 #include "cuda/column_gemm/tuning.h"
 #include "cuda/column_gemm/weight_config.h"
+#include "cuda/common/grad_weight_cuts.h"
 #include "cuda/common/kept_answer.h"
 #include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
@@ -133,8 +134,11 @@ Config choose(const Description& description, const Device& device) {
     c.rows = description.input == Layout::ndhwc && p.in_channels * size % 16 == 0;
     const int64_t all_cells[3] = {cells(p, 0), cells(p, 1), ceil_div(p.output()[2], p.stride[2])};
     double least = 0;
-    for (int64_t cuts = 1; cuts <= all_cells[2]; ++cuts) {
-      const int64_t wide = ceil_div(all_cells[2], cuts);
+    // A line is at most 32 pieces of 16 bytes, one for each lane: box.cuh.
+    const int64_t longest = round_up(p.input[2], 8) <= kLongestLine / size
+                                ? all_cells[2]
+                                : kLongestLine / size - kLineSlack;
+    for (int64_t wide : cuts(all_cells[2], longest, kMostCuts)) {
       const int64_t span = round_up(wide + extra_positions(p) + 7, 8);
       c.line_rows = static_cast<int>(std::min(round_up(p.input[2], 8), span));
       if (c.line_rows > kRows) continue;
@@ -149,7 +153,6 @@ Config choose(const Description& description, const Device& device) {
           if (best.shared == 0 || clocks < least) best = c, least = clocks;
         }
       }
-      if (best.shared != 0 && c.line_rows <= kShortLine) break;
     }
     return best;
   });

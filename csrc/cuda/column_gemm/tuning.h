@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Numbers of column_gemm, each with where it comes from.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 #include "plan/description.h"
@@ -68,9 +69,10 @@ constexpr bool is_refused(Precision precision, int arch) {
 // a warp's step of one shift, its weights of one column tile, and the start of a box.
 inline constexpr double kStageClocks = 40, kStepClocks = 10, kTileClocks = 3, kBoxClocks = 2500;
 inline constexpr double kChunkClocks = 300;
-// Cells of a box on d or h, at most, and lines so short that no shorter ones are looked at.
-inline constexpr int64_t kMaxBoxCells = 16;
-inline constexpr int kShortLine = 32;
+// Cells of a box on d or h, at most; cells of w, or bytes of them in forward, which keeps as many
+// more positions as taps and alignment may need; and how many cuts of w are looked at.
+inline constexpr int64_t kMaxBoxCells = 16, kLongestLine = 512, kLineSlack = 16;
+inline constexpr size_t kMostCuts = 8;
 // A column of a row through shared memory, there and back.
 inline constexpr double kFoldClocks = 0.1;
 

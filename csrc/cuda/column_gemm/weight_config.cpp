@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "cuda/common/grad_weight_cuts.h"
 #include "cuda/common/kept_answer.h"
 #include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
@@ -65,9 +66,9 @@ WeightConfig choose_weight(const Description& description, const Device& device)
     c.channel_warps = static_cast<int>(ceil_div(channel_warps, c.slices));
     c.position_warps = static_cast<int>(kWeightWarps / c.channel_warps);
     double least = 0;
-    for (int64_t cuts = 1; cuts <= p.input[2]; ++cuts) {
+    for (int64_t length : cuts(p.input[2], kLongestLine, kMostCuts)) {
       // A box starts where 16 bytes of grad_output may.
-      const int64_t wide = cuts == 1 ? p.input[2] : round_up(ceil_div(p.input[2], cuts), 8);
+      const int64_t wide = length == p.input[2] ? length : round_up(length, 8);
       for (int64_t d = 1; d <= std::min<int64_t>(p.input[0], kMaxBoxCells); ++d) {
         for (int64_t h = 1; h <= std::min<int64_t>(p.input[1], kMaxBoxCells); ++h) {
           c.cells = {static_cast<int>(d), static_cast<int>(h), static_cast<int>(wide)};
@@ -83,7 +84,6 @@ WeightConfig choose_weight(const Description& description, const Device& device)
           }
         }
       }
-      if (wide <= kShortLine) break;
     }
     const int64_t items = p.batch * best.tiles[0] * best.tiles[1] * best.tiles[2];
     best.splits = static_cast<int>(
