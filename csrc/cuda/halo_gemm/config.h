@@ -27,6 +27,7 @@ struct Config {
   bool packed_input = false;  // the input becomes rows of channels first (sm90/row_pack.h)
   double clocks = 0;          // of the device, estimated
   bool lines_out = false;     // outputs are stored as lines along w (lines.cuh)
+  bool stretches = false;     // as such, both residues of w at once (fused_lines.cuh)
 };
 
 Config choose(const Description& description, const Device& device);

@@ -9,6 +9,7 @@
 #include "cuda/common/kept_answer.h"
 #include "cuda/halo_gemm/config.h"
 #include "cuda/halo_gemm/product.h"
+#include "cuda/halo_gemm/store_clocks.h"
 #include "cuda/halo_gemm/tuning.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/sm90/chain.h"
@@ -67,6 +68,7 @@ bool choose_positions(const Shape& shape, int strips, Config* config) {
   // Even lines are stored as pairs.
   if (config->lines_out && shape.problem.stride[2] == 1 && w.outputs % 2 == 0) pitch += pitch % 2;
   if (pitch > kMaxBox || strip == 0) return false;
+  if (config->stretches && pitch < kMinStretchedPitch) return false;
   const int64_t planes = config->slots > 1 ? 1 : d.outputs;
   const int64_t positions = shape.problem.batch * planes * h.reach * pitch;
   const int64_t rows = int64_t{config->warpgroups} * kGroupRows;
@@ -127,8 +129,10 @@ bool choose_stages(const Shape& shape, Config* config) {
   const int64_t block = 32 * config->steps * columns;
   const int64_t column_tiles = ceil_div(p.out_channels, config->channels);
   const int64_t input = int64_t{config->stage_rows} * kRowBytes;
-  const int64_t lines =
-      config->lines_out ? line_bytes(config->fused, static_cast<int>(shape.bytes)) : 0;
+  const auto bytes = static_cast<int>(shape.bytes);
+  const int64_t lines = !config->lines_out  ? 0
+                        : config->stretches ? stretch_bytes(bytes)
+                                            : line_bytes(config->fused, bytes);
   const int64_t room = kSharedBytes - kSwizzleAlign - barrier_bytes() -
                        column_tiles * config->channels * 4 - 4 * config->warpgroups * lines;
   const int64_t taps = volume(p.kernel) / (config->slots > 1 ? p.kernel[0] : 1);
@@ -184,12 +188,7 @@ double estimate(const Shape& shape, const Config& config) {
                          (config.resident ? 0 : taps * config.steps * 32 * columns);
     return taps == 0 ? 0.0 : config.chunks * std::max(products, loads / kLoadBytesPerClock);
   };
-  // Clocks of storing a tile of one residue, as outputs of kOutputBytesPerClock.
-  const bool sparse = p.stride[2] > 1 && config.fused == 1;
-  const double outputs =
-      rows * config.channels *
-      (config.lines_out ? (sparse ? kSparseLineClocks : kLineClocks) / 32 * kOutputBytesPerClock
-                        : static_cast<double>(shape.bytes));
+  const double store = store_clocks(config, shape.bytes, p.stride[2]);
   double total = 0;
   if (marching) {
     const int64_t steps = (p.output()[0] - 1 + p.padding[0]) / p.stride[0] + 1;
@@ -200,13 +199,12 @@ double estimate(const Shape& shape, const Config& config) {
       for (const ProductResidue& w : shape.axis[2].residues) {
         const int64_t taps_w = config.fused > 1 ? p.kernel[2] : w.num_taps;
         if (h.num_taps * taps_w == 0) continue;  // bias_fill.h
-        const double store =
-            outputs * static_cast<double>(p.stride[0] * config.fused) / kOutputBytesPerClock;
+        const double stores = store * static_cast<double>(p.stride[0] * config.fused);
         const double products = plane_clocks(h, taps_w);
         // A warpgroup stores while others multiply. Measured: 64 -> 32 k3 s2 on 128 x 128 x 16 in
         // bfloat16, NCDHW, 237, 193 and 149 us with one, two and three.
         const double alone = std::max(0.0, (3 - config.warpgroups) / 2.0);
-        const double both = std::max(products, store) + alone * std::min(products, store);
+        const double both = std::max(products, stores) + alone * std::min(products, stores);
         const double plane = both + kPlaneClocks;
         total += tiles * march * plane;
         warmup = std::max(warmup, plane);
@@ -221,17 +219,17 @@ double estimate(const Shape& shape, const Config& config) {
     for (const ProductResidue& h : shape.axis[1].residues) {
       for (const ProductResidue& w : shape.axis[2].residues) {
         if (d.num_taps * h.num_taps * w.num_taps == 0 && !shape.sums) continue;
-        classes.emplace_back(static_cast<double>(d.num_taps) * plane_clocks(h, w.num_taps) +
-                                 kItemClocks + outputs / kOutputBytesPerClock / 2,
-                             count);
+        classes.emplace_back(
+            static_cast<double>(d.num_taps) * plane_clocks(h, w.num_taps) + kItemClocks + store / 2,
+            count);
         total += classes.back().first * static_cast<double>(count);
       }
     }
   }
   if (shape.sums) {
-    double item = kItemClocks + outputs / kOutputBytesPerClock / 2;
+    double item = kItemClocks + store / 2;
     for (const auto& [clocks, number] : classes) {
-      item += clocks - kItemClocks - outputs / kOutputBytesPerClock / 2;
+      item += clocks - kItemClocks - store / 2;
     }
     return item * static_cast<double>(std::max<int64_t>(1, ceil_div(count, shape.num_sms)));
   }
@@ -265,16 +263,21 @@ Config search(const Description& description, const Device& device) {
   const int64_t all_steps = ceil_div(p.in_channels * shape.bytes, 32);
   const bool packed_input = product.input != Layout::ndhwc || p.in_channels * shape.bytes % 16 != 0;
   const bool lines_out = product.output != Layout::ndhwc;
+  const auto& of_w = product.axis[2];
+  const bool bare = lines_out && of_w.size() == 2 && !product.sums &&
+                    (of_w[0].num_taps == 0 || of_w[1].num_taps == 0);
   Config best;
   double least = 0;
   const auto consider = [&](int slots, int channels, int fused) {
     // How much of the columns may be padding.
     const int64_t padded = ceil_div(p.out_channels, channels) * channels;
-    const double most = slots == 1 ? kPlainPadding : kMarchingPadding;
+    const bool with_bias = bare && slots == 1 && can_stretch(slots, channels, fused);
+    const double most = slots > 1 ? kMarchingPadding : with_bias ? kBarePadding : kPlainPadding;
     if (static_cast<double>(padded) > most * static_cast<double>(p.out_channels)) return;
     Config config;
     config.packed_input = packed_input;
     config.lines_out = lines_out;
+    config.stretches = with_bias || (lines_out && fused > 1 && p.output()[2] % 2 != 0);
     config.slots = slots;
     config.channels = channels;
     config.chunks = static_cast<int>(ceil_div(all_steps, kMaxSteps));
@@ -396,7 +399,9 @@ std::string to_string(const Config& config) {
               ? ", sums parked after " + std::to_string(config.parking_chunks) + " chunks"
               : "") +
          (config.packed_input ? ", input packed" : "") +
-         (config.lines_out ? ", stored as lines" : "");
+         (config.stretches   ? ", stored as stretches of lines"
+          : config.lines_out ? ", stored as lines"
+                             : "");
 }
 
 std::string config(const Description& description, const Device& device) {

@@ -38,6 +38,7 @@
 #pragma once
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/halo_gemm/epilogue.cuh"
+#include "cuda/halo_gemm/fused_lines.cuh"
 #include "cuda/halo_gemm/lines.cuh"
 #include "cuda/halo_gemm/params.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
@@ -64,7 +65,7 @@ struct Shared {
   uint32_t input, weight;  // stages
   float* bias;             // [column tiles * channels], zeros without one
   uint32_t input_full, input_empty, weight_full, weight_empty;  // barriers
-  uint32_t lines;                                               // buffers of the consumer warps
+  uint32_t lines;  // buffers of the consumer warps, or of their warpgroups
 
   __device__ Shared(const Params& p, unsigned char* memory, uint32_t weight_bytes, int channels) {
     const uint32_t start = shared_address(memory);
@@ -139,6 +140,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   constexpr bool kMarching = kSlots > 1, kParks = parks(kFused * kColumns);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int group_row = warp / 4 * kGroupRows;
+  const bool stretches = can_stretch(kSlots, kChannels, kFused) && p.stretches;
   Ring input, weight;
   float sum[kFused][kSums];
   sm90::ParkedSums<2 * kGroupRows * max_warpgroups(kSlots)> parked(p.parking);
@@ -148,14 +150,21 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
     const auto rows = [&] {
       const int first = group_row + warp % 4 * 16;
       if constexpr (kLines)
-        return LineRow::make<kFused>(p, unit, kMarching, first);
+        return stretches ? stretch_place(p, unit, kMarching, group_row)
+                         : position_place<kFused>(p, unit, kMarching, first);
       else
         return Rows(p, unit, kMarching, first + lane / 4);
     }();
     const auto store_slot = [&](int64_t plane) {
       if constexpr (kLines) {
-        store_lines<T, kChannels>(p, shared.bias, unit.column_tile, rows, plane,
-                                  shared.lines + warp * p.line_bytes, sum);
+        if (stretches) {
+          store_fused_lines<T, kChannels>(p, shared.bias, unit.column_tile, rows, plane,
+                                          unit.axis(p, 2).first_output != 0,
+                                          shared.lines + warp / 4 * 4 * p.line_bytes, sum);
+        } else {
+          store_lines<T, kChannels>(p, shared.bias, unit.column_tile, rows, plane,
+                                    shared.lines + warp * p.line_bytes, sum);
+        }
       } else {
 #pragma unroll
         for (int f = 0; f < kFused; ++f) {

@@ -133,7 +133,8 @@ inline Params make_params(const Call& call) {
     const auto bytes = static_cast<int>(element_bytes(call.description.precision));
     const Problem& whole = call.description.problem;
     const int64_t width = product.reversed ? whole.input[2] : whole.output()[2];
-    p.line_bytes = line_bytes(config.fused, bytes);
+    p.stretches = config.stretches;
+    p.line_bytes = config.stretches ? stretch_bytes(bytes) : line_bytes(config.fused, bytes);
     p.line_pairs = lines_are_even(output, width, 2 * bytes, p);
   }
   set_work(problem, &p);
@@ -254,6 +255,7 @@ void pack_weight(const Call& call, const Params& p) {
                : layout == Layout::ndhwc ? WeightOrder::channels_last
                                          : WeightOrder::strided;
   pack.slots = config.slots;
+  pack.in_order = config.stretches;
   pack.channels = config.channels;
   const int pieces = 2 * config.steps * config.chunks, columns = p.column_tiles * config.channels;
   const auto blocks = [&](int outs) { return static_cast<int>(ceil_div(columns, outs)) * pieces; };

@@ -7,7 +7,7 @@
 //   staging[8 channels][16 positions x residues of w]      line_pitch(): for the banks
 //
 // and stores neighbours of a line. Where all lines start at even elements (p.line_pairs) a lane
-// stores two at once, else one.
+// stores two at once, else one. Odd lines of fused residues: fused_lines.cuh.
 #pragma once
 #include "cuda/common/element.cuh"
 #include "cuda/common/shared_memory.cuh"
@@ -16,42 +16,45 @@
 
 namespace convt3d::cuda::halo_gemm {
 
-// What a lane stores. Pairs: 8 lanes have 16 positions, or 16 lanes those of both residues. One by
-// one: position lane % 16, or lane / 2 where the residues are fused, whose residue is lane % 2.
-struct LineRow {
-  int64_t offset;  // elements, without column tile; marching: of output plane 0
-  bool there;      // not between lines or planes
+// What a lane stores: where in the output, in elements, without column tile; marching: of output
+// plane 0. `extent` here is whether it does, as there is nothing to store between lines or planes.
+struct LinePlace {
+  int64_t offset;
+  int extent;
+};
 
-  template <int kFused>
-  static __device__ LineRow make(const Params& p, const Unit& unit, bool marching, int first_row) {
-    const int lane = threadIdx.x % 32;
-    const int place = p.line_pairs ? (kFused == 1 ? lane % 8 * 2 : lane % 16)
-                                   : (kFused == 1 ? lane % 16 : lane / 2);
-    const bool second = p.line_pairs ? swapped<kFused>(p) : kFused > 1 && lane % 2 != 0;
-    const Residue& of_h = unit.axis(p, 1);
-    const Residue& of_w = unit.axis(p, 2, second ? 1 : 0);
-    unsigned rest = unit.first + first_row + place;
-    const int x = take(&rest, p.pitch), h = take(&rest, p.lines), d = take(&rest, p.planes);
-    const int n = static_cast<int>(rest), w = unit.strip * p.strip + x;
-    LineRow row;
-    row.there = n < p.batch && h < of_h.num_outputs && x < p.strip && w < of_w.num_outputs;
-    row.offset = n * p.output_stride[0] +
+// Whether the first of two outputs of a position belongs to the second of the fused residues.
+template <int kFused>
+__device__ __forceinline__ bool is_swapped(const Params& p) {
+  return kFused == 2 && p.axis[2].residue[0].first_output != 0;
+}
+
+// Pairs: 8 lanes have 16 positions, or 16 lanes those of both residues. One by one: position lane %
+// 16, or lane / 2 where the residues are fused, whose residue is lane % 2.
+template <int kFused>
+__device__ __forceinline__ LinePlace position_place(const Params& p, const Unit& unit,
+                                                    bool marching, int first_row) {
+  const int lane = threadIdx.x % 32;
+  const int at = p.line_pairs ? (kFused == 1 ? lane % 8 * 2 : lane % 16)
+                              : (kFused == 1 ? lane % 16 : lane / 2);
+  const bool second = p.line_pairs ? is_swapped<kFused>(p) : kFused > 1 && lane % 2 != 0;
+  const Residue &of_h = unit.axis(p, 1), &of_w = unit.axis(p, 2, second ? 1 : 0);
+  unsigned rest = unit.first + first_row + at;
+  const int x = take(&rest, p.pitch), h = take(&rest, p.lines), d = take(&rest, p.planes);
+  const int n = static_cast<int>(rest), w = unit.strip * p.strip + x;
+  bool there = n < p.batch && h < of_h.num_outputs && x < p.strip && w < of_w.num_outputs;
+  LinePlace place;
+  place.offset = n * p.output_stride[0] +
                  (of_h.first_output + int64_t{h} * p.axis[1].stride) * p.output_stride[3] +
                  (of_w.first_output + int64_t{w} * p.axis[2].stride) * p.output_stride[4];
-    if (!marching) {
-      const Residue& of_d = unit.axis(p, 0);
-      row.there = row.there && d < of_d.num_outputs;
-      row.offset += (of_d.first_output + int64_t{d} * p.axis[0].stride) * p.output_stride[2];
-    }
-    return row;
+  if (!marching) {
+    const Residue& of_d = unit.axis(p, 0);
+    there = there && d < of_d.num_outputs;
+    place.offset += (of_d.first_output + int64_t{d} * p.axis[0].stride) * p.output_stride[2];
   }
-
-  // Whether the first of two outputs of a position belongs to the second of the fused residues.
-  template <int kFused>
-  static __device__ bool swapped(const Params& p) {
-    return kFused == 2 && p.axis[2].residue[0].first_output != 0;
-  }
-};
+  place.extent = there;
+  return place;
+}
 
 // Bytes from the staging's start. Rows of 32 bytes are without padding: their halves change places
 // in the lower four.
@@ -117,14 +120,14 @@ __device__ __forceinline__ void store_transposed(uint32_t half_row, uint32_t upp
 // (of this warp) lie in shared memory.
 template <typename T, int kChannels, int kFused, int kSums>
 __device__ __forceinline__ void store_lines(const Params& p, const float* bias, int column_tile,
-                                            const LineRow& row, int64_t plane, uint32_t staging,
+                                            const LinePlace& place, int64_t plane, uint32_t staging,
                                             const float (&sum)[kFused][kSums]) {
   static_assert(kFused <= 2);
   constexpr int kGroups = kChannels / 8, kSize = sizeof(T);
   constexpr int kPairLanes = 8 * kFused, kAtOnce = 32 / kPairLanes;  // of a channel, channels
   const int lane = threadIdx.x % 32, quad = lane % 4;
-  const bool swapped = LineRow::swapped<kFused>(p);
-  T* const line = static_cast<T*>(p.output) + row.offset + plane;
+  const bool swapped = is_swapped<kFused>(p);
+  T* const line = static_cast<T*>(p.output) + place.offset + plane;
 #pragma unroll
   for (int j = 0; j < kGroups; ++j) {
     int start = 0;
@@ -159,7 +162,7 @@ __device__ __forceinline__ void store_lines(const Params& p, const float* bias, 
         const int at = s + lane / kPairLanes, channel = channel_of(at);
         copy_pair(line + channel * p.output_stride[1],
                   staging + staged<T, kFused>(at, lane % kPairLanes * 2 * kSize),
-                  row.there && channel < p.out_channels);
+                  place.extent != 0 && channel < p.out_channels);
       }
     } else {
 #pragma unroll
@@ -179,7 +182,8 @@ __device__ __forceinline__ void store_lines(const Params& p, const float* bias, 
         const int at = s + (kFused == 1 ? lane / 16 : 0), channel = channel_of(at);
         const int byte = (kFused == 1 ? lane % 16 : lane) * kSize;
         const T element = load_shared_element<T>(staging + staged<T, kFused>(at, byte));
-        if (row.there && channel < p.out_channels) line[channel * p.output_stride[1]] = element;
+        if (place.extent != 0 && channel < p.out_channels)
+          line[channel * p.output_stride[1]] = element;
       }
     }
     __syncwarp();  // read -> written

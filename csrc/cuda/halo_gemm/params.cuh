@@ -41,6 +41,7 @@ struct Params {
   int input_stages, weight_stages, weight_group;
   int line_bytes;   // of a warp's buffer for lines, 0 where there are none
   bool line_pairs;  // all lines start at even elements (lines.cuh)
+  bool stretches;   // of lines are stored (fused_lines.cuh)
   bool resident;
   int parking_chunks;  // after so many the sums are parked; 0: never
   sm90::Parking parking;

@@ -30,6 +30,11 @@ constexpr bool is_built(int slots, int fused, int steps) {
 }
 // Limit: sums of two residues of at most 96 columns in the registers of a consumer.
 constexpr int max_fused(int slots, int channels) { return slots > 1 && channels <= 32 ? 2 : 1; }
+// Whether both residues of w may be stored at once, or one with the bias of the other. Limit:
+// registers.
+constexpr bool can_stretch(int slots, int channels, int fused) {
+  return fused > 1 || (slots == 1 && channels < 128);
+}
 inline constexpr int kMaxBox = 256;         // limit of TMA
 inline constexpr int kSwizzleAlign = 1024;  // limit of the 128-byte swizzle
 inline constexpr int64_t kMapAlign = 256;   // of the packed input; TMA wants 16
@@ -58,11 +63,17 @@ constexpr int line_pitch(int fused, int element_bytes) {
 constexpr int line_bytes(int fused, int element_bytes) {
   return 8 * line_pitch(fused, element_bytes);
 }
+// The same for stretches of them, 16 channels of a warpgroup (fused_lines.cuh).
+constexpr int stretch_pitch(int element_bytes) { return 2 * kGroupRows * element_bytes + 16; }
+constexpr int stretch_bytes(int element_bytes) { return 16 / 4 * stretch_pitch(element_bytes); }
+// Limit: 64 positions of such are parts of no more lines than a warp has lanes.
+inline constexpr int kMinStretchedPitch = 3;
 constexpr int64_t barrier_bytes() { return 16 * (kMaxInputStages + kMaxWeightStages) + 16; }
 
 // Columns over out_channels. Measured: 48 -> 48, k5, in 64 columns 1.15 times implicit_gemm's time;
 // 32 -> 16, k3x5x7, in 3 x 24 columns 0.4.
-inline constexpr double kPlainPadding = 1.25, kMarchingPadding = 1.5;
+// k1 s2: memory is all that counts.
+inline constexpr double kPlainPadding = 1.25, kMarchingPadding = 1.5, kBarePadding = 2;
 // Measured: in 16 bits, 64 columns that do not march are 1.05 to 1.4 times as slow as implicit_gemm
 // (32 -> 64 k3 s2 d2, 128 -> 64 k4 s2, 64 -> 64 k1x3x3); 384 -> 64, k3 s2, is faster.
 inline constexpr int64_t kFewIn = 128, kFewOut = 64;
@@ -76,6 +87,8 @@ inline constexpr double kOutputBytesPerClock = 18;  // 4.3 TB/s over 132 SMs at 
 // Lines of NCDHW: 32 elements of them, contiguous or every other one. Measured: 4 to 20 and 10
 // to 15.
 inline constexpr double kLineClocks = 10, kSparseLineClocks = 14;
+// Tiles of both residues of w: instructions of a warp for 16 channels, and for a stretch of them.
+inline constexpr double kRoundClocks = 120, kStretchClocks = 140;
 inline constexpr double kSharedClocks = 1.15;  // of 128 bytes: the loads write meanwhile
 inline constexpr double kIssueClocks = 2;      // of a wgmma, beside its products
 inline constexpr double kPlaneClocks = 250;    // a plane's or an item's start and end

@@ -41,6 +41,7 @@ struct WeightPack {
   WeightOrder order;
   int slots, channels;  // of a column tile
   int outs;             // of a thread block, one of kPackOut
+  bool in_order;        // columns are channels (fused_lines.cuh), else runs.cuh
 };
 
 // Loads tile[in][out * pitch + tap], `count` taps from `first_tap` on.
@@ -168,9 +169,9 @@ __global__ void __launch_bounds__(kPackThreads)
       const int out = i % pack.outs, tap = i / pack.outs;
       const int column_tile = (first_out + out) / pack.channels;
       if (column_tile >= p.column_tiles) continue;
+      const int channel = first_out + out - column_tile * pack.channels;
       const int column =
-          slot_of[tap] +
-          column_of_channel<T>(first_out + out - column_tile * pack.channels, pack.channels);
+          slot_of[tap] + (pack.in_order ? channel : column_of_channel<T>(channel, pack.channels));
       alignas(16) T value[kVector];
 #pragma unroll
       for (int v = 0; v < kVector; ++v) {
