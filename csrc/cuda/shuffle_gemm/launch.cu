@@ -6,6 +6,7 @@
 
 #include "cuda/shuffle_gemm/call.h"
 #include "cuda/shuffle_gemm/patch_launch.h"
+#include "cuda/shuffle_gemm/resident_launch.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
 #include "cuda/shuffle_gemm/tile.h"
 
@@ -281,6 +282,11 @@ void launch(const Description& description, const Device& device, const Operands
             void* workspace, void* stream) {
   if (patches_fit(description, device) &&
       launch_patches(description, device, operands, workspace, static_cast<cudaStream_t>(stream))) {
+    return;
+  }
+  if (resident_fits(description, device) &&
+      launch_resident(description, device, operands, workspace,
+                      static_cast<cudaStream_t>(stream))) {
     return;
   }
   const Call call = make_call(description, choose(description, device), operands, stream);

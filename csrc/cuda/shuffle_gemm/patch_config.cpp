@@ -114,8 +114,8 @@ double complete(const Description& description, const Device& device, int column
 int64_t fold_of(const Description& description) {
   const Problem& p = description.problem;
   const int64_t row = p.out_channels * element_bytes(description.precision);
-  const bool pointwise = volume(p.kernel) == 1 && volume(p.stride) == 1 && p.groups == 1 &&
-                         p.padding == Extent3{} && p.output_padding == Extent3{};
+  const bool pointwise = volume(p.input) > 1 && volume(p.kernel) == 1 && volume(p.stride) == 1 &&
+                         p.groups == 1 && p.padding == Extent3{} && p.output_padding == Extent3{};
   if (!pointwise || description.output != Layout::ndhwc || row % 16 == 0) return 1;
   const int64_t fold = 16 / std::gcd(row, int64_t{16});
   const int64_t positions = p.batch * volume(p.input);
@@ -123,9 +123,32 @@ int64_t fold_of(const Description& description) {
   return pays && positions % fold == 0 ? fold : 1;
 }
 
+namespace {
+
+// One input position: all of its block is one row, in the order of NCDHW or of NDHWC, and so is the
+// weight's.
+bool is_one_row(const Description& description) {
+  const Problem& p = description.problem;
+  const Layout layout = description.output;
+  return volume(p.input) == 1 && p.groups == 1 && layout != Layout::strided &&
+         description.weight == layout && description.input != Layout::strided &&
+         p.padding == Extent3{} && p.output_padding == Extent3{} && p.dilation == Extent3{1, 1, 1};
+}
+
+}  // namespace
+
 Description fold_positions(const Description& description) {
   const int64_t fold = fold_of(description);
   Description folded = description;
+  if (is_one_row(description)) {
+    Problem& p = folded.problem;
+    p.out_channels *= volume(p.kernel);
+    p.kernel = p.stride = {1, 1, 1};
+    p.input = {1, 1, p.batch};
+    p.batch = 1;
+    folded.input = folded.weight = folded.output = Layout::ndhwc;
+    return folded;
+  }
   if (fold == 1) return folded;
   Problem& p = folded.problem;
   p.input = {1, 1, p.batch * volume(p.input) / fold};

@@ -29,7 +29,8 @@ struct PatchConfig {
 // positions are taken as one with as many times the channels, and the weight as a matrix with as
 // many copies on its diagonal. Else 1.
 int64_t fold_of(const Description& description);
-// The same call with folded positions.
+// The same call with folded positions; where there is only one, the batch is the line w, and the
+// channels are those of all taps.
 Description fold_positions(const Description& description);
 // Bytes of the folded weight; 0 without.
 int64_t packed_weight_bytes(const Description& description);

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "cuda/common/cuda_check.h"
+#include "cuda/shuffle_gemm/dense_strides.h"
 #include "cuda/shuffle_gemm/patch_pack.cuh"
 #include "cuda/shuffle_gemm/patch_params.h"
 #include "cuda/sm90/tensor_map.h"
@@ -17,14 +18,6 @@ namespace {
 int as_int(int64_t value) { return static_cast<int>(value); }
 
 bool is_aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
-
-// The strides of a dense tensor in the order of its layout; what aten says of an axis of extent 1
-// means nothing.
-std::array<int64_t, 5> dense_strides(int64_t channels, const Extent3& extent, bool channels_last) {
-  const auto [d, h, w] = extent;
-  if (channels_last) return {d * h * w * channels, 1, h * w * channels, w * channels, channels};
-  return {channels * d * h * w, d * h * w, h * w, w, 1};
-}
 
 // NDHWC: a map of each line of the patches; the rows of the weight are cut at the same lines.
 void set_rows(const Description& description, const PatchConfig& config, const Operands& operands,

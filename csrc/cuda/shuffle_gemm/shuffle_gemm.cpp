@@ -6,6 +6,7 @@
 
 #include "cuda/shuffle_gemm/config.h"
 #include "cuda/shuffle_gemm/patch_config.h"
+#include "cuda/shuffle_gemm/resident_config.h"
 #include "cuda/shuffle_gemm/tile.h"
 #include "cuda/shuffle_gemm/tuning.h"
 #include "geometry/ceil_div.h"
@@ -47,10 +48,13 @@ Verdict supports(const Description& description, const Device& device) {
     return Verdict::refuse("float32: too few products in a sum to be as exact as whole ones");
   }
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
+  // A pointwise layer with a stride: one output of each block is read, the others not at all.
+  const bool skips = device.arch == 90 && description.direction == Direction::grad_input &&
+                     description.output == Layout::ncdhw && volume(p.kernel) == 1;
   for (int axis = 0; axis < 3; ++axis) {
     // One input position has no neighbour: its stride does not matter.
-    const bool tiles =
-        p.kernel[axis] == p.stride[axis] || p.input[axis] == 1 || patches_fit(description, device);
+    const bool tiles = p.kernel[axis] == p.stride[axis] || p.input[axis] == 1 || skips ||
+                       patches_fit(description, device);
     if (!tiles || p.padding[axis] != 0 || p.dilation[axis] != 1) {
       return Verdict::refuse("needs kernel_size = stride, padding 0 and dilation 1");
     }
@@ -66,7 +70,10 @@ Verdict supports(const Description& description, const Device& device) {
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {
-  return patches_fit(description, device) ? packed_weight_bytes(description) : 0;
+  const int64_t patches = patches_fit(description, device) ? packed_weight_bytes(description) : 0;
+  if (!resident_fits(description, device)) return patches;
+  const Description forward = as_forward(description);
+  return std::max(patches, packed_row_bytes(forward, choose_resident(forward, device)));
 }
 
 Config choose_with(TileKind kind, const Description& description, const Device& device) {
@@ -159,6 +166,9 @@ std::string to_string(const Config& config) {
 
 std::string config(const Description& description, const Device& device) {
   if (patches_fit(description, device)) return to_string(choose_patches(description, device));
+  if (resident_fits(description, device)) {
+    return to_string(choose_resident(as_forward(description), device));
+  }
   return to_string(choose(description, device));
 }
 
