@@ -8,8 +8,8 @@
 #include "cuda/common/bias_fill.h"
 #include "cuda/common/kept_answer.h"
 #include "cuda/halo_gemm/config.h"
+#include "cuda/halo_gemm/estimate.h"
 #include "cuda/halo_gemm/product.h"
-#include "cuda/halo_gemm/store_clocks.h"
 #include "cuda/halo_gemm/tuning.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/sm90/chain.h"
@@ -17,19 +17,6 @@
 
 namespace convt3d::cuda::halo_gemm {
 namespace {
-
-// Of one axis, over its residues: `reach` is the furthest that a line of positions must go so that
-// the next may begin, see kernel.cuh.
-struct AxisSummary {
-  std::vector<ProductResidue> residues;
-  int64_t outputs = 0, span = 0, all_span = 0, reach = 1;  // all_span: over all residues
-
-  int64_t all_taps() const {
-    int64_t taps = 0;
-    for (const ProductResidue& r : residues) taps += r.num_taps;
-    return taps;
-  }
-};
 
 AxisSummary summarize(const std::vector<ProductResidue>& residues) {
   AxisSummary summary{residues};
@@ -49,15 +36,6 @@ AxisSummary summarize(const std::vector<ProductResidue>& residues) {
   summary.reach = std::max(summary.reach, summary.all_span);
   return summary;
 }
-
-struct Shape {
-  const Problem& problem;  // the product's
-  bool sums;               // over all residues
-  std::array<AxisSummary, 3> axis;
-  int64_t bytes;  // of an element
-  int num_sms;
-  int64_t max_chain;
-};
 
 // Flat positions of this many strips; false where TMA or shared memory does not hold them.
 bool choose_positions(const Shape& shape, int strips, Config* config) {
@@ -167,87 +145,6 @@ bool choose_stages(const Shape& shape, Config* config) {
   config->weight_stages = static_cast<int>(
       std::min<int64_t>(kMaxWeightStages, (room - config->input_stages * input) / weight));
   return config->weight_stages >= kMinWeightStages;
-}
-
-// Clocks that the device needs for everything, cut this way.
-double estimate(const Shape& shape, const Config& config) {
-  const Problem& p = shape.problem;
-  const bool marching = config.slots > 1;
-  const int columns = config.slots * config.channels;
-  const double column_tiles = static_cast<double>(ceil_div(p.out_channels, config.channels));
-  const double tiles = static_cast<double>(config.tiles * config.strips) * column_tiles;
-  const double step = std::max(columns / 2.0, (16 + columns / 4.0) * kSharedClocks) + kIssueClocks;
-  const double rows = config.warpgroups * kGroupRows;
-  // Of one input plane.
-  const auto plane_clocks = [&](const ProductResidue& h, int64_t taps_w) {
-    const double taps = static_cast<double>(h.num_taps * taps_w);
-    const double shift =
-        static_cast<double>((h.num_taps - 1) * h.input_step * config.pitch + shape.axis[2].span);
-    const double products = taps * config.steps * config.warpgroups * step;
-    const double loads = (rows + shift + config.pitch / 2.0) * 32 * config.steps +
-                         (config.resident ? 0 : taps * config.steps * 32 * columns);
-    return taps == 0 ? 0.0 : config.chunks * std::max(products, loads / kLoadBytesPerClock);
-  };
-  const double store = store_clocks(config, shape.bytes, p.stride[2]);
-  double total = 0;
-  if (marching) {
-    const int64_t steps = (p.output()[0] - 1 + p.padding[0]) / p.stride[0] + 1;
-    const int64_t before = (p.kernel[0] - 1) / p.stride[0];
-    const double march = static_cast<double>(steps);
-    double warmup = 0;
-    for (const ProductResidue& h : shape.axis[1].residues) {
-      for (const ProductResidue& w : shape.axis[2].residues) {
-        const int64_t taps_w = config.fused > 1 ? p.kernel[2] : w.num_taps;
-        if (h.num_taps * taps_w == 0) continue;  // bias_fill.h
-        const double stores = store * static_cast<double>(p.stride[0] * config.fused);
-        const double products = plane_clocks(h, taps_w);
-        // A warpgroup stores while others multiply. Measured: 64 -> 32 k3 s2 on 128 x 128 x 16 in
-        // bfloat16, NCDHW, 237, 193 and 149 us with one, two and three.
-        const double alone = std::max(0.0, (3 - config.warpgroups) / 2.0);
-        const double both = std::max(products, stores) + alone * std::min(products, stores);
-        const double plane = both + kPlaneClocks;
-        total += tiles * march * plane;
-        warmup = std::max(warmup, plane);
-        if (config.fused > 1) break;
-      }
-    }
-    return total / shape.num_sms + static_cast<double>(before + 1) * warmup + kItemClocks;
-  }
-  std::vector<std::pair<double, int64_t>> classes;  // clocks of an item, number
-  const auto count = config.tiles * config.strips * static_cast<int64_t>(column_tiles);
-  for (const ProductResidue& d : shape.axis[0].residues) {
-    for (const ProductResidue& h : shape.axis[1].residues) {
-      for (const ProductResidue& w : shape.axis[2].residues) {
-        if (d.num_taps * h.num_taps * w.num_taps == 0 && !shape.sums) continue;
-        classes.emplace_back(
-            static_cast<double>(d.num_taps) * plane_clocks(h, w.num_taps) + kItemClocks + store / 2,
-            count);
-        total += classes.back().first * static_cast<double>(count);
-      }
-    }
-  }
-  if (shape.sums) {
-    double item = kItemClocks + store / 2;
-    for (const auto& [clocks, number] : classes) {
-      item += clocks - kItemClocks - store / 2;
-    }
-    return item * static_cast<double>(std::max<int64_t>(1, ceil_div(count, shape.num_sms)));
-  }
-  std::sort(classes.rbegin(), classes.rend());
-  const auto items = count * static_cast<int64_t>(classes.size());
-  const double mean = total / shape.num_sms;
-  if (items > kSimulated * shape.num_sms) return mean + classes.front().first / 2;
-  // Back and forth over the SMs: the first, the last and one between them.
-  double most = 0;
-  for (int64_t at : {int64_t{0}, int64_t{shape.num_sms / 2}, int64_t{shape.num_sms - 1}}) {
-    double load = 0;
-    for (int64_t round = 0; round * shape.num_sms < items; ++round) {
-      const int64_t item = round * shape.num_sms + (round % 2 == 0 ? at : shape.num_sms - 1 - at);
-      if (item < items) load += classes[static_cast<size_t>(item / count)].first;
-    }
-    most = std::max(most, load);
-  }
-  return most;
 }
 
 Config search(const Description& description, const Device& device) {

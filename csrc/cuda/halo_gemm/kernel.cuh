@@ -30,7 +30,8 @@
 //   and one           copies weights  weight_full: bytes of the copy -> consumers
 //                                     weight_empty: all consumer warps -> the copying lane
 //
-// Weights that fit are copied once, else a residue's blocks stream through a ring. A consumer
+// Weights that fit are copied once, else a residue's blocks stream through a ring. Taps of d that
+// reach no input from any plane of a tile are left out. A consumer
 // waits for its own wgmmas at the end of each group of blocks; the others have the tensor cores
 // meanwhile. supports() guarantees groups = 1, output channels in multiples of 8, positions below
 // 2^30, and stages that fit; launch() rows of input that TMA can address. kLines: the output is
@@ -53,9 +54,10 @@ namespace convt3d::cuda::halo_gemm {
 using sm90::release;
 using sm90::Ring;
 
-// Of the tensor that is read: the inputs of each residue of w, or all (product.h).
+// Of the tensor that is read: the inputs of each residue of w, or all (product.h); boxes of one
+// line, and of Params::box_lines.
 struct Maps {
-  CUtensorMap of_w[kMaxMaps];
+  CUtensorMap of_w[kMaxMaps], lines_of_w[kMaxMaps];
 };
 
 inline constexpr int kRowUnits = kRowBytes >> 4;  // in a descriptor's units
@@ -203,7 +205,9 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
     if constexpr (!kMarching) {
       for (int left = p.sum_residues;;) {
         if (unit.loads) {
-          for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) add_plane(j);
+          for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) {
+            if (unit.reaches(p, j)) add_plane(j);
+          }
         }
         if (--left == 0) break;
         unit.next(p);
@@ -238,7 +242,9 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   }
 }
 
-// One warp; in the consumers' order. A lane has every 32nd line of a tile.
+// One warp; in the consumers' order. A lane has every 32nd line of a tile; those of a plane that are
+// box_lines or more come together, by the lanes of every box_lines-th of them: the last of these
+// boxes begins earlier and brings some lines again. A box costs about 100 clocks, however small.
 template <bool kMarching>
 __device__ __forceinline__ void load_input(const Params& p, const Shared& shared,
                                            const Maps& maps) {
@@ -253,22 +259,39 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
       const int lines = (unit.first + rows - 1 + unit.shift) / p.pitch - first_line + 1;
       const int w = unit.strip * p.strip + unit.halo_w;
       const int h = of_h.first_input - (of_h.num_taps - 1) * p.axis[1].input_step;
-      const CUtensorMap* const map = &maps.of_w[p.sum_residues > 1 ? unit.residue[2] : 0];
+      const int map = p.sum_residues > 1 ? unit.residue[2] : 0;
       for (int chunk = 0; chunk < p.chunks; ++chunk) {
         sm90::barrier_wait(shared.input_empty + 8 * input.stage, input.parity ^ 1);
         const uint32_t full = shared.input_full + 8 * input.stage;
         const uint32_t stage = shared.input + input.stage * p.stage_bytes;
-        if (lane == 0) sm90::barrier_arrive_expect(full, lines * p.pitch * kRowBytes);
-        __syncwarp();
+        int brought = 0;  // lines
 #pragma unroll 1
-        for (int line = lane; line < lines; line += 32) {
-          unsigned rest = first_line + line;
-          const int at_h = take(&rest, p.lines), at_d = take(&rest, p.planes);
-          sm90::load_box(stage + line * p.pitch * kRowBytes, map, full, chunk * p.chunk_channels, w,
-                         of_h.input_offset + p.axis[1].input_stride * (h + at_h),
-                         of_d.input_offset + p.axis[0].input_stride * (plane + at_d),
-                         static_cast<int>(rest));
+        for (int first = 0; first < lines; first += 32) {
+          int line = first + lane, box = 0;
+          if (line < lines) {
+            unsigned rest = first_line + line;
+            int at_h = take(&rest, p.lines);
+            const int at_d = take(&rest, p.planes);
+            // Of this plane's lines in the tile.
+            const int before = min(line, at_h), after = min(lines - line, p.lines - at_h);
+            const bool together = before + after >= p.box_lines;
+            const int back = together ? max(p.box_lines - after, 0) : 0;
+            if (!together || before % p.box_lines == 0) {
+              box = together ? p.box_lines : 1;
+              line -= back;
+              at_h -= back;
+              sm90::load_box(stage + line * p.pitch * kRowBytes,
+                             together ? &maps.lines_of_w[map] : &maps.of_w[map], full,
+                             chunk * p.chunk_channels, w,
+                             of_h.input_offset + p.axis[1].input_stride * (h + at_h),
+                             of_d.input_offset + p.axis[0].input_stride * (plane + at_d),
+                             static_cast<int>(rest));
+            }
+          }
+          brought += __reduce_add_sync(~0u, box);
         }
+        // No phase ends before this, whatever has landed.
+        if (lane == 0) sm90::barrier_arrive_expect(full, brought * p.pitch * kRowBytes);
         input.next(p.input_stages);
       }
     };
@@ -276,7 +299,7 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
       for (int left = p.sum_residues;;) {
         const Residue& d = unit.axis(p, 0);
         for (int j = 0; unit.loads && j < d.num_taps; ++j) {
-          load(d.first_input - j * p.axis[0].input_step);
+          if (unit.reaches(p, j)) load(d.first_input - j * p.axis[0].input_step);
         }
         if (--left == 0) break;
         unit.next(p);
@@ -327,7 +350,9 @@ __device__ __forceinline__ void copy_weights(const Params& p, const Shared& shar
     };
     if constexpr (!kMarching) {
       for (int left = p.sum_residues;;) {
-        for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) copy(j);
+        for (int j = 0; unit.loads && j < unit.axis(p, 0).num_taps; ++j) {
+          if (unit.reaches(p, j)) copy(j);
+        }
         if (--left == 0) break;
         unit.next(p);
       }

@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <numeric>
 
 #include "cuda/common/bias_fill.h"
@@ -76,6 +77,15 @@ inline void set_work(const Problem& problem, Params* p) {
                                          : std::count_if(taps.begin(), taps.begin() + residues,
                                                          [](int each) { return each > 0; });
   p->items = static_cast<unsigned>(p->column_tiles * p->tiles * p->strips * items);
+  if (p->batch == 1 && p->sum_residues == 1) {
+    int outside = 0;  // planes whose taps do not all reach the input
+    for (int r = 0; r < axis[0].residues; ++r) {
+      const Residue& of_d = axis[0].residue[r];
+      outside = std::max(outside, (of_d.num_taps - 1) * axis[0].input_step - of_d.first_input);
+    }
+    const int64_t before = int64_t{outside} * p->lines * p->pitch;
+    p->first_tile = static_cast<int>(before / (p->warpgroups * kGroupRows) % p->tiles);
+  }
 }
 
 // Whether every line of the output, and what a lane has of it, starts at an even element.
@@ -85,6 +95,12 @@ inline bool lines_are_even(const TensorView& output, int64_t width, int64_t pair
   for (int dim : {0, 1, 2, 3}) even = even && output.stride[dim] % 2 == 0;
   if (p.fused > 1) return even;
   return even && p.axis[2].stride == 1 && p.pitch % 2 == 0 && (p.strips == 1 || p.strip % 2 == 0);
+}
+
+// At most a plane, and so many that tiles in two planes have boxes of them too.
+inline int box_lines(const Config& config) {
+  if (std::getenv("HALO_BOX")) return 1;
+  return std::clamp(config.stage_rows / config.pitch / 2, 1, std::min(config.lines, kMaxBoxLines));
 }
 
 inline Params make_params(const Call& call) {
@@ -118,6 +134,7 @@ inline Params make_params(const Call& call) {
   p.planes = config.planes;
   p.strips = config.strips;
   p.tiles = static_cast<int>(config.tiles);
+  p.box_lines = box_lines(config);
   p.stage_bytes = config.stage_rows * kRowBytes;
   const int block_bytes = config.steps * 32 * config.slots * config.channels;
   p.weight_bytes = config.weight_stages * config.weight_group * block_bytes;
@@ -167,12 +184,16 @@ inline Maps make_maps(const Call& call) {
   for (size_t r = 0; r < (product.sums ? product.axis[2].size() : 1); ++r) {
     const ProductResidue& residue = product.axis[2][r];
     if (residue.num_taps == 0 && product.sums) continue;
-    maps.of_w[r] = sm90::encode(
-        {static_cast<const unsigned char*>(input.data) + residue.input_offset * s[4] * bytes,
-         call.description.precision,
-         {problem.in_channels, residue.inputs, problem.input[1], problem.input[0], problem.batch},
-         {1, s[4] * product.input_stride[2], s[3], s[2], s[0]},
-         {kRowBytes / bytes, call.config.pitch, 1, 1, 1}});
+    sm90::TensorBox lines{
+        static_cast<const unsigned char*>(input.data) + residue.input_offset * s[4] * bytes,
+        call.description.precision,
+        {problem.in_channels, residue.inputs, problem.input[1], problem.input[0], problem.batch},
+        {1, s[4] * product.input_stride[2], s[3], s[2], s[0]},
+        {kRowBytes / bytes, call.config.pitch, 1, 1, 1}};
+    maps.of_w[r] = sm90::encode(lines);
+    lines.box[2] = box_lines(call.config);
+    lines.step[2] = static_cast<int>(product.input_stride[1]);
+    maps.lines_of_w[r] = sm90::encode(lines);
   }
   return maps;
 }
@@ -237,6 +258,14 @@ inline void pack_input(const Call& call) {
       call.stream);
 }
 
+template <typename T, int kTaps>
+void launch_pack(const Call& call, const Params& p, const dim3& grid, const WeightPack& pack) {
+  const PackPlaces<kTaps> places = pack_places<T, kTaps>(
+      p, pack.slots, pack.channels, call.config.stretches);
+  pack_kernel<T, kTaps><<<grid, kPackThreads, 0, call.stream>>>(pack, places);
+  check(cudaGetLastError(), "halo_gemm pack_kernel");
+}
+
 template <typename T>
 void pack_weight(const Call& call, const Params& p) {
   const TensorView& weight = call.operands.weight;
@@ -254,21 +283,32 @@ void pack_weight(const Call& call, const Params& p) {
   pack.order = layout == Layout::ncdhw   ? WeightOrder::taps_last
                : layout == Layout::ndhwc ? WeightOrder::channels_last
                                          : WeightOrder::strided;
+  pack.reversed = p.reversed;
+  pack.in_channels = p.in_channels;
+  pack.out_channels = p.out_channels;
+  pack.steps = p.steps;
   pack.slots = config.slots;
-  pack.in_order = config.stretches;
   pack.channels = config.channels;
-  const int pieces = 2 * config.steps * config.chunks, columns = p.column_tiles * config.channels;
-  const auto blocks = [&](int outs) { return static_cast<int>(ceil_div(columns, outs)) * pieces; };
-  pack.outs = kPackOut.back();
-  for (int outs : kPackOut) {
-    if (blocks(outs) < kPackBlocks * call.device.num_sms) continue;
-    if (volume(call.description.problem.kernel) > pack_taps_at_once(outs, kVector)) continue;
-    pack.outs = outs;
-    break;
+  pack.pieces = 2 * config.steps * config.chunks;
+  pack.outs = p.column_tiles * config.channels;
+  int taps = 1;
+  for (int a = 0; a < 3; ++a) taps *= pack.kernel[a] = p.axis[a].kernel;
+  pack.tile_units = int64_t{pack.pieces} * taps * config.channels;
+  dim3 grid(static_cast<unsigned>(pack.pieces),
+            static_cast<unsigned>(ceil_div(pack.outs * taps, kVector * kPackThreads)));
+  if (p.reversed && pack.order == WeightOrder::taps_last) {
+    pack.ins = std::min(pack.pieces, kPackedElements / (kVector * taps)) * kVector;
+    grid = {static_cast<unsigned>(pack.outs),
+            static_cast<unsigned>(ceil_div(pack.pieces * kVector, pack.ins))};
+  } else if (p.reversed || pack.order == WeightOrder::strided) {
+    constexpr int64_t kMaxRow = 1 << 15;  // limit: 65535
+    const int64_t units = int64_t{pack.pieces} * pack.outs * taps;
+    const int64_t blocks = ceil_div(units, kPackThreads * kPackUnits);
+    grid = {static_cast<unsigned>(std::min(blocks, kMaxRow)),
+            static_cast<unsigned>(ceil_div(blocks, kMaxRow))};
   }
-  const dim3 grid(static_cast<unsigned>(pieces), static_cast<unsigned>(blocks(pack.outs) / pieces));
-  pack_kernel<T><<<grid, kPackThreads, 0, call.stream>>>(p, pack);
-  check(cudaGetLastError(), "halo_gemm pack_kernel");
+  taps <= kFewTaps ? launch_pack<T, kFewTaps>(call, p, grid, pack)
+                   : launch_pack<T, kMaxTaps>(call, p, grid, pack);
 }
 
 template <Precision kPrecision>

@@ -37,6 +37,7 @@ struct Params {
   bool reversed;     // grad_input: the product's taps are the weight's from the last on
   int fused, warpgroups, steps, chunks, chunk_channels, column_tiles;
   int strip, pitch, lines, planes, strips, tiles;
+  int box_lines;  // of the larger boxes of input
   int stage_bytes, weight_bytes;  // of a stage of input, of all stages of weights
   int input_stages, weight_stages, weight_group;
   int line_bytes;   // of a warp's buffer for lines, 0 where there are none
@@ -49,6 +50,7 @@ struct Params {
   int first_plane, marching_steps, outputs, padding;
   int tile_cost;                      // marching: of all residues of a tile and its column tiles
   unsigned items;                     // not marching
+  int first_tile;                     // not marching: those that reach most planes come first
   unsigned char order[kMaxResidues];  // of residues, most taps first
 };
 
@@ -57,11 +59,12 @@ struct Unit {
   int column_tile, strip, first;  // position
   int residue[3];
   int begin, end;  // marching: input planes that finish an output plane
+  int from_plane, to_plane;  // not marching: that it has positions in; all of several batch items
   bool loads;      // whether it reads any input
   int halo_w;      // of position 0: the first input of w that its taps read
   int shift;       // rows from the first to the last that a row's taps read
 
-  __device__ void set(const Params& p, int d, int h, int w) {
+  __host__ __device__ void set(const Params& p, int d, int h, int w) {
     residue[0] = d;
     residue[1] = h;
     residue[2] = w;
@@ -79,7 +82,14 @@ struct Unit {
     if (h == p.axis[1].residues) h = 0, ++d;
     set(p, d, h, w);
   }
-  __device__ const Residue& axis(const Params& p, int a, int fused = 0) const {
+  // Whether the tap of d reads any input.
+  __device__ bool reaches(const Params& p, int tap) const {
+    const Residue& of_d = axis(p, 0);
+    const int input = of_d.first_input - tap * p.axis[0].input_step;
+    return of_d.input_offset + p.axis[0].input_stride * (input + to_plane) >= 0 &&
+           of_d.input_offset + p.axis[0].input_stride * (input + from_plane) < p.axis[0].input;
+  }
+  __host__ __device__ const Residue& axis(const Params& p, int a, int fused = 0) const {
     return p.axis[a].residue[residue[a] + fused];
   }
 };
@@ -91,7 +101,7 @@ struct Taps {
   int block;  // its first block of weights, of the first tap of d
 
   // Residues lie one after another, the last axis fastest.
-  __device__ Taps(const Params& p, const Unit& unit, bool marching, int fused) {
+  __host__ __device__ Taps(const Params& p, const Unit& unit, bool marching, int fused) {
     const Residue &of_d = unit.axis(p, 0), &of_h = unit.axis(p, 1), &of_w = unit.axis(p, 2, fused);
     w = of_w.num_taps;
     count = of_h.num_taps * w;
@@ -130,7 +140,17 @@ class Walk<false> {
     ++round_;
     if (index >= p.items) return false;
     unit->column_tile = take(&index, p.column_tiles);
-    unit->first = take(&index, p.tiles) * p.warpgroups * kGroupRows;
+    int tile = take(&index, p.tiles) + p.first_tile;
+    if (tile >= p.tiles) tile -= p.tiles;
+    const int rows = p.warpgroups * kGroupRows;
+    unit->first = tile * rows;
+    const int plane = unit->first / (p.lines * p.pitch), item = plane / p.planes;
+    unit->from_plane = plane - item * p.planes;
+    unit->to_plane = (unit->first + rows - 1) / (p.lines * p.pitch) - item * p.planes;
+    if (unit->to_plane >= p.planes) {
+      if (item < p.batch - 1) unit->from_plane = 0;
+      unit->to_plane = p.planes - 1;
+    }
     unit->strip = take(&index, p.strips);
     unsigned residue = p.order[index];
     const int w = take(&residue, p.axis[2].stride), h = take(&residue, p.axis[1].stride);

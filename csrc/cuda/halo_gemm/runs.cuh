@@ -18,6 +18,14 @@ __host__ __device__ constexpr int run_width(int j, int groups) {
   return width;
 }
 
+// A bit for each group where a run starts.
+template <typename T>
+__host__ __device__ constexpr uint32_t run_starts(int groups) {
+  uint32_t starts = 0;
+  for (int j = 0; j < groups; j += run_width<T>(j, groups)) starts |= 1u << j;
+  return starts;
+}
+
 template <typename T>
 __host__ __device__ constexpr int column_of_channel(int channel, int channels) {
   int j = 0;

@@ -36,11 +36,13 @@ constexpr bool can_stretch(int slots, int channels, int fused) {
   return fused > 1 || (slots == 1 && channels < 128);
 }
 inline constexpr int kMaxBox = 256;         // limit of TMA
+inline constexpr int kMaxBoxLines = 8;      // of a box: of more there are too few parts of planes
 inline constexpr int kSwizzleAlign = 1024;  // limit of the 128-byte swizzle
 inline constexpr int64_t kMapAlign = 256;   // of the packed input; TMA wants 16
 inline constexpr int kMarchingSlots = 3;    // kernels of depth 3 march through it
 inline constexpr std::array<int, 4> kMarchingChannels{24, 32, 48, 64};
 inline constexpr std::array<int, 3> kPlainChannels{64, 96, 128};
+inline constexpr int kMaxTileChannels = 128;
 
 // Whether long sums may be parked (cuda/sm90/parked_sums.cuh).
 // Limit: registers of a consumer with this many columns, residues of w counted.

@@ -5,15 +5,20 @@
 //         [columns / 8][2][8 columns][16 bytes]
 //
 // Where the kernel marches there are no residues and taps of d: its taps kd are columns, slot kd.
-// Columns are permuted so that a thread's sums are channels that it can store at once (runs.cuh).
+// Columns are permuted so that a thread's sums are channels that it can store at once (runs.cuh), or
+// in order (fused_lines.cuh).
 // Channels beyond the tensor are zeros. TF32 is rounded to nearest even.
 //
-// A thread block turns 16 bytes of input channels x some output channels (kPackOut) x all taps
-// around in shared memory. 32 output channels are whole lines of 128 bytes of the result, fewer
-// keep more SMs busy.
+// A unit is 16 bytes of input channels of one output channel and tap; where it goes is the sum of
+// what the tap, the output channel and the input channels say. A thread makes, and has in flight,
+//
+//   forward, dense        16 bytes of each of those input channels, turned around in registers
+//   reversed, channels    the units themselves
+//   last
+//   reversed, taps last   units from shared memory, where a block has put the taps of one output
+//                         channel and some input channels as they lie
+//   else                  units element by element
 #pragma once
-#include <array>
-
 #include "cuda/common/element.cuh"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/halo_gemm/params.cuh"
@@ -23,168 +28,195 @@
 namespace convt3d::cuda::halo_gemm {
 
 inline constexpr int kPackThreads = 128;
-inline constexpr int kPackBlocks = 2;  // at least, of an SM
-inline constexpr std::array<int, 3> kPackOut{32, 16, 8};
-// Limits of shared memory: output channels x taps at once, and taps.
-inline constexpr int kPackElements = 2304, kPackTaps = 256;
-// Elements from an output channel to the next: not all in one bank.
-constexpr int pack_pitch(int taps, int vector) { return taps % 16 == 0 ? taps + vector : taps; }
-constexpr int pack_taps_at_once(int outs, int vector) {
-  const int fit = kPackElements / outs - vector;
-  return fit < kPackTaps ? fit : kPackTaps;
-}
+inline constexpr int kPackUnits = 4;          // of a thread, where they are read as they are
+inline constexpr int kPackedElements = 8192;  // in shared memory: at least 16 bytes x all taps
 
 struct WeightPack {
   const void* weight;
   unsigned char* packed;
   int64_t stride[5];  // of input channels, output channels and taps; of the product
   WeightOrder order;
+  bool reversed;
+  int in_channels, out_channels, kernel[3], steps;
   int slots, channels;  // of a column tile
-  int outs;             // of a thread block, one of kPackOut
-  bool in_order;        // columns are channels (fused_lines.cuh), else runs.cuh
+  int pieces;           // of 16 bytes of input channels
+  int outs;             // output channels, padded to whole column tiles
+  int ins;              // input channels in shared memory
+  int64_t tile_units;   // of a column tile
 };
 
-// Loads tile[in][out * pitch + tap], `count` taps from `first_tap` on.
-template <typename T, typename Offset>
-__device__ __forceinline__ void load_taps(const Params& p, const WeightPack& pack, int first_in,
-                                          int first_out, int first_tap, int count, int taps,
-                                          const Offset& offset_of, T* tile) {
-  constexpr int kVector = 16 / sizeof(T);
-  const int pitch = pack_pitch(count, kVector);
-  const T* const source = static_cast<const T*>(pack.weight);
-  const int outs = min(pack.outs, p.out_channels - first_out);
-  const int ins = min(kVector, p.in_channels - first_in);
-  if (p.reversed && pack.order != WeightOrder::strided && count == taps) {
-    // An output channel's part is contiguous, its input channels or its taps last.
-    const int vectors = ins > 0 ? taps : 0;
-    const bool taps_last = pack.order == WeightOrder::taps_last;
-#pragma unroll 4
-    for (int i = threadIdx.x; i < pack.outs * taps; i += kPackThreads) {
-      const int out = i / taps, vector = i - out * taps;
-      const int64_t at = taps_last ? first_in * pack.stride[0] + vector * kVector
-                                   : vector * int64_t{p.in_channels} + first_in;
-      alignas(16) T value[kVector];
-      *reinterpret_cast<uint4*>(value) =
-          out < outs && vector < vectors
-              ? *reinterpret_cast<const uint4*>(source + (first_out + out) * pack.stride[1] + at)
-              : uint4{};
-#pragma unroll
-      for (int v = 0; v < kVector; ++v) {
-        const int in = taps_last ? (vector * kVector + v) / taps : v;
-        const int tap = taps_last ? (vector * kVector + v) % taps : vector;
-        tile[in * kPackElements + out * pitch + tap] = value[v];
+// Where units go, in units. kTaps is the most that there may be.
+template <int kTaps>
+struct PackPlaces {
+  uint32_t tap[kTaps], chunk[kTaps];   // of the first chunk, and from one to the next
+  uint32_t channel[kMaxTileChannels];  // of a column tile
+};
+inline constexpr int kFewTaps = 64;
+
+template <typename T, int kTaps>
+PackPlaces<kTaps> pack_places(const Params& p, int slots, int channels, bool in_order) {
+  PackPlaces<kTaps> places{};
+  const bool marching = slots > 1;
+  const auto units = static_cast<uint32_t>(p.steps * slots * channels * 2);  // of a block
+  int tap = 0;
+  for (int d = 0; d < p.axis[0].kernel; ++d) {
+    for (int h = 0; h < p.axis[1].kernel; ++h) {
+      for (int w = 0; w < p.axis[2].kernel; ++w, ++tap) {
+        int at[3] = {d, h, w}, residue[3], step[3];
+        for (int a = 0; a < 3; ++a) {
+          const Axis& axis = p.axis[a];
+          residue[a] = at[a] * axis.dilation % axis.residues;
+          if (p.reversed) at[a] = axis.kernel - 1 - at[a];
+          step[a] = (at[a] - axis.residue[residue[a]].first_tap) / axis.tap_step;
+        }
+        Unit unit{};
+        unit.set(p, residue[0], residue[1], residue[2]);
+        const Taps taps(p, unit, marching, 0);
+        const int block = taps.block + (marching ? 0 : step[0]) * p.chunks * taps.count +
+                          step[1] * taps.w + step[2];
+        places.tap[tap] = static_cast<uint32_t>(block) * units +
+                          static_cast<uint32_t>(marching ? at[0] * channels * 2 : 0);
+        places.chunk[tap] = static_cast<uint32_t>(taps.count) * units;
       }
     }
-  } else if (pack.order == WeightOrder::taps_last && count == taps && !p.reversed) {
-    // An input channel's part is contiguous.
-    const int vectors = pack.outs * taps / kVector, there = outs * taps / kVector;
-#pragma unroll 4
-    for (int i = threadIdx.x; i < kVector * vectors; i += kPackThreads) {
-      const int in = i / vectors, vector = i - in * vectors;
-      const T* const from = source + (first_in + in) * pack.stride[0] + first_out * pack.stride[1];
-      const int at = vector * kVector;
-      *reinterpret_cast<uint4*>(tile + in * kPackElements + at + at / taps * (pitch - taps)) =
-          in < ins && vector < there ? reinterpret_cast<const uint4*>(from)[vector] : uint4{};
-    }
-  } else if (pack.order == WeightOrder::channels_last && !p.reversed) {
-    // Output channels are contiguous.
-    const int vectors = pack.outs / kVector, there = outs / kVector;
-#pragma unroll 4
-    for (int i = threadIdx.x; i < kVector * count * vectors; i += kPackThreads) {
-      const int vector = i % vectors, tap = i / vectors % count, in = i / vectors / count;
-      alignas(16) T value[kVector];
-      *reinterpret_cast<uint4*>(value) =
-          in < ins && vector < there
-              ? *reinterpret_cast<const uint4*>(source + (first_in + in) * pack.stride[0] +
-                                                (first_tap + tap) * int64_t{p.out_channels} +
-                                                first_out + vector * kVector)
-              : uint4{};
-#pragma unroll
-      for (int v = 0; v < kVector; ++v) {
-        tile[in * kPackElements + (vector * kVector + v) * pitch + tap] = value[v];
-      }
-    }
+  }
+  for (int c = 0; c < channels; ++c) {
+    const int column = in_order ? c : column_of_channel<T>(c, channels);
+    places.channel[c] = static_cast<uint32_t>(column / 8 * 16 + column % 8);
+  }
+  return places;
+}
+
+// Rows of 16 bytes of input channels to units: unit i has element i of each row.
+template <typename T>
+__device__ __forceinline__ uint4 unit_of(const uint4 (&rows)[16 / sizeof(T)], int i) {
+  const auto word = [&](int row, int at) {
+    const uint4& r = rows[row];
+    return at == 0 ? r.x : at == 1 ? r.y : at == 2 ? r.z : r.w;
+  };
+  if constexpr (sizeof(T) == 4) {
+    return make_uint4(word(0, i), word(1, i), word(2, i), word(3, i));
   } else {
-    for (int i = threadIdx.x; i < kVector * pack.outs * count; i += kPackThreads) {
-      const int tap = i % count, out = i / count % pack.outs, in = i / count / pack.outs;
-      T value = T();
-      if (in < ins && out < outs) {
-        value = source[(first_in + in) * pack.stride[0] + (first_out + out) * pack.stride[1] +
-                       offset_of(first_tap + tap)];
-      }
-      tile[in * kPackElements + out * pitch + tap] = value;
-    }
+    const auto pair = [&](int row) {
+      return __byte_perm(word(row, i / 2), word(row + 1, i / 2), i % 2 == 0 ? 0x5410 : 0x7632);
+    };
+    return make_uint4(pair(0), pair(2), pair(4), pair(6));
   }
 }
 
-template <typename T>
+template <typename T, int kTaps>
 __global__ void __launch_bounds__(kPackThreads)
-    pack_kernel(const __grid_constant__ Params p, const __grid_constant__ WeightPack pack) {
+    pack_kernel(const __grid_constant__ WeightPack p,
+                const __grid_constant__ PackPlaces<kTaps> places_of) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   sm90::let_next_launch_start();
   constexpr int kVector = 16 / sizeof(T);
-  __shared__ __align__(16) T tile[kVector * kPackElements];
-  __shared__ int block_of[kPackTaps], slot_of[kPackTaps];
-  const bool marching = pack.slots > 1;
-  const int taps = p.axis[0].kernel * p.axis[1].kernel * p.axis[2].kernel;
-  const int first_in = blockIdx.x * kVector, first_out = blockIdx.y * pack.outs;
-  const int piece = blockIdx.x, chunk = piece / (2 * p.steps), columns = pack.slots * pack.channels;
-  const int tile_blocks = (marching ? 1 : p.axis[0].kernel) * p.axis[1].kernel * p.axis[2].kernel *
-                          p.chunks;  // of a column tile
-  const auto split = [&](int tap, int(&at)[3]) {
-    at[2] = tap % p.axis[2].kernel;
-    at[1] = tap / p.axis[2].kernel % p.axis[1].kernel;
-    at[0] = tap / p.axis[2].kernel / p.axis[1].kernel;
-  };
-  const auto offset_of = [&](int tap) {
-    int at[3];
-    split(tap, at);
-    return at[0] * pack.stride[2] + at[1] * pack.stride[3] + at[2] * pack.stride[4];
-  };
-  const int at_once = pack_taps_at_once(pack.outs, kVector);
-  for (int first_tap = 0; first_tap < taps; first_tap += at_once) {
-    const int count = min(at_once, taps - first_tap);
-    __syncthreads();  // the taps before have been read
-    for (int tap = threadIdx.x; tap < count; tap += kPackThreads) {
-      int at[3], residue[3], step[3];
-      split(first_tap + tap, at);
-#pragma unroll
-      for (int a = 0; a < 3; ++a) {
-        residue[a] = at[a] * p.axis[a].dilation % p.axis[a].residues;
-        if (p.reversed) at[a] = p.axis[a].kernel - 1 - at[a];
-        step[a] = (at[a] - p.axis[a].residue[residue[a]].first_tap) / p.axis[a].tap_step;
-      }
-      Unit unit;
-      unit.column_tile = 0;
-      unit.set(p, residue[0], residue[1], residue[2]);
-      const Taps of_residue(p, unit, marching, 0);
-      const int plane = marching ? 0 : step[0];
-      block_of[tap] = of_residue.block + (plane * p.chunks + chunk) * of_residue.count +
-                      step[1] * of_residue.w + step[2];
-      slot_of[tap] = marching ? at[0] * pack.channels : 0;
+  __shared__ PackPlaces<kTaps> places;
+  __shared__ __align__(16) T elements[kPackedElements];
+  const T* const source = static_cast<const T*>(p.weight);
+  const int taps = p.kernel[0] * p.kernel[1] * p.kernel[2], columns = p.slots * p.channels;
+  const auto copy_places = [&] {
+    for (int i = threadIdx.x; i < taps; i += kPackThreads) {
+      places.tap[i] = places_of.tap[i];
+      places.chunk[i] = places_of.chunk[i];
     }
-    load_taps(p, pack, first_in, first_out, first_tap, count, taps, offset_of, tile);
-    __syncthreads();  // all of the tile has been written
-    for (int i = threadIdx.x; i < pack.outs * count; i += kPackThreads) {
-      const int out = i % pack.outs, tap = i / pack.outs;
-      const int column_tile = (first_out + out) / pack.channels;
-      if (column_tile >= p.column_tiles) continue;
-      const int channel = first_out + out - column_tile * pack.channels;
-      const int column =
-          slot_of[tap] + (pack.in_order ? channel : column_of_channel<T>(channel, pack.channels));
-      alignas(16) T value[kVector];
+    for (int i = threadIdx.x; i < p.channels; i += kPackThreads) {
+      places.channel[i] = places_of.channel[i];
+    }
+  };
+  const auto put = [&](int piece, int out, int tap, uint4 unit) {
+    if constexpr (sizeof(T) == 4) {
+      unit = make_uint4(round_to_tf32(unit.x), round_to_tf32(unit.y), round_to_tf32(unit.z),
+                        round_to_tf32(unit.w));
+    }
+    const int tile = out / p.channels, chunk = piece / 2 / p.steps;
+    const int64_t place = tile * p.tile_units + places.tap[tap] + chunk * int64_t{places.chunk[tap]} +
+                          (piece / 2 - chunk * p.steps) * (columns * 2) + piece % 2 * 8 +
+                          places.channel[out - tile * p.channels];
+    reinterpret_cast<uint4*>(p.packed)[place] = unit;
+  };
+  const int index = blockIdx.y * kPackThreads + threadIdx.x;  // of this thread in a piece
+  if (!p.reversed && p.order != WeightOrder::strided) {
+    const bool taps_last = p.order == WeightOrder::taps_last;
+    const int piece = blockIdx.x, inner = taps_last ? taps : p.outs;
+    int outer = index * kVector / inner, at = index * kVector - outer * inner;
+    const int out = taps_last ? outer : at;
+    // With taps last 16 bytes may be of several output channels, of which there are multiples of 8.
+    const bool there = outer < (taps_last ? p.outs : taps);
+    const int64_t offset = taps_last ? int64_t{index} * kVector
+                                     : int64_t{outer} * p.out_channels + at;
+    uint4 rows[kVector];
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) {
+      const int in = piece * kVector + v;
+      const bool inside = there && in < p.in_channels && out < p.out_channels;
+      rows[v] = inside ? *reinterpret_cast<const uint4*>(source + in * p.stride[0] + offset)
+                       : uint4{};
+    }
+    copy_places();
+    __syncthreads();  // the places are there
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) {
+      const int of_out = taps_last ? outer : at, tap = taps_last ? at : outer;
+      if (there) put(piece, of_out, tap, unit_of<T>(rows, i));
+      if (++at == inner) at = 0, ++outer;
+    }
+    return;
+  }
+  copy_places();
+  if (p.order == WeightOrder::taps_last) {
+    const int out = blockIdx.x, first = blockIdx.y * p.ins;
+    const int ins = min(p.ins, p.pieces * kVector - first);
+    const T* const from = source + out * p.stride[1] + int64_t{first} * taps;
+    const int there = out < p.out_channels ? min(ins, p.in_channels - first) * taps : 0;
+#pragma unroll 4
+    for (int i = threadIdx.x * kVector; i < ins * taps; i += kPackThreads * kVector) {
+      *reinterpret_cast<uint4*>(elements + i) =
+          i < there ? *reinterpret_cast<const uint4*>(from + i) : uint4{};
+    }
+    __syncthreads();  // the elements and the places are there
+    for (int i = threadIdx.x; i < ins / kVector * taps; i += kPackThreads) {
+      const int piece = i / taps, tap = i - piece * taps;
+      alignas(16) T unit[kVector];
+#pragma unroll
+      for (int v = 0; v < kVector; ++v) unit[v] = elements[(piece * kVector + v) * taps + tap];
+      put(first / kVector + piece, out, tap, *reinterpret_cast<const uint4*>(unit));
+    }
+    return;
+  }
+  __syncthreads();  // the places are there
+  // Pieces are the fastest where input channels are contiguous, else taps.
+  const bool whole = p.order == WeightOrder::channels_last;
+  const int first = (blockIdx.y * gridDim.x + blockIdx.x) * (kPackThreads * kPackUnits);
+#pragma unroll
+  for (int u = 0; u < kPackUnits; ++u) {
+    unsigned rest = first + u * kPackThreads + threadIdx.x;
+    int piece = whole ? take(&rest, p.pieces) : 0;
+    const int tap = take(&rest, taps);
+    const int out = take(&rest, p.outs);
+    if (!whole) piece = static_cast<int>(rest);
+    if (whole ? rest > 0 : piece >= p.pieces) continue;
+    const int in = piece * kVector;
+    uint4 unit{};
+    if (whole) {
+      if (out < p.out_channels && in < p.in_channels) {
+        unit = *reinterpret_cast<const uint4*>(source + out * p.stride[1] +
+                                               tap * int64_t{p.in_channels} + in);
+      }
+    } else {
+      unsigned of_tap = tap;
+      const int w = take(&of_tap, p.kernel[2]), h = take(&of_tap, p.kernel[1]);
+      const T* const from = source + out * p.stride[1] + of_tap * p.stride[2] +
+                            h * p.stride[3] + w * p.stride[4];
+      alignas(16) T values[kVector];
 #pragma unroll
       for (int v = 0; v < kVector; ++v) {
-        value[v] = tile[v * kPackElements + out * pack_pitch(count, kVector) + tap];
-        if constexpr (sizeof(T) == 4) {
-          value[v] = __uint_as_float(round_to_tf32(__float_as_uint(value[v])));
-        }
+        const bool there = out < p.out_channels && in + v < p.in_channels;
+        values[v] = there ? from[(in + v) * p.stride[0]] : T();
       }
-      const int64_t block = block_of[tap] + int64_t{column_tile} * tile_blocks;
-      const int64_t place = (block * p.steps + piece / 2 % p.steps) * columns * 32 +
-                            column / 8 * 256 + piece % 2 * 128 + column % 8 * 16;
-      *reinterpret_cast<uint4*>(pack.packed + place) = *reinterpret_cast<const uint4*>(value);
+      unit = *reinterpret_cast<const uint4*>(values);
     }
+    put(piece, out, tap, unit);
   }
 #endif
 }

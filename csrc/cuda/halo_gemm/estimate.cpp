@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda/halo_gemm/estimate.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cuda/halo_gemm/store_clocks.h"
+#include "cuda/halo_gemm/tuning.h"
+#include "geometry/ceil_div.h"
+
+namespace convt3d::cuda::halo_gemm {
+namespace {
+
+// Items by their clocks, and how many there are.
+using Classes = std::vector<std::pair<double, int64_t>>;
+
+// Of the blocks that are busy longest: items are dealt out back and forth, longest first.
+double most_clocks(Classes classes, int64_t blocks) {
+  std::sort(classes.rbegin(), classes.rend());
+  int64_t items = 0;
+  double total = 0;
+  for (const auto& [clocks, number] : classes) {
+    items += number;
+    total += clocks * static_cast<double>(number);
+  }
+  const double mean = total / static_cast<double>(blocks);
+  if (items > kSimulated * blocks) return mean + classes.front().first / 2;
+  // The first, the last and one between them.
+  double most = 0;
+  for (int64_t at : {int64_t{0}, blocks / 2, blocks - 1}) {
+    double load = 0;
+    size_t kind = 0;
+    int64_t before = 0;  // items of the kinds before
+    for (int64_t round = 0; round * blocks < items; ++round) {
+      const int64_t item = round * blocks + (round % 2 == 0 ? at : blocks - 1 - at);
+      if (item >= items) continue;
+      while (item >= before + classes[kind].second) before += classes[kind++].second;
+      load += classes[kind].first;
+    }
+    most = std::max(most, load);
+  }
+  return most;
+}
+
+// Of the tiles' planes of positions, those from which so many taps of d reach the input; taps that
+// reach it from no plane of a tile are left out.
+std::vector<int64_t> planes_by_taps(const Shape& shape, const Config& config,
+                                    const ProductResidue& of_d) {
+  const int64_t rows = int64_t{config.warpgroups} * kGroupRows;
+  const int64_t more = (rows - 1) / (int64_t{config.lines} * config.pitch);  // planes of a tile
+  std::vector<int64_t> planes(static_cast<size_t>(of_d.num_taps + 1));
+  for (int64_t first = 0; first < config.planes; ++first) {
+    const int64_t last = std::min<int64_t>(first + more, config.planes - 1);
+    int64_t reached = of_d.num_taps;
+    if (shape.problem.batch == 1 || first + more == last) {
+      reached = 0;
+      for (int64_t j = 0; j < of_d.num_taps; ++j) {
+        const int64_t input = of_d.first_input - j * of_d.input_step;
+        reached += input + last >= 0 && input + first < shape.problem.input[0];
+      }
+    }
+    ++planes[static_cast<size_t>(reached)];
+  }
+  return planes;
+}
+
+// Clocks where nothing marches. `store` are those of an item's outputs.
+template <typename PlaneClocks>
+double estimate_items(const Shape& shape, const Config& config, double store,
+                      const PlaneClocks& plane_clocks) {
+  const AxisSummary &d = shape.axis[0], &h = shape.axis[1], &w = shape.axis[2];
+  const int64_t count = config.tiles * config.strips *
+                        ceil_div(shape.problem.out_channels, config.channels);
+  const double start = kItemClocks + store;
+  if (shape.sums) {
+    double item = start;
+    for (const ProductResidue& of_h : h.residues) {
+      for (const ProductResidue& of_w : w.residues) {
+        item += static_cast<double>(d.all_taps()) * plane_clocks(of_h, of_w.num_taps);
+      }
+    }
+    return item * static_cast<double>(std::max<int64_t>(1, ceil_div(count, shape.num_sms)));
+  }
+  Classes classes;
+  for (const ProductResidue& of_d : d.residues) {
+    const std::vector<int64_t> planes = planes_by_taps(shape, config, of_d);
+    for (const ProductResidue& of_h : h.residues) {
+      for (const ProductResidue& of_w : w.residues) {
+        if (of_d.num_taps * of_h.num_taps * of_w.num_taps == 0) continue;  // bias_fill.h
+        const double clocks = plane_clocks(of_h, of_w.num_taps);
+        for (size_t taps = 0; taps < planes.size(); ++taps) {
+          if (planes[taps] == 0) continue;
+          classes.emplace_back(static_cast<double>(taps) * clocks + start,
+                               ceil_div(count * planes[taps], config.planes));
+        }
+      }
+    }
+  }
+  return classes.empty() ? 0 : most_clocks(std::move(classes), shape.num_sms);
+}
+
+}  // namespace
+
+double estimate(const Shape& shape, const Config& config) {
+  const Problem& p = shape.problem;
+  const bool marching = config.slots > 1;
+  const int columns = config.slots * config.channels;
+  const auto tiles = static_cast<double>(config.tiles * config.strips *
+                                         ceil_div(p.out_channels, config.channels));
+  const double step = std::max(columns / 2.0, (16 + columns / 4.0) * kSharedClocks) + kIssueClocks;
+  const double rows = config.warpgroups * kGroupRows;
+  // Of one input plane.
+  const auto plane_clocks = [&](const ProductResidue& h, int64_t taps_w) {
+    const double taps = static_cast<double>(h.num_taps * taps_w);
+    const double shift =
+        static_cast<double>((h.num_taps - 1) * h.input_step * config.pitch + shape.axis[2].span);
+    const double products = taps * config.steps * config.warpgroups * step;
+    const double loads = (rows + shift + config.pitch / 2.0) * 32 * config.steps +
+                         (config.resident ? 0 : taps * config.steps * 32 * columns);
+    return taps == 0 ? 0.0 : config.chunks * std::max(products, loads / kLoadBytesPerClock);
+  };
+  const double store = store_clocks(config, shape.bytes, p.stride[2]);
+  double total = 0;
+  if (marching) {
+    const int64_t steps = (p.output()[0] - 1 + p.padding[0]) / p.stride[0] + 1;
+    const int64_t before = (p.kernel[0] - 1) / p.stride[0];
+    const double march = static_cast<double>(steps);
+    double warmup = 0;
+    for (const ProductResidue& h : shape.axis[1].residues) {
+      for (const ProductResidue& w : shape.axis[2].residues) {
+        const int64_t taps_w = config.fused > 1 ? p.kernel[2] : w.num_taps;
+        if (h.num_taps * taps_w == 0) continue;  // bias_fill.h
+        const double stores = store * static_cast<double>(p.stride[0] * config.fused);
+        const double products = plane_clocks(h, taps_w);
+        // A warpgroup stores while others multiply. Measured: 64 -> 32 k3 s2 on 128 x 128 x 16 in
+        // bfloat16, NCDHW, 237, 193 and 149 us with one, two and three.
+        const double alone = std::max(0.0, (3 - config.warpgroups) / 2.0);
+        const double both = std::max(products, stores) + alone * std::min(products, stores);
+        const double plane = both + kPlaneClocks;
+        total += tiles * march * plane;
+        warmup = std::max(warmup, plane);
+        if (config.fused > 1) break;
+      }
+    }
+    return total / shape.num_sms + static_cast<double>(before + 1) * warmup + kItemClocks;
+  }
+  return estimate_items(shape, config, store / 2, plane_clocks);
+}
+
+}  // namespace convt3d::cuda::halo_gemm
