@@ -3,7 +3,6 @@
 #pragma once
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <numeric>
 
 #include "cuda/common/bias_fill.h"
@@ -99,7 +98,6 @@ inline bool lines_are_even(const TensorView& output, int64_t width, int64_t pair
 
 // At most a plane, and so many that tiles in two planes have boxes of them too.
 inline int box_lines(const Config& config) {
-  if (std::getenv("HALO_BOX")) return 1;
   return std::clamp(config.stage_rows / config.pitch / 2, 1, std::min(config.lines, kMaxBoxLines));
 }
 
