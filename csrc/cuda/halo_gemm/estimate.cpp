@@ -69,8 +69,8 @@ template <typename PlaneClocks>
 double estimate_items(const Shape& shape, const Config& config, double store,
                       const PlaneClocks& plane_clocks) {
   const AxisSummary &d = shape.axis[0], &h = shape.axis[1], &w = shape.axis[2];
-  const int64_t count = config.tiles * config.strips *
-                        ceil_div(shape.problem.out_channels, config.channels);
+  const int64_t count =
+      config.tiles * config.strips * ceil_div(shape.problem.out_channels, config.channels);
   const double start = kItemClocks + store;
   if (shape.sums) {
     double item = start;
@@ -105,8 +105,8 @@ double estimate(const Shape& shape, const Config& config) {
   const Problem& p = shape.problem;
   const bool marching = config.slots > 1;
   const int columns = config.slots * config.channels;
-  const auto tiles = static_cast<double>(config.tiles * config.strips *
-                                         ceil_div(p.out_channels, config.channels));
+  const auto tiles =
+      static_cast<double>(config.tiles * config.strips * ceil_div(p.out_channels, config.channels));
   const double step = std::max(columns / 2.0, (16 + columns / 4.0) * kSharedClocks) + kIssueClocks;
   const double rows = config.warpgroups * kGroupRows;
   // Of one input plane.

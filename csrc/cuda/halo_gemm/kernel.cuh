@@ -242,9 +242,10 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   }
 }
 
-// One warp; in the consumers' order. A lane has every 32nd line of a tile; those of a plane that are
-// box_lines or more come together, by the lanes of every box_lines-th of them: the last of these
-// boxes begins earlier and brings some lines again. A box costs about 100 clocks, however small.
+// One warp; in the consumers' order. A lane has every 32nd line of a tile; those of a plane that
+// are box_lines or more come together, by the lanes of every box_lines-th of them: the last of
+// these boxes begins earlier and brings some lines again. A box costs about 100 clocks, however
+// small.
 template <bool kMarching>
 __device__ __forceinline__ void load_input(const Params& p, const Shared& shared,
                                            const Maps& maps) {

@@ -37,7 +37,7 @@ struct Params {
   bool reversed;     // grad_input: the product's taps are the weight's from the last on
   int fused, warpgroups, steps, chunks, chunk_channels, column_tiles;
   int strip, pitch, lines, planes, strips, tiles;
-  int box_lines;  // of the larger boxes of input
+  int box_lines;                  // of the larger boxes of input
   int stage_bytes, weight_bytes;  // of a stage of input, of all stages of weights
   int input_stages, weight_stages, weight_group;
   int line_bytes;   // of a warp's buffer for lines, 0 where there are none
@@ -58,11 +58,11 @@ struct Params {
 struct Unit {
   int column_tile, strip, first;  // position
   int residue[3];
-  int begin, end;  // marching: input planes that finish an output plane
+  int begin, end;            // marching: input planes that finish an output plane
   int from_plane, to_plane;  // not marching: that it has positions in; all of several batch items
-  bool loads;      // whether it reads any input
-  int halo_w;      // of position 0: the first input of w that its taps read
-  int shift;       // rows from the first to the last that a row's taps read
+  bool loads;                // whether it reads any input
+  int halo_w;                // of position 0: the first input of w that its taps read
+  int shift;                 // rows from the first to the last that a row's taps read
 
   __host__ __device__ void set(const Params& p, int d, int h, int w) {
     residue[0] = d;

@@ -130,7 +130,8 @@ __global__ void __launch_bounds__(kPackThreads)
                         round_to_tf32(unit.w));
     }
     const int tile = out / p.channels, chunk = piece / 2 / p.steps;
-    const int64_t place = tile * p.tile_units + places.tap[tap] + chunk * int64_t{places.chunk[tap]} +
+    const int64_t place = tile * p.tile_units + places.tap[tap] +
+                          chunk * int64_t{places.chunk[tap]} +
                           (piece / 2 - chunk * p.steps) * (columns * 2) + piece % 2 * 8 +
                           places.channel[out - tile * p.channels];
     reinterpret_cast<uint4*>(p.packed)[place] = unit;
@@ -143,15 +144,15 @@ __global__ void __launch_bounds__(kPackThreads)
     const int out = taps_last ? outer : at;
     // With taps last 16 bytes may be of several output channels, of which there are multiples of 8.
     const bool there = outer < (taps_last ? p.outs : taps);
-    const int64_t offset = taps_last ? int64_t{index} * kVector
-                                     : int64_t{outer} * p.out_channels + at;
+    const int64_t offset =
+        taps_last ? int64_t{index} * kVector : int64_t{outer} * p.out_channels + at;
     uint4 rows[kVector];
 #pragma unroll
     for (int v = 0; v < kVector; ++v) {
       const int in = piece * kVector + v;
       const bool inside = there && in < p.in_channels && out < p.out_channels;
-      rows[v] = inside ? *reinterpret_cast<const uint4*>(source + in * p.stride[0] + offset)
-                       : uint4{};
+      rows[v] =
+          inside ? *reinterpret_cast<const uint4*>(source + in * p.stride[0] + offset) : uint4{};
     }
     copy_places();
     __syncthreads();  // the places are there
@@ -206,8 +207,8 @@ __global__ void __launch_bounds__(kPackThreads)
     } else {
       unsigned of_tap = tap;
       const int w = take(&of_tap, p.kernel[2]), h = take(&of_tap, p.kernel[1]);
-      const T* const from = source + out * p.stride[1] + of_tap * p.stride[2] +
-                            h * p.stride[3] + w * p.stride[4];
+      const T* const from =
+          source + out * p.stride[1] + of_tap * p.stride[2] + h * p.stride[3] + w * p.stride[4];
       alignas(16) T values[kVector];
 #pragma unroll
       for (int v = 0; v < kVector; ++v) {
