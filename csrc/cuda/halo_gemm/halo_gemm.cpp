@@ -261,7 +261,7 @@ Verdict supports(const Description& description, const Device& device) {
     return Verdict::refuse("16 bits, channels_last_3d, few channels, and no kernel of depth 3");
   }
   if (product.reversed) {
-    const bool dense = description.weight != Layout::strided;
+    const bool dense = description.weight == Layout::ncdhw;
     const double rows =
         static_cast<double>(2 * packed_input_bytes(description, config)) / kPackBytesPerClock;
     const double pack = rows + static_cast<double>(packed_weight_bytes(description, config)) /
