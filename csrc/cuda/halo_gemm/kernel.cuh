@@ -244,8 +244,8 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
 
 // One warp; in the consumers' order. A lane has every 32nd line of a tile; those of a plane that
 // are box_lines or more come together, by the lanes of every box_lines-th of them: the last of
-// these boxes begins earlier and brings some lines again. A box costs about 100 clocks, however
-// small.
+// these boxes begins earlier and brings some lines again. Measured: 512 -> 256 k4 s2 on 100 x 4^3
+// in bfloat16 297 us with boxes of one line, 260 so.
 template <bool kMarching>
 __device__ __forceinline__ void load_input(const Params& p, const Shared& shared,
                                            const Maps& maps) {
