@@ -258,8 +258,8 @@ inline void pack_input(const Call& call) {
 
 template <typename T, int kTaps>
 void launch_pack(const Call& call, const Params& p, const dim3& grid, const WeightPack& pack) {
-  const PackPlaces<kTaps> places = pack_places<T, kTaps>(
-      p, pack.slots, pack.channels, call.config.stretches);
+  const PackPlaces<kTaps> places =
+      pack_places<T, kTaps>(p, pack.slots, pack.channels, call.config.stretches);
   pack_kernel<T, kTaps><<<grid, kPackThreads, 0, call.stream>>>(pack, places);
   check(cudaGetLastError(), "halo_gemm pack_kernel");
 }

@@ -5,9 +5,9 @@
 //         [columns / 8][2][8 columns][16 bytes]
 //
 // Where the kernel marches there are no residues and taps of d: its taps kd are columns, slot kd.
-// Columns are permuted so that a thread's sums are channels that it can store at once (runs.cuh), or
-// in order (fused_lines.cuh).
-// Channels beyond the tensor are zeros. TF32 is rounded to nearest even.
+// Columns are permuted so that a thread's sums are channels that it can store at once (runs.cuh),
+// or in order (fused_lines.cuh). Channels beyond the tensor are zeros. TF32 is rounded to nearest
+// even.
 //
 // A unit is 16 bytes of input channels of one output channel and tap; where it goes is the sum of
 // what the tap, the output channel and the input channels say. A thread makes, and has in flight,
