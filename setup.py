@@ -81,6 +81,17 @@ def choose_cuda() -> Path | None:
     return cuda_home
 
 
+def gencode_flags(archs: str) -> list[str]:
+    """nvcc's flags. torch adds its own unless a flag contains "arch", as one with a path may."""
+    flags = []
+    for arch in archs.split(";"):
+        number = arch.removesuffix("+PTX").replace(".", "")
+        flags.append(f"-gencode=arch=compute_{number},code=sm_{number}")
+        if arch.endswith("+PTX"):
+            flags.append(f"-gencode=arch=compute_{number},code=compute_{number}")
+    return flags
+
+
 class Build(cpp_extension.BuildExtension):  # type: ignore[misc]
     """Says what is missing before a page of compiler output does."""
 
@@ -136,7 +147,6 @@ def make_extension() -> cpp_extension.CppExtension:
         if not re.fullmatch(r"\d+\.\d[af]?(\+PTX)?(;\d+\.\d[af]?(\+PTX)?)*", archs):
             sys.exit(f"CONVT3D_CUDA_ARCHS must be a list such as 8.0;9.0a;12.0+PTX, got {archs!r}")
         print(f"convt3d_ext: CUDA {version} for {archs}", file=sys.stderr)
-        os.environ["TORCH_CUDA_ARCH_LIST"] = archs
         cpp_extension.CUDA_HOME = str(cuda_home)
         # None with a CPU build of torch, and then a changed header would rebuild no .cu file.
         torch.version.cuda = version
@@ -153,6 +163,7 @@ def make_extension() -> cpp_extension.CppExtension:
                 "cxx": [*cxx, *defines],
                 "nvcc": [
                     *shared,
+                    *gencode_flags(archs),
                     "-DCONVT3D_WITH_CUDA",
                     # A third of the size of the default mode; the driver that CUDA 13 needs can
                     # read it. Source lines for profilers would double it: CONVT3D_LINEINFO.
