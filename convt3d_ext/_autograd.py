@@ -178,15 +178,21 @@ def _product_rule(
     return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
 
-def _is_plain() -> bool:
+def is_plain() -> bool:
     """Whether nothing lies between the caller and the kernels but one level of autograd."""
     return not (
         torch.compiler.is_compiling()
         or _may_have_tangents()
+        or _C._len_torch_dispatch_stack()
         or _C._is_tracing()
         or torch.is_autocast_enabled("cpu")
         or torch.is_autocast_enabled("cuda")
     )
+
+
+def is_recorded(*tensors: Any) -> bool:
+    """Whether autograd records a call with these arguments."""
+    return _C.is_grad_enabled() and bool(_C._any_requires_grad(*tensors))
 
 
 class _Differentiable:
@@ -207,19 +213,15 @@ class _Differentiable:
 
         The round trip is 5 us of the 9 us that Python costs a call with gradients.
         """
-        if not _is_plain():
+        if not is_plain():
             result: Tensor = self.op(first, second, third, *parameters, allow_tf32=allow_tf32)
             return result
         # The dispatcher does this, too: a tensor that outlived its torch.func transform.
         first, second = unwrap_if_dead(first), unwrap_if_dead(second)
         if isinstance(third, Tensor):
             third = unwrap_if_dead(third)
-        run = self.apply if self._is_recorded(first, second, third) else self._unrecorded
+        run = self.apply if is_recorded(first, second, third) else self._unrecorded
         return run(self._below, first, second, third, parameters, allow_tf32)
-
-    @staticmethod
-    def _is_recorded(*tensors: Any) -> bool:
-        return _C.is_grad_enabled() and bool(_C._any_requires_grad(*tensors))
 
     @staticmethod
     def _unrecorded(
@@ -256,16 +258,18 @@ class _Differentiable:
         transformed = _C._are_functorch_transforms_active()
         gradients = _C.is_grad_enabled()
 
-        def call(*args: Any, **kwargs: Any) -> Tensor:
-            with contextlib.ExitStack() as stack:
-                if transformed:  # the levels below this one record, too: apply() turned it off
-                    stack.enter_context(torch.set_grad_enabled(gradients))
-                    stack.enter_context(forward_ad._set_fwd_grad_enabled(True))
-                stack.enter_context(_C._AutoDispatchBelowADInplaceOrView())
+        def below(*args: Any, **kwargs: Any) -> Tensor:
+            with _C._AutoDispatchBelowADInplaceOrView():
                 result: Tensor = self.op.redispatch(keyset, *args, **kwargs)
             return result
 
-        recorded = _may_have_tangents() or self._is_recorded(first, second, third)
+        def with_levels_below(*args: Any, **kwargs: Any) -> Tensor:
+            # They record, too: apply() turned it off.
+            with torch.set_grad_enabled(gradients), forward_ad._set_fwd_grad_enabled(True):
+                return below(*args, **kwargs)
+
+        call = with_levels_below if transformed else below
+        recorded = _may_have_tangents() or is_recorded(first, second, third)
         run = self.apply if recorded else self._unrecorded
         parameters = (stride, padding, output_padding, groups, dilation)
         with enable_single_level_autograd_function() if transformed else contextlib.nullcontext():

@@ -120,6 +120,14 @@ def conv_transpose3d(
     if has_torch_function_variadic(input, weight, bias):
         return _overridden(input, weight, bias, stride, padding, output_padding, groups, dilation)
     parameters = (stride, padding, output_padding, groups, dilation)
+    if (
+        type(input) in _PLAIN
+        and type(weight) in _PLAIN
+        and input.is_cpu
+        and _autograd.is_plain()
+        and _stays_with_torch(input, weight, bias, parameters)
+    ):
+        return F.conv_transpose3d(input, weight, bias, *parameters)
     if not (is_covered(input) and is_covered(weight) and (bias is None or is_covered(bias))):
         return _torch(input, weight, bias, *parameters)
     tf32 = input.is_cuda and allow_tf32()
@@ -132,6 +140,63 @@ def conv_transpose3d(
             raise
         # The op's schema refused a parameter. torch raises its TypeError, or can read it.
         return _torch(input, weight, bias, *parameters)
+
+
+# Whether torch's own kernels are what the ops would run, by all that this depends on. Looking it up
+# costs under 1 us; an op reads its arguments for 4 us and trips through the dispatcher once more.
+_STAYS_WITH_TORCH: dict[Any, bool] = {}
+_MOST_KNOWN = 4096
+
+
+def _stays_with_torch(
+    input: Tensor, weight: Tensor, bias: Tensor | None, parameters: tuple[Any, ...]
+) -> bool:
+    """Whether a call on the CPU is one for torch's own function, as it is.
+
+    Never of operands that are not contiguous: there aten's strides are not the ops'. Nor where one
+    of them is frozen: torch keeps both for backward, needed or not.
+    """
+    try:
+        if not (input.is_contiguous() and weight.is_contiguous()):
+            return False
+        recorded = _autograd.is_recorded(input, weight, bias)
+        if recorded and not (input.requires_grad and weight.requires_grad):
+            return False
+        key = (input.shape, weight.shape, bias is None, input.dtype, recorded, parameters)
+        known = _STAYS_WITH_TORCH.get(key)
+    except (RuntimeError, TypeError):  # sparse and the like; lists as parameters
+        return False
+    if known is None:
+        if len(_STAYS_WITH_TORCH) == _MOST_KNOWN:
+            _STAYS_WITH_TORCH.clear()
+        known = _plans_torch(input, weight, bias, parameters, recorded)
+        _STAYS_WITH_TORCH[key] = known
+    return known
+
+
+def _plans_torch(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    parameters: tuple[Any, ...],
+    recorded: bool,
+) -> bool:
+    """Whether aten computes this call and, if recorded, its derivatives.
+
+    Those of bfloat16 stay with the ops, as aten's are wrong in places (docs/kernels/cpu.md).
+    """
+    from convt3d_ext._explain import explain  # which imports this module
+
+    if not (is_covered(input) and is_covered(weight) and (bias is None or is_covered(bias))):
+        return False
+    if recorded and input.dtype not in (torch.float32, torch.float64):
+        return False
+    directions = ("forward", "grad_input", "grad_weight") if recorded else ("forward",)
+    try:
+        plans = [explain(input, weight, bias, *parameters, direction=d) for d in directions]
+    except (RuntimeError, TypeError):  # the op says what is wrong with the arguments
+        return False
+    return all(plan.family == "aten" and plan.config == "torch" for plan in plans)
 
 
 def _torch(

@@ -124,7 +124,9 @@ def test_only_wanted_gradients_are_computed(wanted, raw, device):
         return
     with Calls() as calls:
         output.sum().backward()
-    expected = {"grad_input": flags[0], "grad_weight": flags[1]}
+    # The function leaves so small a call on the CPU to torch, if neither operand is frozen.
+    own = raw or device.type != "cpu" or not (flags[0] and flags[1])
+    expected = {"grad_input": own and flags[0], "grad_weight": own and flags[1]}
     assert calls.counts == {name: 1 for name, flag in expected.items() if flag}
     assert [t.grad is not None for t in operands] == flags
 

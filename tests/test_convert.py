@@ -63,11 +63,11 @@ def test_the_model_may_be_the_layer(device):
 
 
 def test_it_runs_our_op():
-    layer = convt3d_ext.convert(nn.Sequential(nn.ConvTranspose3d(4, 2, 3)))
-    node = layer(torch.randn(1, 4, 2, 2, 2)).grad_fn
-    assert "Convolution" not in node.name()
+    layer = convt3d_ext.convert(nn.Sequential(nn.ConvTranspose3d(16, 16, 2, stride=2)))
+    input = torch.randn(2, 16, 8, 8, 8)  # large enough for a kernel of ours
+    assert "Convolution" not in layer(input).grad_fn.name()
     convt3d_ext.unconvert(layer)
-    assert "Convolution" in layer(torch.randn(1, 4, 2, 2, 2)).grad_fn.name()
+    assert "Convolution" in layer(input).grad_fn.name()
 
 
 def test_hooks_buffers_and_optimizer_stay():
@@ -96,8 +96,8 @@ def test_lazy():
 
 @pytest.mark.parametrize("norm", ["spectral_norm", "weight_norm"])
 def test_parametrized(norm):
-    layer = getattr(parametrizations, norm)(nn.ConvTranspose3d(4, 2, 2)).eval()
-    input = torch.randn(1, 4, 2, 2, 2)
+    layer = getattr(parametrizations, norm)(nn.ConvTranspose3d(16, 16, 2, stride=2)).eval()
+    input = torch.randn(2, 16, 8, 8, 8)  # large enough for a kernel of ours
     expected = layer(input)
     convt3d_ext.convert(layer)
     assert isinstance(layer, convt3d_ext.ConvTranspose3d)

@@ -2,6 +2,7 @@
 """A call as CUDA sees it: streams, graphs, devices, synchronisation, memory."""
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -92,6 +93,20 @@ def test_runs_on_the_current_stream(direction: str) -> None:
         got = call(case, operands)
     stream.synchronize()
     assert torch.equal(got.double(), expected)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_in_a_new_thread(direction: str, precision: str) -> None:
+    """The first call to CUDA of a thread, as backward's may be: nothing has bound a device yet."""
+    channels = {"in_channels": 64, "out_channels": 64, "direction": direction}
+    case = replace(CASE, precision=precision, **channels)
+    operands = integers(case, True, torch.device("cuda"), seed=0).to(precision)
+    expected = call(case, operands).clone()  # and memory is left, so that nobody asks for any
+    torch.cuda.synchronize()
+    with ThreadPoolExecutor(1) as pool:
+        got = pool.submit(call, case, operands).result()
+    assert torch.equal(got, expected)
 
 
 def test_every_device() -> None:

@@ -76,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--time-limit", type=float, metavar="S", help="start no case after this many seconds"
     )
+    bench.add_argument(
+        "--max-gflop",
+        type=float,
+        metavar="G",
+        help="make larger layers smaller, to at most this many useful GFLOP: for CPUs",
+    )
     _add_filters(bench, "--precision")
 
     explain = commands.add_parser("explain", help="which kernel runs for a problem, and why")

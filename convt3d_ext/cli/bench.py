@@ -25,7 +25,7 @@ from convt3d_ext.cli.verify import CPU_PRECISIONS
 from convt3d_ext.testing.cases import ELEMENT_BYTES, Case
 from convt3d_ext.testing.operands import (
     NARROW,
-    call,
+    call_as_users_do,
     call_torch,
     float32_precision,
     normals,
@@ -34,10 +34,11 @@ from convt3d_ext.testing.operands import (
     resolve_device,
 )
 from convt3d_ext.testing.timing import Call, Ceilings, Stopwatch, Timing, measure_ceilings
-from convt3d_ext.testing.workloads import workloads
+from convt3d_ext.testing.workloads import shrink, workloads
 
 _GPU_PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 _ALL_LAYOUTS = ("ncdhw", "ndhwc")  # torch's best layout is the better of these
+_MAX_ELEMENTS = 2**28  # of a layer that --max-gflop makes smaller: 1 GB in float32
 
 
 @dataclass
@@ -64,6 +65,8 @@ def bench(arguments: argparse.Namespace) -> int:
     if not cases:
         console.print("nothing matched the selection")
         return 2
+    if arguments.max_gflop:
+        cases = [shrink(c, arguments.max_gflop * 1e9, _MAX_ELEMENTS) for c in cases]
     facts = environment(device, arguments.commit)
     watch = Stopwatch(device)
     ceilings = measure_ceilings(device, tuple(dict.fromkeys((*precisions, "fp32"))))
@@ -120,7 +123,7 @@ def _time_variant(run: _Bench, case: Case, layouts: tuple[str, ...]) -> Iterator
             in_layout = replace(case, layout=layout)
             arranged = operands.to(case.precision, operand_layouts(in_layout))
             if layout in layouts:
-                calls[f"ours {layout}"] = _bind(call, in_layout, arranged)
+                calls[f"ours {layout}"] = _bind(call_as_users_do, in_layout, arranged)
             if cached[layout] is None:
                 try:
                     call_torch(in_layout, arranged)

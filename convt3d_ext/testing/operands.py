@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convt3d_ext import _C
+from convt3d_ext import _C, conv_transpose3d
 from convt3d_ext.testing.cases import Case
 
 DTYPES = {
@@ -158,6 +158,22 @@ def call(case: Case, operands: Operands, family: str | None = None) -> Tensor:
         **extra,
     )
     return result
+
+
+def call_as_users_do(case: Case, operands: Operands) -> Tensor:
+    """Run the case through the function, or a gradient's op. Pin TF32: ``float32_precision``."""
+    if case.direction != "forward":
+        return call(case, operands)
+    return conv_transpose3d(
+        operands.first,
+        operands.second,
+        operands.bias,
+        case.stride,
+        case.padding,
+        case.output_padding,
+        case.groups,
+        case.dilation,
+    )
 
 
 def call_torch(case: Case, operands: Operands) -> Tensor:

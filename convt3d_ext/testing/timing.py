@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """How long do calls take, and what could this machine do at best?
 
-Contenders are timed interleaved, one repetition of each in turn, so that a clock that drifts or a
-neighbour that wakes up hits all of them; before each repetition L2 is flushed on CUDA; the median
-is the time. Nothing here profiles: events around the call, or a clock on the CPU.
+Contenders are timed interleaved, one repetition of each in a random order, so that a clock that
+drifts, a neighbour that wakes up or what a contender leaves behind hits all of them; the median is
+the time. On CUDA L2 is flushed before each
+repetition. On the CPU an untimed call comes before a short one: caches then hold the same for every
+contender, and not what the one before it has left there, which may be the same operands. Nothing
+here profiles: events around the call, or a clock on the CPU.
 """
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -23,6 +27,7 @@ Call = Callable[[], object]
 
 _FLUSH_BYTES = 256 * 2**20  # several times any L2
 _MIN_REPETITIONS, _MAX_REPETITIONS = 3, 25
+_SHORT_MS = 50.0  # longer calls do not live from what caches held before
 
 
 @dataclass(frozen=True)
@@ -53,13 +58,16 @@ class Stopwatch:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self._random = random.Random(0)
         self._flushed = None
         if device.type == "cuda":
             self._flushed = torch.empty(_FLUSH_BYTES, dtype=torch.uint8, device=device)
 
-    def once(self, call: Call) -> float:
-        """Milliseconds of one call from a cold L2."""
+    def once(self, call: Call, warm: bool = False) -> float:
+        """Milliseconds of one call, on CUDA from a cold L2, on the CPU after another if `warm`."""
         if self._flushed is None:
+            if warm:
+                call()
             start = time.perf_counter()
             call()
             return (time.perf_counter() - start) * 1e3
@@ -80,15 +88,18 @@ class Stopwatch:
             budget_ms: roughly how long to measure each; at least 3 repetitions, at most 25.
         """
         samples: dict[str, list[float]] = {name: [] for name in calls}
-        wanted = {}
+        wanted, short = {}, {}
         for name, call in calls.items():
             call()  # loads kernels; torch's benchmark mode chooses its algorithm
             estimate = max(self.once(call), 1e-3)
+            short[name] = estimate < _SHORT_MS
             wanted[name] = min(_MAX_REPETITIONS, max(_MIN_REPETITIONS, int(budget_ms / estimate)))
+        order = list(calls)
         for repetition in range(max(wanted.values())):
-            for name, call in calls.items():
+            self._random.shuffle(order)
+            for name in order:
                 if repetition < wanted[name]:
-                    samples[name].append(self.once(call))
+                    samples[name].append(self.once(calls[name], short[name]))
         return {name: _summary(values) for name, values in samples.items()}
 
 

@@ -58,21 +58,29 @@ def sources(suite: str) -> dict[str, str]:
 
 
 def shrink(case: Case, max_flops: float = 1e7, max_elements: int = 300_000) -> Case:
-    """The same kind of problem, small enough for `verify` on two CPU cores.
+    """The same kind of problem within limits, whose defaults suit `verify` on two CPU cores.
 
-    Batch goes to at most 2, then the largest extent of the input is lowered, keeping its parity
-    (odd stays odd: border and residue handling stay the same), down to 3 or 4, or to the kernel's
-    extent where that is up to 8; then in_channels and out_channels are divided by 2 or 3, whichever
-    keeps them whole multiples of groups, and last groups themselves. Kernel, stride, padding,
-    output padding and dilation never change.
+    A case within them stays as it is. Else batch goes to at most 2, then the largest extent of the
+    input is lowered, keeping its parity (odd stays odd: border and residue handling stay the same),
+    down to 3 or 4, or to the kernel's extent where that is up to 8; then in_channels and
+    out_channels are divided by 2 or 3, whichever keeps them whole multiples of groups, and last
+    groups themselves. Kernel, stride, padding, output padding and dilation never change.
     """
-    case = replace(case, batch=min(case.batch, 2))
     while case.useful_flops > max_flops or case.elements > max_elements:
-        smaller = _lower_extent(case) or _divide_channels(case) or _divide_groups(case)
+        smaller = (
+            _lower_batch(case)
+            or _lower_extent(case)
+            or _divide_channels(case)
+            or _divide_groups(case)
+        )
         if smaller is None:
             break
         case = smaller
     return case
+
+
+def _lower_batch(case: Case) -> Case | None:
+    return replace(case, batch=2) if case.batch > 2 else None
 
 
 def _lower_extent(case: Case) -> Case | None:

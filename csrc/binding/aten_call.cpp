@@ -10,6 +10,9 @@ namespace {
 
 using torch::stable::detail::from;
 
+// Additions that are worth another thread.
+constexpr int64_t kGrain = 32768;
+
 torch::headeronly::IntHeaderOnlyArrayRef list(const Extent3& extent) {
   return {extent.data(), extent.size()};
 }
@@ -78,6 +81,28 @@ Tensor with_strides(const Tensor& value, Ints size, Ints stride) {
   return torch::stable::copy_(copy, value);
 }
 
+// Adds the bias to a float32 output that is dense in one of the two orders.
+void add_bias(const Tensor& output, const Tensor& bias) {
+  const Geometry5 geometry = geometry5(output);
+  const auto& [batch, channels, d, h, w] = geometry.size;
+  const bool channels_last = geometry.stride != dense_strides(geometry.size, false);
+  float* values = static_cast<float*>(output.mutable_data_ptr());
+  const float* addends = static_cast<const float*>(bias.const_data_ptr());
+  const int64_t row = channels_last ? channels : d * h * w;
+  const int64_t rows = output.numel() / row, of_channels = channels, stride = bias.stride(0);
+  torch::stable::parallel_for(0, rows, 1 + kGrain / row, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      float* own = values + r * row;
+      if (channels_last) {
+        for (int64_t c = 0; c < row; ++c) own[c] += addends[c * stride];
+      } else {
+        const float addend = addends[r % of_channels * stride];
+        for (int64_t i = 0; i < row; ++i) own[i] += addend;
+      }
+    }
+  });
+}
+
 }  // namespace
 
 Tensor run_aten(const Description& description, const Tensor& first, const Tensor& second,
@@ -88,9 +113,16 @@ Tensor run_aten(const Description& description, const Tensor& first, const Tenso
   const Tensor a = batched(cast(first, compute)), b = batched(cast(second, compute));
   Tensor value;
   if (description.direction == Direction::forward) {
+    const bool apart = !first.is_cuda() && cpu::aten::adds_bias(description);
     std::optional<Tensor> cast_bias;
     if (bias) cast_bias = cast(*bias, compute);
-    value = convolution(p, a, b, cast_bias);
+    value = convolution(p, a, b, apart ? std::nullopt : cast_bias);
+    if (apart) {
+      const Array5 shape = geometry5(value).size;
+      const bool channels_last = description.output == Layout::ndhwc;
+      value = with_strides(value, shape, dense_strides(shape, channels_last));
+      add_bias(value, *cast_bias);
+    }
   } else {
     // aten asks for the tensor whose gradient this is; only its metadata is read.
     const Tensor wanted = batched(allocate(size, stride, a));

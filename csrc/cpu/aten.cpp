@@ -11,8 +11,13 @@ int64_t workspace_bytes(const Description&, const Device&) { return 0; }
 
 std::string config(const Description& description, const Device& device) {
   if (device.kind == DeviceKind::cuda) return "torch, as this binary has no code for the GPU";
-  return upcasts(description) ? "torch, computed in float32" : "torch";
+  std::string words = "torch";
+  if (upcasts(description)) words += ", computed in float32";
+  if (adds_bias(description)) words += ", bias added after it";
+  return words;
 }
+
+bool adds_bias(const Description& description) { return bias_slows_torch(description); }
 
 bool upcasts(const Description& description) {
   // float16 without AVX512_FP16 is 2 to 50 times slower than float32 in torch, and accumulates in
@@ -22,8 +27,8 @@ bool upcasts(const Description& description) {
   const Problem& p = description.problem;
   switch (description.direction) {
     case Direction::forward:
-      // Where oneDNN has no bfloat16 deconvolution, float32 and two casts are 2 to 26 times faster.
-      return bfloat16_falls_back(p);
+      // A bias that is added afterwards wants float32, so that the result is rounded once.
+      return adds_bias(description);
     case Direction::grad_input:
       return false;
     case Direction::grad_weight:

@@ -22,7 +22,6 @@ constexpr double kFewProducts = 1 << 20;
 constexpr int64_t kManyChannels = 128;
 constexpr int64_t kManyShuffled = 512;
 constexpr int64_t kManyForTinyOutput = 256;
-constexpr int64_t kManyChannelsLast = 64;
 constexpr int64_t kManyForBFloat16 = 64;
 constexpr int64_t kManyForBFloat16TinyOutput = 32;
 // Taps for every output: k3 s2 has 3.4, k4 s2 has 8.
@@ -33,7 +32,9 @@ constexpr int64_t kColumnBuffer = 20480;
 constexpr int64_t kTinyOutput = 8;
 constexpr int64_t kTinyOutputDirect = 4;
 constexpr int64_t kSmallGroup = 16;
-constexpr int64_t kSmallGroupBFloat16 = 4;  // channels_last: 2 channels 1.4x torch, 8 0.78x
+// Where torch has its fast kernels for groups: 4 channels 1.1x to 1.9x torch, 8 0.5x to 0.8x.
+constexpr int64_t kTinyGroup = 4;
+constexpr int64_t kTinyGroupBFloat16Last = 2;  // channels_last: 2 channels 1.4x torch, 4 0.6x
 // Of packed panel per thread.
 constexpr int64_t kPanelBytes = 4 * 1024 * 1024;
 // Computed positions per wanted one: halo and rounding.
@@ -66,8 +67,18 @@ Traits traits_of(const Description& d) {
   return t;
 }
 
-bool small_groups(const Problem& p, const Traits& t) {
-  return p.groups > 1 && std::max(t.source, t.destination) <= kSmallGroup;
+bool small_groups(const Problem& p, const Traits& t, int64_t most = kSmallGroup) {
+  return p.groups > 1 && std::max(t.source, t.destination) <= most;
+}
+
+// torch leaves its fast kernels for the sake of a bias: 1.3 to 30 times slower than without one.
+bool bias_slows_torch(const Description& d, const Traits& t) {
+  if (d.direction != Direction::forward || !d.has_bias || d.precision == Precision::fp64) {
+    return false;
+  }
+  const bool groups = small_groups(d.problem, t);
+  if (t.stride_one) return groups && d.precision == Precision::bf16;
+  return groups || t.odd || t.dilated;
 }
 
 Verdict select_fp64(const Problem& p, const Traits& t) {
@@ -79,9 +90,14 @@ Verdict select_fp64(const Problem& p, const Traits& t) {
   return Verdict::accept();
 }
 
+// Where torch, for float32, takes a matrix product and a column buffer instead of oneDNN.
+bool torch_takes_columns(const Problem& p) {
+  return p.groups == 1 && p.batch == 1 && p.in_channels * p.input[0] * p.input[1] <= kColumnBuffer;
+}
+
 // float32, or float16 computed in it; NCDHW.
 Verdict select_fp32(const Problem& p, const Traits& t) {
-  if (small_groups(p, t)) {
+  if (small_groups(p, t, t.stride_one && !t.one_tap ? kTinyGroup : kSmallGroup)) {
     return p.batch * t.positions < kFewShuffled ? refuse("too few positions") : Verdict::accept();
   }
   if (t.stride_one && !t.one_tap) return refuse("stride 1: torch's dense convolution wins");
@@ -95,8 +111,7 @@ Verdict select_fp32(const Problem& p, const Traits& t) {
       volume(p.kernel) > kManyTaps * volume(p.stride)) {
     return refuse("many taps and an even output: torch's own path is as fast");
   }
-  if (p.groups == 1 && p.batch == 1 && t.destination <= kTinyOutputDirect &&
-      p.in_channels * p.input[0] * p.input[1] <= kColumnBuffer) {
+  if (t.destination <= kTinyOutputDirect && torch_takes_columns(p)) {
     return refuse("tiny output of a small input: torch's matrix product is as fast");
   }
   const int64_t most = t.destination <= kTinyOutputDirect ? kManyForTinyOutput : kManyChannels;
@@ -104,30 +119,27 @@ Verdict select_fp32(const Problem& p, const Traits& t) {
 }
 
 // bfloat16, NCDHW: oneDNN has dot products at twice the rate where the shapes suit it.
-Verdict select_bf16(const Problem& p, const Traits& t) {
+Verdict select_bf16(const Problem& p, const Traits& t, bool torch_is_slow) {
   const Verdict as_fp32 = select_fp32(p, t);
-  if (!as_fp32.ok || small_groups(p, t)) return as_fp32;
-  // torch leaves its own path here, and both of its ways are slower than float32.
-  if (t.odd || t.dilated) return Verdict::accept();
+  if (!as_fp32.ok || torch_is_slow || small_groups(p, t, kTinyGroup)) return as_fp32;
+  if (t.dilated && p.groups == 1) return Verdict::accept();
   if (t.one_tap && t.source <= kManyForBFloat16) return Verdict::accept();
-  if (t.destination <= kTinyOutput && t.source <= kManyForBFloat16TinyOutput) {
+  if (t.destination <= kTinyOutput && t.source <= kManyForBFloat16TinyOutput && p.groups == 1) {
     return Verdict::accept();
   }
   return refuse("bfloat16: torch's dot products win");
 }
 
 // channels_last_3d is oneDNN's own layout: only what it has no kernel for.
-Verdict select_channels_last(const Problem& p, const Traits& t, Precision precision) {
+Verdict select_channels_last(const Problem& p, const Traits& t, bool bf16, bool torch_is_slow) {
   const Verdict as_fp32 = select_fp32(p, t);
-  if (!as_fp32.ok) return as_fp32;
-  const bool bf16 = precision == Precision::bf16;
+  if (!as_fp32.ok || (!bf16 && torch_takes_columns(p))) return as_fp32;
   if (small_groups(p, t)) {
-    const bool tiny = std::max(t.source, t.destination) <= kSmallGroupBFloat16;
-    if (!bf16 || tiny || t.odd || t.dilated) return Verdict::accept();
-    return refuse("bfloat16: torch's dot products win");
+    const int64_t most = !bf16 ? kTinyGroup : torch_is_slow ? kSmallGroup : kTinyGroupBFloat16Last;
+    if (small_groups(p, t, most)) return Verdict::accept();
+    return refuse("channels_last: torch's own layout");
   }
   if (p.groups > 1) return refuse("channels_last: torch's own layout");
-  if (t.odd && t.source <= kManyChannelsLast) return Verdict::accept();
   if (t.destination <= (bf16 ? 2 : kTinyOutput) && !t.one_tap &&
       (!bf16 || t.source <= kManyForBFloat16TinyOutput)) {
     return Verdict::accept();
@@ -146,6 +158,7 @@ Verdict select_grad_input(const Problem& p, const Traits& t, Precision precision
   if (t.stride_one || !t.one_tap) return refuse("a strided convolution: torch is as fast");
   if (t.positions < kFewPositions) return refuse("too few positions");
   if (std::max(t.source, t.destination) > kManyShuffled) return refuse("too many channels");
+  if (p.groups == 1 && t.source < kTinyOutput) return refuse("few channels: torch is as fast");
   if (p.groups > 1 && !small_groups(p, t)) return refuse("groups of many channels");
   return Verdict::accept();
 }
@@ -172,20 +185,17 @@ Verdict select(const Description& d) {
     if (channels_last) return refuse("channels_last: torch's own layout");
     return select_grad_input(p, t, d.precision);
   }
-  if (d.precision == Precision::fp64) {
-    return channels_last ? refuse("channels_last: not measured") : select_fp64(p, t);
-  }
-  if (channels_last) return select_channels_last(p, t, d.precision);
-  return d.precision == Precision::bf16 ? select_bf16(p, t) : select_fp32(p, t);
+  if (d.precision == Precision::fp64) return select_fp64(p, t);
+  const bool bf16 = d.precision == Precision::bf16;
+  const bool torch_is_slow = bias_slows_torch(d, t);
+  if (channels_last) return select_channels_last(p, t, bf16, torch_is_slow);
+  return bf16 ? select_bf16(p, t, torch_is_slow) : select_fp32(p, t);
 }
 
 }  // namespace
 
-bool bfloat16_falls_back(const Problem& problem) {
-  Description description;
-  description.problem = problem;
-  const Traits t = traits_of(description);
-  return t.odd || t.dilated;
+bool bias_slows_torch(const Description& description) {
+  return bias_slows_torch(description, traits_of(description));
 }
 
 Verdict select_residue_gemm(const Description& description, const Device&) {

@@ -49,6 +49,14 @@ CUtensorMapSwizzle swizzle(bool swizzled, int64_t bytes) {
                       : CU_TENSOR_MAP_SWIZZLE_32B;
 }
 
+// The runtime binds its device to a thread with the thread's first call that needs it. A thread of
+// the autograd engine may come here before that.
+void bind_device() {
+  int device = 0;
+  check(cudaGetDevice(&device), "asking for the device");
+  check(cudaSetDevice(device), "binding the device to this thread");
+}
+
 }  // namespace
 
 CUtensorMap encode(const TensorBox& tensor) {
@@ -74,10 +82,17 @@ CUtensorMap encode(const TensorBox& tensor) {
     }
   }
   CUtensorMap map;
-  const CUresult result = encode_tiled(
-      &map, data_type(tensor.precision), 5, const_cast<void*>(tensor.data), extent, stride, box,
-      step, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle(tensor.swizzled, box[0] * bytes),
-      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const auto try_encode = [&] {
+    return encode_tiled(&map, data_type(tensor.precision), 5, const_cast<void*>(tensor.data),
+                        extent, stride, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                        swizzle(tensor.swizzled, box[0] * bytes),
+                        CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  };
+  CUresult result = try_encode();
+  if (result == CUDA_ERROR_INVALID_CONTEXT) {
+    bind_device();
+    result = try_encode();
+  }
   if (result != CUDA_SUCCESS) {
     throw std::runtime_error("convt3d: the driver refuses a tensor map, error " +
                              std::to_string(static_cast<int>(result)));
