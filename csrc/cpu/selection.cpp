@@ -76,6 +76,8 @@ bool bias_slows_torch(const Description& d, const Traits& t) {
   if (d.direction != Direction::forward || !d.has_bias || d.precision == Precision::fp64) {
     return false;
   }
+  const bool narrow = d.precision == Precision::bf16 || d.precision == Precision::fp16;
+  if (!narrow && useful_flops(d.problem) < 2 * kFewProducts) return false;
   const bool groups = small_groups(d.problem, t);
   if (t.stride_one) return groups && d.precision == Precision::bf16;
   return groups || t.odd || t.dilated;

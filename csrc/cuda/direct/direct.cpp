@@ -49,7 +49,7 @@ int64_t choose_splits(const Description& description, int64_t blocks, int64_t wa
   const int64_t positions = p.batch * volume(p.input);
   const int64_t wanted =
       std::max(ceil_div(wanted_blocks, blocks), ceil_div(positions, max_positions));
-  const int64_t useful = ceil_div(positions, kMinSplitPositions);
+  const int64_t useful = ceil_div(positions, std::min(kMinSplitPositions, max_positions));
   const int64_t affordable =
       kMaxPartialBytes / (weight_elements(p) * accumulator_bytes(description));
   return std::max<int64_t>(1, std::min({wanted, useful, affordable}));
