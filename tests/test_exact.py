@@ -12,6 +12,7 @@ import torch
 
 import convt3d_ext
 from convt3d_ext import _C
+from convt3d_ext.functional import allow_tf32
 from convt3d_ext.testing.cases import DIRECTIONS, PRECISIONS, Case, edges
 from convt3d_ext.testing.operands import arrange, call, integers, operand_layouts, plan_device
 from convt3d_ext.testing.verification import Trial
@@ -67,7 +68,7 @@ def test_explain_names_what_runs(case: Case, device: torch.device) -> None:
     )
     explanation = convt3d_ext.explain(*arguments)
     before = _C.launch_counts()
-    convt3d_ext.conv_transpose3d(*arguments)
+    torch.ops.convt3d.forward(*arguments, allow_tf32=allow_tf32())
     assert ran_since(before) == {f"{device.type}.{explanation.family}.forward": 1}
 
 
