@@ -33,6 +33,7 @@
 // weight: launch() finds the widest access that fits, down to single elements.
 #pragma once
 #include "cuda/common/cluster.cuh"
+#include "cuda/shuffle_gemm/cluster_sums.cuh"
 #include "cuda/shuffle_gemm/multiply.cuh"
 #include "cuda/shuffle_gemm/store.cuh"
 
@@ -63,37 +64,36 @@ __device__ __forceinline__ void describe_column(const Params& p, int column, int
 }
 
 // Adds up the sums that a warp and those of its place in the other blocks of the cluster have of
-// one part of the tile, in the order of K, in the one warp that `keeps` them; returns that. `part`
-// is this warp's place in shared memory, the same in all blocks. All threads call it.
+// one part of the tile, in the order of K, in the block of rank warp % splits; returns whether that
+// is this one. `parts` is shared memory that nothing else uses, the same in all blocks. All threads
+// call it.
 template <typename Tile>
-__device__ __forceinline__ bool add_splits(float (&sums)[2][Tile::kWarpN / 8][4], uint32_t part,
-                                           int splits, bool keeps, int lane) {
-  __syncthreads();  // all warps have multiplied the last chunk, which lies there
-  part += lane * 16;
+__device__ __forceinline__ bool add_splits(float (&sums)[2][Tile::kWarpN / 8][4], uint32_t parts,
+                                           int splits, int rank, int warp, int lane) {
+  constexpr int kPart = kWarpM * Tile::kWarpN * 4;
+  const int owner = warp % splits;
+  const uint32_t first = parts + warp / splits * splits * kPart + lane * 16;
+  wait_for_starts();
 #pragma unroll
   for (int i = 0; i < Tile::kWarpN / 4; ++i) {
     const float(&sum)[4] = sums[i % 2][i / 2];
-    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(part + i * 512), "f"(sum[0]),
-                 "f"(sum[1]), "f"(sum[2]), "f"(sum[3])
-                 : "memory");
+    store_in_block(first + rank * kPart + i * 512, owner, sum[0], sum[1], sum[2], sum[3]);
   }
   cluster_barrier();  // all parts are there
-  if (keeps) {
+  if (owner != rank) return false;
 #pragma unroll 1
-    for (int rank = 0; rank < splits; ++rank) {
+  for (int from = 0; from < splits; ++from) {
 #pragma unroll
-      for (int i = 0; i < Tile::kWarpN / 4; ++i) {
-        const float4 other = load_from_block(part + i * 512, rank);
-        float(&sum)[4] = sums[i % 2][i / 2];
-        sum[0] = rank == 0 ? other.x : sum[0] + other.x;
-        sum[1] = rank == 0 ? other.y : sum[1] + other.y;
-        sum[2] = rank == 0 ? other.z : sum[2] + other.z;
-        sum[3] = rank == 0 ? other.w : sum[3] + other.w;
-      }
+    for (int i = 0; i < Tile::kWarpN / 4; ++i) {
+      const float4 other = load_sums(first + from * kPart + i * 512);
+      float(&sum)[4] = sums[i % 2][i / 2];
+      sum[0] = from == 0 ? other.x : sum[0] + other.x;
+      sum[1] = from == 0 ? other.y : sum[1] + other.y;
+      sum[2] = from == 0 ? other.z : sum[2] + other.z;
+      sum[3] = from == 0 ? other.w : sum[3] + other.w;
     }
   }
-  cluster_barrier();  // no block ends, or overwrites its parts, while others read them
-  return keeps;
+  return true;
 }
 
 // kChannelsInner: of the source.
@@ -110,6 +110,7 @@ __global__ void __launch_bounds__(Tile::kThreads, blocks_per_sm<Tile>(kPrecision
   const int block = static_cast<int>(blockIdx.x) / splits;
   const int rank = static_cast<int>(blockIdx.x) % splits;
   const int slice = block % p.slices, walker = block / p.slices;
+  if (Shared::kCanSplit && splits > 1) announce_start();
   // This block's part of K.
   const int share = (p.chunks + splits - 1) / splits;
   const int first_chunk = min(rank * share, p.chunks);
@@ -237,8 +238,8 @@ __global__ void __launch_bounds__(Tile::kThreads, blocks_per_sm<Tile>(kPrecision
     }
     if constexpr (Shared::kCanSplit) {
       if (splits > 1) {
-        const uint32_t part = base + Shared::kSource + warp * (kWarpM * Tile::kWarpN * 4);
-        if (!add_splits<Tile>(sums, part, splits, rank == warp % splits, lane)) continue;
+        const uint32_t parts = base + static_cast<uint32_t>(Shared::total(Tile::kStages));
+        if (!add_splits<Tile>(sums, parts, splits, rank, warp, lane)) continue;
       }
     }
     store_tile<kPrecision, T, Tile, kDirection>(

@@ -81,32 +81,43 @@ bool rows_join(const Problem& p, int64_t h, int64_t w) {
 
 // Clocks of the busiest SM; sets all but the box.
 double complete(const Description& description, const Device& device, int columns, int64_t splits,
-                PatchConfig* config) {
+                int64_t blocks, PatchConfig* config) {
   const Problem& p = description.problem;
   const int64_t weight_bytes = int64_t{columns} * kPatchChunk;
   config->columns = columns;
   config->splits = splits;
+  config->blocks = blocks;
   config->slices = ceil_div(p.in_channels, columns);
   const int64_t own_chunks = ceil_div(config->chunks, splits);
   config->walkers = splits > 1
                         ? config->tiles
-                        : std::clamp<int64_t>(device.num_sms / config->slices, 1, config->tiles);
+                        : std::clamp<int64_t>(blocks * device.num_sms / config->slices, 1, config->tiles);
   const int64_t rounds = ceil_div(config->tiles, config->walkers);
-  // Half of shared memory is enough to have under way what memory takes to answer.
-  config->resident = rounds > 1 && own_chunks * weight_bytes <= kPatchShared / 2;
-  const int64_t stage = int64_t{kPatchSourceBytes} + (config->resident ? 0 : weight_bytes);
+  // Units of two pairs of eight columns of a warpgroup, of each block.
+  config->sum_bytes = splits > 1 ? ceil_div(int64_t{columns} / 8, splits) * splits * 4096 : 0;
   const int64_t staging = config->joins_eights ? kPatchStagingBytes : 0;
-  const int64_t room = kPatchShared - staging - (config->resident ? own_chunks * weight_bytes : 0);
-  config->stages = static_cast<int>(std::min<int64_t>(room / stage, kPatchMaxStages));
+  const int64_t all = patch_shared(blocks) - staging - config->sum_bytes;
+  const int64_t beside = (all - own_chunks * weight_bytes) / kPatchSourceBytes;
+  config->resident = rounds > 1 && beside * blocks >= kPatchEnoughStages;
+  const int64_t stage = int64_t{kPatchSourceBytes} + (config->resident ? 0 : weight_bytes);
+  const int64_t room = all - (config->resident ? own_chunks * weight_bytes : 0);
+  const int64_t under_way = rounds > 1 ? kPatchMaxStages : own_chunks;
+  config->stages = static_cast<int>(std::min({room / stage, under_way, int64_t{kPatchMaxStages}}));
   config->shared_bytes = config->stages * int64_t{kPatchSourceBytes} +
                          (config->resident ? own_chunks : config->stages) * weight_bytes + staging +
-                         512;
-  const double chunk = patch_chunk_clocks(columns, in_lines(description));
-  const double waves =
-      static_cast<double>(ceil_div(config->slices * config->walkers * splits, device.num_sms));
-  return waves * static_cast<double>(rounds) *
-         (static_cast<double>(own_chunks) * chunk + kPatchTileClocks +
-          (splits > 1 ? kPatchClusterClocks + kPatchSplitClocks * static_cast<double>(splits) : 0));
+                         config->sum_bytes + 512;
+  const auto chunks = static_cast<double>(own_chunks);
+  const double alone =
+      chunks * patch_chunk_clocks(columns, in_lines(description)) + kPatchTileClocks +
+      (splits > 1 ? kPatchClusterClocks + kPatchSplitClocks * static_cast<double>(splits) : 0);
+  const int64_t clusters = config->slices * config->walkers;
+  const int64_t sharing = std::min(blocks, ceil_div(clusters * splits, device.num_sms));
+  const double fetch = chunks * static_cast<double>(stage) / kPatchBytesPerClock;
+  const int64_t room_of_cluster = kPatchClusterSms * blocks / splits;
+  const int64_t at_once = splits > 1 ? device.num_sms / kPatchClusterSms * room_of_cluster
+                                     : blocks * device.num_sms;
+  return static_cast<double>(ceil_div(clusters, at_once) * rounds) *
+         std::max(alone, static_cast<double>(sharing) * fetch);
 }
 
 }  // namespace
@@ -219,14 +230,17 @@ PatchConfig search(const Description& original, const Device& device) {
   double least = 0;
   for (const int columns : {64, 128}) {
     if (columns > 64 && p.in_channels <= 64) continue;
-    for (const int64_t splits : {int64_t{1}, int64_t{2}, int64_t{4}, kPatchMaxSplits}) {
+    for (int64_t splits = 1; splits <= kPatchMaxSplits; ++splits) {
       if (splits > 1 && splits * 2 > config.chunks) continue;
-      const double clocks = complete(description, device, columns, splits, &config);
       const int64_t chain = ceil_div(config.chunks, splits) * (kPatchChunk / 32);
       if (splits < kPatchMaxSplits && chain > sm90::max_chain(description.precision)) continue;
-      if (least > 0 && clocks >= least) continue;
-      least = clocks;
-      best = config;
+      for (int64_t blocks = 1; blocks <= patch_blocks(columns); ++blocks) {
+        const double clocks = complete(description, device, columns, splits, blocks, &config);
+        if (config.stages < std::min(2, config.chunks)) continue;
+        if (least > 0 && clocks >= least) continue;
+        least = clocks;
+        best = config;
+      }
     }
   }
   return best;
@@ -245,6 +259,7 @@ std::string to_string(const PatchConfig& config) {
   return text + " " + std::to_string(config.columns) + " columns, " + std::to_string(config.tiles) +
          " x " + std::to_string(config.slices) + " tiles" +
          (config.resident ? ", weights resident" : "") +
+         (config.blocks > 1 ? ", 2 blocks on an SM" : "") +
          (config.splits > 1 ? ", K split " + std::to_string(config.splits) + " ways" : "");
 }
 

@@ -22,6 +22,8 @@ struct PatchConfig {
   int chunks;              // in all
   bool resident;           // the slice's weights stay in shared memory
   int stages;
+  int64_t blocks;     // on an SM
+  int64_t sum_bytes;  // of a cluster's sums that a block adds up
   int64_t shared_bytes;
 };
 

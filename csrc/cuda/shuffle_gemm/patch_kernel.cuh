@@ -19,8 +19,9 @@
 //     full[stage]    its one arrival and the bytes of the copies -> the consumer warps
 //     empty[stage]   the 8 consumer warps, their wgmmas done     -> warp 8
 //
-// Where tiles are few, the blocks of a cluster have the same tile and a part of K each: they leave
-// their sums in shared memory, and each adds up some of the columns, in the order of K.
+// Where tiles are few, the blocks of a cluster have the same tile and a part of K each: they put
+// their sums into each other's shared memory, and each adds up some of the columns, in the order of
+// K.
 //
 // patches_fit() and launch_patches() guarantee: kernel <= stride, padding 0, dense tensors in one
 // layout, rows of multiples of 16 bytes; in NCDHW kernel = stride, no output padding, and whole
@@ -28,6 +29,7 @@
 #pragma once
 #include "cuda/common/cluster.cuh"
 #include "cuda/common/shared_memory.cuh"
+#include "cuda/shuffle_gemm/cluster_sums.cuh"
 #include "cuda/shuffle_gemm/patch_params.h"
 #include "cuda/shuffle_gemm/patch_store.cuh"
 #include "cuda/sm90/ring.cuh"
@@ -118,34 +120,54 @@ __device__ __forceinline__ void load_words(const PatchParams& p, uint32_t (&a)[4
   }
 }
 
-// Adds up the sums of the blocks of a cluster in those pairs of eight columns that are this
-// block's, pair % splits == rank; the others are left. `part`: kColumns * 512 bytes, the same in
-// all blocks.
+// Adds up the sums of the blocks of a cluster, in the order of K, in those pairs of eight columns
+// of a warpgroup that are this block's (is_own_pair); the others are left. `sums` is
+// [pair][block][half of the pair][thread of the warpgroup], 16 bytes each, of the pairs that a
+// block adds up.
 template <int kColumns>
-__device__ __forceinline__ void add_cluster(float (&sum)[kColumns / 2], uint32_t part, int splits,
+__device__ __forceinline__ void add_cluster(float (&sum)[kColumns / 2], uint32_t sums, int splits,
                                             int rank) {
-  asm volatile("bar.sync 1, %0;" ::"n"(kPatchConsumers) : "memory");  // all have read the stages
-  part += threadIdx.x * 16;
+  constexpr int kPairs = kColumns / 16, kHalf = 128 * 16;
+  const int first = static_cast<int>(threadIdx.x) / 128 * kPairs;
+  sums += threadIdx.x % 128 * 16;
+  wait_for_starts();
+  int place = first / splits, owner = first - place * splits;
 #pragma unroll
-  for (int j = 0; j < kColumns / 8; ++j) {
-    store_shared(part + j * (kPatchConsumers * 16),
-                 make_uint4(__float_as_uint(sum[4 * j]), __float_as_uint(sum[4 * j + 1]),
-                            __float_as_uint(sum[4 * j + 2]), __float_as_uint(sum[4 * j + 3])));
-  }
-  cluster_barrier();  // all parts are there
+  for (int pair = 0; pair < kPairs; ++pair) {
 #pragma unroll
-  for (int j = 0; j < kColumns / 8; ++j) {
-    if (j / 2 % splits != rank) continue;
-#pragma unroll 1
-    for (int from = 0; from < splits; ++from) {
-      const float4 other = load_from_block(part + j * (kPatchConsumers * 16), from);
-      sum[4 * j] = from == 0 ? other.x : sum[4 * j] + other.x;
-      sum[4 * j + 1] = from == 0 ? other.y : sum[4 * j + 1] + other.y;
-      sum[4 * j + 2] = from == 0 ? other.z : sum[4 * j + 2] + other.z;
-      sum[4 * j + 3] = from == 0 ? other.w : sum[4 * j + 3] + other.w;
+    for (int half = 0; half < 2; ++half) {
+      const float* const own = sum + 8 * pair + 4 * half;
+      store_in_block(sums + ((place * splits + rank) * 2 + half) * kHalf, owner, own[0], own[1],
+                     own[2], own[3]);
+    }
+    if (++owner == splits) {
+      owner = 0;
+      ++place;
     }
   }
-  cluster_barrier();  // no block ends while others read its part
+  cluster_barrier();  // all parts are there
+  place = first / splits, owner = first - place * splits;
+#pragma unroll
+  for (int pair = 0; pair < kPairs; ++pair) {
+    if (owner == rank) {
+#pragma unroll 2
+      for (int from = 0; from < splits; ++from) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const float4 other = load_sums(sums + ((place * splits + from) * 2 + half) * kHalf);
+          float* const own = sum + 8 * pair + 4 * half;
+          own[0] = from == 0 ? other.x : own[0] + other.x;
+          own[1] = from == 0 ? other.y : own[1] + other.y;
+          own[2] = from == 0 ? other.z : own[2] + other.z;
+          own[3] = from == 0 ? other.w : own[3] + other.w;
+        }
+      }
+    }
+    if (++owner == splits) {
+      owner = 0;
+      ++place;
+    }
+  }
 }
 
 template <typename T, int kColumns, bool kLines>
@@ -250,7 +272,7 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
       sm90::wgmma_wait<0>();
       sm90::release(shared.empty, done);
     }
-    if (p.splits > 1) add_cluster<kColumns>(sum, shared.weight, p.splits, rank);
+    if (p.splits > 1) add_cluster<kColumns>(sum, shared.sums, p.splits, rank);
     const PatchTile tile(p, index);
     if constexpr (kLines && sizeof(T) == 2) {
       if (p.joins_eights) {
@@ -269,7 +291,7 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
     }
 #pragma unroll
     for (int pair = 0; pair < kColumns / 16; ++pair) {
-      if (p.splits > 1 && pair % p.splits != rank) continue;
+      if (!is_own_pair<kColumns>(p, pair, rank)) continue;
       float own[8];
 #pragma unroll
       for (int i = 0; i < 8; ++i) own[i] = sum[8 * pair + i];
@@ -286,7 +308,7 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
 #endif
 
 template <typename T, int kColumns, bool kLines>
-__global__ void __launch_bounds__(kPatchThreads, 1)
+__global__ void __launch_bounds__(kPatchThreads, patch_blocks(kColumns))
     patch_kernel(const __grid_constant__ PatchParams p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ __align__(1024) unsigned char memory[];
@@ -296,6 +318,7 @@ __global__ void __launch_bounds__(kPatchThreads, 1)
   const int slice = block % p.slices, walker = block / p.slices;
   const int first_chunk = static_cast<int>(int64_t{p.chunks} * rank / p.splits);
   const int end_chunk = static_cast<int>(int64_t{p.chunks} * (rank + 1) / p.splits);
+  if (p.splits > 1) announce_start();
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < p.stages; ++stage) {
       sm90::barrier_init(shared.full + 8 * stage, 1);
@@ -316,7 +339,7 @@ __global__ void __launch_bounds__(kPatchThreads, 1)
     }
     __syncwarp();
     if (p.splits > 1) {  // with the consumers, in add_cluster()
-      cluster_barrier();
+      wait_for_starts();
       cluster_barrier();
     }
   }

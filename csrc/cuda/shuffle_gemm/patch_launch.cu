@@ -146,6 +146,7 @@ bool launch_patches(const Description& original, const Device& device, const Ope
   params.chunks = config.chunks;
   params.line_chunks = config.line_chunks;
   params.stages = config.stages;
+  params.sum_bytes = as_int(config.sum_bytes);
   params.resident = config.resident;
   const auto [n, d, h, w] = config.box;
   params.box_bytes = n * d * h * w * kPatchChunk;

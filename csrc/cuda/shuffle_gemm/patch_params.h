@@ -22,6 +22,7 @@ struct PatchParams {
   int tiles, slices, walkers, splits;
   int chunks, line_chunks, maps;
   int stages;
+  int sum_bytes;  // of a cluster's sums that a block adds up
   int box_bytes;  // of a copy of grad_output
   bool resident;
 
@@ -36,16 +37,17 @@ struct PatchParams {
   bool joins_pairs;       // two neighbouring positions are stored at once
 };
 
-// Shared addresses: weights (swizzled: multiples of 1024), source, staging (of store_staged),
-// barriers.
+// Shared addresses: weights (swizzled: multiples of 1024), source, staging (of store_staged), a
+// cluster's sums, barriers.
 struct PatchStages {
-  uint32_t weight, source, staging, full, empty;
+  uint32_t weight, source, staging, sums, full, empty;
 
   __device__ PatchStages(const PatchParams& p, uint32_t base, int columns) : weight(base) {
     const int own_chunks = (p.chunks + p.splits - 1) / p.splits;
     source = weight + (p.resident ? own_chunks : p.stages) * columns * kPatchChunk;
     staging = source + p.stages * kPatchSourceBytes;
-    full = staging + (p.joins_eights ? kPatchStagingBytes : 0);
+    sums = staging + (p.joins_eights ? kPatchStagingBytes : 0);
+    full = sums + p.sum_bytes;
     empty = full + 8 * p.stages;
   }
 };

@@ -75,6 +75,13 @@ __device__ __forceinline__ uint32_t join_pair(float first, float second) {
   }
 }
 
+// Whether a warpgroup's pair of eight columns is stored by this block of a cluster.
+template <int kColumns>
+__device__ __forceinline__ bool is_own_pair(const PatchParams& p, int pair, int rank) {
+  const int group = static_cast<int>(threadIdx.x) / 128;
+  return p.splits == 1 || (group * (kColumns / 16) + pair) % p.splits == rank;
+}
+
 // Sums of sixteen columns from `column` on to NDHWC: whole sectors of 32 bytes from each quad.
 template <typename T>
 __device__ __forceinline__ void store_channels(const PatchParams& p, const float (&sum)[8],
@@ -160,7 +167,7 @@ __device__ __forceinline__ void store_staged(const PatchParams& p, const float (
     for (int i = 0; i < 4; ++i) {
       const int line = thread / 8 + 16 * i, column = first_column + pass * 64 + line;
       if (to == nullptr || column >= p.columns) continue;
-      if (p.splits > 1 && (pass * 4 + i) % p.splits != rank) continue;
+      if (!is_own_pair<kColumns>(p, pass * 4 + i, rank)) continue;
       uint4 value;
       asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
                    : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)

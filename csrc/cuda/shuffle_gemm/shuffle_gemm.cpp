@@ -106,23 +106,55 @@ Config choose_with(TileKind kind, const Description& description, const Device& 
 
 namespace {
 
-// The smallest problems wait for one chunk after the other: blocks of a cluster share a tile's K.
+// Sets what follows from the splits; whether all blocks are on the device at the same time.
+bool share_tiles(const Description& description, const Device& device, Config* config) {
+  const SharedMemoryLimits limits = shared_memory_limits(device.arch);
+  return with_tile(config->tile, [&](auto tile) {
+    using Tile = decltype(tile);
+    using Shared = SharedMemory<Tile, 4, Direction::forward>;
+    const bool forward = description.direction == Direction::forward;
+    if (!Shared::kCanSplit || (!forward && Tile::kKind != TileKind::t64x64)) return false;
+    config->resident = false;
+    config->shared_bytes =
+        shared_bytes<Tile>(description, Tile::kStages) + Shared::split_bytes(config->splits);
+    if (config->shared_bytes > limits.per_block) return false;
+    const int64_t per_sm =
+        std::min<int64_t>(blocks_per_sm<Tile>(description.precision),
+                          limits.per_sm / (config->shared_bytes + kReservedSharedMemory));
+    return config->slices * config->tiles * config->splits <= per_sm * device.num_sms;
+  });
+}
+
+// Of a tile whose chunks come one after the other, in as many parts as the config splits K into.
+double small_clocks(const Config& config, const Description& description, const Device& device) {
+  const int64_t blocks = config.slices * config.tiles * config.splits;
+  const auto sharing = static_cast<double>(ceil_div(blocks, device.num_sms));
+  const double bytes = with_tile(config.tile, [](auto tile) {
+    return double{(tile.kM + tile.kN) * tile.kChunkBytes};
+  });
+  const double chunk =
+      std::max(chunk_clocks(description.precision), sharing * bytes / kCachedPerClock);
+  return static_cast<double>(ceil_div(config.chunks, config.splits)) * chunk +
+         (config.splits > 1 ? kSplitClocks : 0);
+}
+
+// Where blocks have one tile each and wait for one chunk after the other: blocks of a cluster share
+// a tile's K, and tiles may be larger.
 Config with_splits(const Config& whole, const Description& description, const Device& device) {
   const int64_t blocks = whole.slices * whole.tiles;
-  if (whole.tile != TileKind::t64x64 || blocks > device.num_sms) return whole;
-  const auto time = [&](int64_t splits) {
-    const auto sharing = static_cast<double>(ceil_div(blocks * splits, device.num_sms));
-    const int64_t chunks = ceil_div(whole.chunks, splits) + (splits > 1 ? kSplitChunks : 0);
-    return static_cast<double>(chunks) * (1 + kSharingCost * (sharing - 1));
-  };
+  if (whole.tile != TileKind::t64x64 || blocks > whole.blocks_per_sm * device.num_sms) return whole;
   Config best = whole;
-  for (const int64_t splits : {2, 4, 8}) {
-    const bool fits = blocks * splits <= whole.blocks_per_sm * device.num_sms;
-    if (fits && time(splits) < time(best.splits)) best.splits = splits;
-  }
-  if (best.splits > 1) {
-    best.resident = false;
-    best.shared_bytes = shared_bytes<Tile64x64>(description, Tile64x64::kStages);
+  for (const TileKind kind : {TileKind::t64x64, TileKind::t128x128}) {
+    if (!is_built(kind, description.precision, description.direction)) continue;
+    Config config = choose_with(kind, description, device);
+    if (config.walkers != config.tiles) continue;
+    for (const int64_t splits : {2, 3, 4, 6, 8}) {
+      config.splits = splits;
+      if (!share_tiles(description, device, &config)) continue;
+      if (small_clocks(config, description, device) < small_clocks(best, description, device)) {
+        best = config;
+      }
+    }
   }
   return best;
 }

@@ -9,6 +9,7 @@
 //   source       kStages chunks of A: [K][positions] or [positions][K]
 //   weights      chunks of B, [K][columns] (grad_input: [columns][K]): kStages, or all of the slice
 //                where resident
+//   sums         where a cluster splits K: of the warps' parts that this block adds up, all blocks'
 #pragma once
 #include <cstdint>
 
@@ -52,8 +53,10 @@ constexpr bool is_built(TileKind kind, Precision precision, Direction direction)
   if (kind == TileKind::t256x64) {
     return direction == Direction::grad_input && precision != Precision::fp32;
   }
+  // fp32 of few in_channels is bound by products, of which half would be zeros.
   return (kind != TileKind::t128x128 || precision != Precision::fp32) &&
-         (kind != TileKind::t128x32 || direction == Direction::forward);
+         (kind != TileKind::t128x32 || direction == Direction::forward ||
+          precision == Precision::fp32);
 }
 
 // Single 16-bit elements that a thread loads at a time: registers limit the large tiles.
@@ -110,9 +113,14 @@ struct SharedMemory {
   static constexpr int kStaging = kLines + (kForward ? 0 : 2 * 8 * kChunk);
   static constexpr int kSource = kStaging + Tile::kWarps * kStagingBytes;
   static constexpr int kWeights = kSource + Tile::kStages * kSourceBytes;
-  // Where a block leaves its sums for the others of its cluster, once its chunks are multiplied.
+  // Tiles that a cluster's blocks may share; behind kStages chunks of weights the sums of the warps'
+  // parts that a block adds up.
   static constexpr bool kCanSplit =
-      Tile::kM * Tile::kN * 4 <= Tile::kStages * kSourceBytes && Tile::kKind == TileKind::t64x64;
+      Tile::kKind == TileKind::t64x64 || (kForward && Tile::kKind == TileKind::t128x128);
+  static constexpr int64_t split_bytes(int64_t splits) {
+    if (splits == 1) return 0;
+    return (Tile::kWarps + splits - 1) / splits * splits * kWarpM * Tile::kWarpN * 4;
+  }
   static constexpr int64_t total(int64_t slots) { return kWeights + slots * kWeightBytes; }
 };
 

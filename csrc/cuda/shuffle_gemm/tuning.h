@@ -33,10 +33,11 @@ inline constexpr int64_t kReservedSharedMemory = 1024;
 // 647.
 inline constexpr int64_t kWgmmaChannels = 128, kWgmmaPositions = 8192;
 
-// What adding up the parts of a split K takes, in chunks, and how much longer a chunk takes for
-// each further block on an SM, which waits as long for memory.
-inline constexpr int64_t kSplitChunks = 3;
-inline constexpr double kSharingCost = 0.3;
+// Clocks of a chunk of a block alone on its SM, what all blocks of an SM get from L2 in a clock, and
+// what adding up the parts of a split K takes.
+constexpr double chunk_clocks(Precision precision) { return precision == Precision::fp32 ? 1500 : 700; }
+inline constexpr double kCachedPerClock = 40;
+inline constexpr double kSplitClocks = 1500;
 
 // Useful work per time of a tile that is full, relative to the largest: its operands are fetched
 // again more often.

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Blocks of one cluster that put their sums where one of them adds them up: in its shared memory,
+// so that it waits once, for all at the same time, and no block waits for another's reads
+// (compute capability 9.0 and later; elsewhere no launch has clusters, and nothing here is called).
+#pragma once
+#include <cstdint>
+
+namespace convt3d::cuda::shuffle_gemm {
+
+// By all threads, at a block's start: others may write to its shared memory.
+__device__ __forceinline__ void announce_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+#endif
+}
+
+// By all threads, before the block writes to others: they have started.
+__device__ __forceinline__ void wait_for_starts() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+#endif
+}
+
+// To `address`, one of this block's own, in the block of that rank. Behind a cluster_barrier() that
+// block reads it.
+__device__ __forceinline__ void store_in_block(uint32_t address, uint32_t rank, float x, float y,
+                                               float z, float w) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{\n.reg .u32 there;\n"
+      "mapa.shared::cluster.u32 there, %0, %1;\n"
+      "st.shared::cluster.v4.f32 [there], {%2, %3, %4, %5};\n}" ::"r"(address),
+      "r"(rank), "f"(x), "f"(y), "f"(z), "f"(w)
+      : "memory");
+#endif
+}
+
+// What was stored there.
+__device__ __forceinline__ float4 load_sums(uint32_t address) {
+  float4 value;
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w)
+               : "r"(address)
+               : "memory");
+  return value;
+}
+
+}  // namespace convt3d::cuda::shuffle_gemm
