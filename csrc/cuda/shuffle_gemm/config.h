@@ -10,7 +10,8 @@
 namespace convt3d::cuda::shuffle_gemm {
 
 // Positions x columns of a block's tile.
-enum class TileKind { t256x64, t128x128, t64x64, t128x32 };
+// The last is the only block on an SM, and shares its tile's K with others.
+enum class TileKind { t256x64, t128x128, t64x64, t128x32, t128x128_shared };
 
 struct Config {
   TileKind tile;

@@ -6,6 +6,8 @@
 
 #include "cuda/shuffle_gemm/call.h"
 #include "cuda/shuffle_gemm/patch_launch.h"
+#include "cuda/shuffle_gemm/point_config.h"
+#include "cuda/shuffle_gemm/point_launch.h"
 #include "cuda/shuffle_gemm/resident_launch.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
 #include "cuda/shuffle_gemm/tile.h"
@@ -280,6 +282,9 @@ Call make_call(const Description& description, const Config& config, const Opera
 
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
+  if (points_fit(description)) {
+    return launch_points(description, device, operands, static_cast<cudaStream_t>(stream));
+  }
   if (patches_fit(description, device) &&
       launch_patches(description, device, operands, workspace, static_cast<cudaStream_t>(stream))) {
     return;

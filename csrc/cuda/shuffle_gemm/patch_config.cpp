@@ -41,6 +41,18 @@ bool merge_rows(const Problem& p, int64_t element, const std::array<int, 4>& box
   return fits;
 }
 
+// NCDHW: whether a map of two lines (th of 0 and 1) as one has rows of multiples of 16 bytes where
+// one line has not, and the stage has room for a box of each, which start at multiples of 16.
+bool two_lines_fit(const Problem& p, int64_t element, const std::array<int, 4>& box) {
+  const auto [n, d, h, w] = box;
+  const int64_t line = p.output()[2] * element, own = p.kernel[2] * w * element;
+  if (p.kernel[1] != 2 || line % 16 != 8 || (w < p.input[2] && own % 16 != 0)) return false;
+  const int64_t taps = volume(p.kernel), planes = p.kernel[0] * d;
+  return patch_line_bytes(own) <= kPatchMaxBox * element && planes <= kPatchMaxBox &&
+         2 * patch_line_box(n * kPatchChunk / (taps * element) * planes * h, own) <=
+             kPatchSourceBytes;
+}
+
 // The box of at most kPatchRows positions that covers the input with the fewest, where a piece of a
 // line reads another 32-byte sector than its own; of equals the longest on w. Without one that
 // fits, there are no tiles.
@@ -57,7 +69,8 @@ void choose_box(const Description& description, PatchConfig* config) {
     const std::array<int, 4> box{static_cast<int>(n), static_cast<int>(d), static_cast<int>(h),
                                  static_cast<int>(w)};
     int merged = 0;
-    if (lines && !merge_rows(p, element, box, &merged)) continue;
+    const bool one_line = !lines || merge_rows(p, element, box, &merged);
+    if (!one_line && !two_lines_fit(p, element, box)) continue;
     const int64_t tiles =
         ceil_div(width, w) * ceil_div(height, h) * ceil_div(depth, d) * ceil_div(p.batch, n);
     const double sector =
@@ -67,7 +80,8 @@ void choose_box(const Description& description, PatchConfig* config) {
     least = cost;
     config->tiles = tiles;
     config->box = box;
-    config->merged = merged;
+    config->merged = one_line ? merged : 0;
+    config->two_lines = !one_line;
   }
 }
 
@@ -77,6 +91,12 @@ bool rows_join(const Problem& p, int64_t h, int64_t w) {
   const auto [depth, height, width] = p.input;
   if (w < width || width % 8 == 0) return w % 8 == 0 && width % 8 == 0;
   return h * w % 8 == 0 && height * width % 8 == 0 && height % h * width % 8 == 0;
+}
+
+// Clusters, or blocks, that the device has at the same time.
+int64_t at_once(const PatchConfig& config, const Device& device) {
+  if (config.splits == 1) return config.blocks * device.num_sms;
+  return device.num_sms * kPatchClusterShare / 8 / config.splits;
 }
 
 // Clocks of the busiest SM; sets all but the box.
@@ -89,9 +109,9 @@ double complete(const Description& description, const Device& device, int column
   config->blocks = blocks;
   config->slices = ceil_div(p.in_channels, columns);
   const int64_t own_chunks = ceil_div(config->chunks, splits);
-  config->walkers = splits > 1
-                        ? config->tiles
-                        : std::clamp<int64_t>(blocks * device.num_sms / config->slices, 1, config->tiles);
+  config->walkers =
+      splits > 1 ? config->tiles
+                 : std::clamp<int64_t>(blocks * device.num_sms / config->slices, 1, config->tiles);
   const int64_t rounds = ceil_div(config->tiles, config->walkers);
   // Units of two pairs of eight columns of a warpgroup, of each block.
   config->sum_bytes = splits > 1 ? ceil_div(int64_t{columns} / 8, splits) * splits * 4096 : 0;
@@ -106,18 +126,19 @@ double complete(const Description& description, const Device& device, int column
   config->shared_bytes = config->stages * int64_t{kPatchSourceBytes} +
                          (config->resident ? own_chunks : config->stages) * weight_bytes + staging +
                          config->sum_bytes + 512;
-  const auto chunks = static_cast<double>(own_chunks);
-  const double alone =
-      chunks * patch_chunk_clocks(columns, in_lines(description)) + kPatchTileClocks +
-      (splits > 1 ? kPatchClusterClocks + kPatchSplitClocks * static_cast<double>(splits) : 0);
+  // Else a cluster has two of its blocks on one SM, while others idle.
+  if (splits > 1) config->shared_bytes = std::max(config->shared_bytes, patch_shared(2) + 1024);
+  const double chunk =
+      std::max(patch_chunk_clocks(columns, in_lines(description)),
+               kPatchAnswerClocks / static_cast<double>(std::max(config->stages, 1)));
+  const double alone = static_cast<double>(own_chunks) * chunk + kPatchTileClocks +
+                       (splits > 1 ? patch_cluster_clocks(columns, splits) : 0);
   const int64_t clusters = config->slices * config->walkers;
-  const int64_t sharing = std::min(blocks, ceil_div(clusters * splits, device.num_sms));
-  const double fetch = chunks * static_cast<double>(stage) / kPatchBytesPerClock;
-  const int64_t room_of_cluster = kPatchClusterSms * blocks / splits;
-  const int64_t at_once = splits > 1 ? device.num_sms / kPatchClusterSms * room_of_cluster
-                                     : blocks * device.num_sms;
-  return static_cast<double>(ceil_div(clusters, at_once) * rounds) *
-         std::max(alone, static_cast<double>(sharing) * fetch);
+  const double fetch =
+      static_cast<double>(config->slices * config->tiles * config->chunks * stage) /
+      (kPatchBytesPerClock * device.num_sms);
+  return std::max(
+      fetch, static_cast<double>(ceil_div(clusters, at_once(*config, device)) * rounds) * alone);
 }
 
 }  // namespace
@@ -230,13 +251,19 @@ PatchConfig search(const Description& original, const Device& device) {
   double least = 0;
   for (const int columns : {64, 128}) {
     if (columns > 64 && p.in_channels <= 64) continue;
-    for (int64_t splits = 1; splits <= kPatchMaxSplits; ++splits) {
+    for (int64_t splits = 1; splits <= kPatchMaxSplits; splits *= 2) {
       if (splits > 1 && splits * 2 > config.chunks) continue;
-      const int64_t chain = ceil_div(config.chunks, splits) * (kPatchChunk / 32);
-      if (splits < kPatchMaxSplits && chain > sm90::max_chain(description.precision)) continue;
-      for (int64_t blocks = 1; blocks <= patch_blocks(columns); ++blocks) {
+      const auto fits = [&](int64_t parts) {
+        const int64_t chain = ceil_div(config.chunks, parts) * (kPatchChunk / 32);
+        return chain <= sm90::max_chain(description.precision);
+      };
+      if (splits < kPatchMaxSplits && !fits(splits)) continue;
+      const bool pairs = splits == 1 && config.tiles >= kPatchPairTiles;
+      for (int64_t blocks = 1; blocks <= (pairs ? patch_blocks(columns) : 1); ++blocks) {
         const double clocks = complete(description, device, columns, splits, blocks, &config);
         if (config.stages < std::min(2, config.chunks)) continue;
+        const bool one_round = config.slices * config.tiles <= at_once(config, device);
+        if (splits > 1 && fits(splits / 2) && !one_round) continue;
         if (least > 0 && clocks >= least) continue;
         least = clocks;
         best = config;
@@ -256,6 +283,7 @@ std::string to_string(const PatchConfig& config) {
   std::string text = "patches of ";
   for (const int extent : config.box) text += std::to_string(extent) + "x";
   text.back() = ',';
+  if (config.two_lines) text += " two boxes,";
   return text + " " + std::to_string(config.columns) + " columns, " + std::to_string(config.tiles) +
          " x " + std::to_string(config.slices) + " tiles" +
          (config.resident ? ", weights resident" : "") +

@@ -10,10 +10,18 @@
 
 namespace convt3d::cuda::shuffle_gemm {
 
+// Of two lines as one (PatchConfig::two_lines), a box of each: bytes of a row of which `own` are
+// the positions', starting at up to 8 before them; and of all rows.
+constexpr int64_t patch_line_bytes(int64_t own) { return (own + 8 + 15) / 16 * 16; }
+constexpr int64_t patch_line_box(int64_t rows, int64_t own) {
+  return (rows * patch_line_bytes(own) + 127) / 128 * 128;
+}
+
 struct PatchConfig {
   int columns;             // in_channels of a tile
   std::array<int, 4> box;  // positions of a tile: n, d, h, w
   bool joins_eights;       // NCDHW, 16 bits: eight rows of a tile are 16 bytes of the result
+  bool two_lines;          // NCDHW: the map has two lines as one, and each a box
   int merged;              // NCDHW: axes that are one with w in the tensor map: h, and d
   int64_t tiles, slices;   // of positions; of columns, of which a block keeps to one
   int64_t walkers;         // blocks of a slice; they share its tiles

@@ -63,6 +63,11 @@ __device__ __forceinline__ void copy_source(const PatchParams& p, const PatchTil
   } else if (p.merged == 1) {
     sm90::load_box(target, &p.gradient[0], full, h * p.box_step[1], d * p.box_step[0],
                    at * p.chunk_channels, n, 0);
+  } else if (p.second_start > 0) {
+    sm90::load_box(target, &p.gradient[0], full, w * p.box_step[2], h, d * p.box_step[0],
+                   at * p.chunk_channels, n);
+    sm90::load_box(target + p.second_box, &p.gradient[0], full, p.second_start + w * p.box_step[2],
+                   h, d * p.box_step[0], at * p.chunk_channels, n);
   } else {
     sm90::load_box(target, &p.gradient[0], full, w * p.box_step[2], h * p.box_step[1],
                    d * p.box_step[0], at * p.chunk_channels, n);
@@ -101,22 +106,23 @@ __device__ __forceinline__ void copy_chunks(const PatchParams& p, const PatchSta
   }
 }
 
-// A of one chunk in NCDHW: `row` and `word` lead to a thread's words.
-template <typename T>
-__device__ __forceinline__ void load_words(const PatchParams& p, uint32_t (&a)[4][4],
+// A of some steps of K in NCDHW: `row` and `word` lead to a thread's words; `word` has two offsets
+// of 16 bits for each step.
+template <typename T, int kSteps>
+__device__ __forceinline__ void load_words(const PatchParams& p, uint32_t (&a)[kSteps][4],
                                            uint32_t source, const int (&row)[2],
-                                           const int (&word)[4][2]) {
+                                           const uint32_t* word) {
+  const auto at = [&](int row_half, int step, int half) {
+    return source + row[row_half] + (half ? word[step] >> 16 : word[step] & 0xFFFF);
+  };
   if (sizeof(T) == 2 && p.joins_words) {
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      load_shared_pair(source + row[0] + word[i / 2][i % 2], &a[i / 2][i % 2 * 2],
-                       &a[i / 2][i % 2 * 2 + 1]);
+    for (int i = 0; i < 2 * kSteps; ++i) {
+      load_shared_pair(at(0, i / 2, i % 2), &a[i / 2][i % 2 * 2], &a[i / 2][i % 2 * 2 + 1]);
     }
   } else {
 #pragma unroll
-    for (int i = 0; i < 16; ++i) {
-      a[i / 4][i % 4] = load_shared(source + row[i % 2] + word[i / 4][i % 4 / 2]);
-    }
+    for (int i = 0; i < 4 * kSteps; ++i) a[i / 4][i % 4] = load_shared(at(i % 2, i / 4, i % 4 / 2));
   }
 }
 
@@ -136,6 +142,7 @@ __device__ __forceinline__ void add_cluster(float (&sum)[kColumns / 2], uint32_t
   for (int pair = 0; pair < kPairs; ++pair) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
+      if (owner == rank) continue;
       const float* const own = sum + 8 * pair + 4 * half;
       store_in_block(sums + ((place * splits + rank) * 2 + half) * kHalf, owner, own[0], own[1],
                      own[2], own[3]);
@@ -150,17 +157,17 @@ __device__ __forceinline__ void add_cluster(float (&sum)[kColumns / 2], uint32_t
 #pragma unroll
   for (int pair = 0; pair < kPairs; ++pair) {
     if (owner == rank) {
-#pragma unroll 2
-      for (int from = 0; from < splits; ++from) {
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const float4 other = load_sums(sums + ((place * splits + from) * 2 + half) * kHalf);
-          float* const own = sum + 8 * pair + 4 * half;
-          own[0] = from == 0 ? other.x : own[0] + other.x;
-          own[1] = from == 0 ? other.y : own[1] + other.y;
-          own[2] = from == 0 ? other.z : own[2] + other.z;
-          own[3] = from == 0 ? other.w : own[3] + other.w;
+      for (int half = 0; half < 2; ++half) {
+        float* const own = sum + 8 * pair + 4 * half;
+        float4 all = make_float4(0, 0, 0, 0);
+#pragma unroll 2
+        for (int from = 0; from < splits; ++from) {
+          float4 part = load_sums(sums + ((place * splits + from) * 2 + half) * kHalf);
+          if (from == rank) part = make_float4(own[0], own[1], own[2], own[3]);
+          all = make_float4(all.x + part.x, all.y + part.y, all.z + part.z, all.w + part.w);
         }
+        own[0] = all.x, own[1] = all.y, own[2] = all.z, own[3] = all.w;
       }
     }
     if (++owner == splits) {
@@ -175,13 +182,14 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
                                                int slice, int walker, int chunks, int rank) {
   const int lane = static_cast<int>(threadIdx.x) % 32, group = static_cast<int>(threadIdx.x) / 128;
   const PatchRow row[2] = {PatchRow(p, patch_row<kLines>(0)), PatchRow(p, patch_row<kLines>(1))};
-  int row_bytes[2] = {}, word_bytes[4][2] = {};
+  int row_bytes[2] = {};
+  uint32_t word_bytes[4] = {};
   if constexpr (kLines) {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
 #pragma unroll
       for (int axis = 0; axis < 4; ++axis) {
-        row_bytes[i] += max(row[i].at[axis], 0) * p.stage_position[axis];
+        row_bytes[i] += row[i].is_there() ? row[i].at(axis) * p.stage_position[axis] : 0;
       }
 #pragma unroll
       for (int step = 0; step < 4; ++step) {
@@ -189,9 +197,10 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
         const int k = (step * 8 + i * 4 + lane % 4) * (4 / static_cast<int>(sizeof(T)));
         const int channel = k / p.taps, tap = k - channel * p.taps;
         const int tap_line = tap / p.kernel_w, tap_d = tap_line / p.kernel_h;
-        word_bytes[step][i] = channel * p.stage_tap[0] + tap_d * p.stage_tap[1] +
-                              (tap_line - tap_d * p.kernel_h) * p.stage_tap[2] +
-                              (tap - tap_line * p.kernel_w) * static_cast<int>(sizeof(T));
+        const int bytes = channel * p.stage_tap[0] + tap_d * p.stage_tap[1] +
+                          (tap_line - tap_d * p.kernel_h) * p.stage_tap[2] +
+                          (tap - tap_line * p.kernel_w) * static_cast<int>(sizeof(T));
+        word_bytes[step] |= static_cast<uint32_t>(bytes) << 16 * i;
       }
     }
   }
@@ -218,36 +227,58 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
       sm90::wgmma_commit();
     };
     if constexpr (kLines) {
-      // While the wgmmas of a chunk run, the words of the next are loaded; of the last, its own
-      // again, which nobody multiplies.
-      uint32_t a[2][4][4];
+      // While the wgmmas of a part of a chunk run, the words of the next are loaded; of the last
+      // chunk, its first ones again, which nobody multiplies. Two blocks on an SM have registers
+      // for halves.
+      constexpr int kSteps = kColumns == 64 ? 2 : 4;
+      uint32_t a[2][kSteps][4];
       sm90::Ring next = ring;
-      const auto load = [&](uint32_t(&to)[4][4]) {
-        sm90::barrier_wait(shared.full + 8 * next.stage, next.parity);
-        load_words<T>(p, to, shared.source + next.stage * kPatchSourceBytes, row_bytes, word_bytes);
+      const auto load = [&](uint32_t(&to)[kSteps][4], int first) {
+        if (first == 0) sm90::barrier_wait(shared.full + 8 * next.stage, next.parity);
+        load_words<T, kSteps>(p, to, shared.source + next.stage * kPatchSourceBytes, row_bytes,
+                              word_bytes + first);
       };
-      const auto step = [&](uint32_t(&own)[4][4], uint32_t(&other)[4][4], int chunk) {
-        const uint64_t weight = weight_of(chunk);
+      const auto multiply = [&](uint32_t(&own)[kSteps][4], int chunk, int first) {
+        const uint64_t weight = weight_of(chunk) + first * 2;
         sm90::wgmma_fence();
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
+        for (int i = 0; i < kSteps; ++i) {
           sm90::Wgmma<T, kColumns>::run(sum, own[i], weight + i * 2, 1);
         }
         sm90::wgmma_commit();
-        if (chunk + 1 < chunks) next.next(p.stages);
-        load(other);
+      };
+      const auto finish = [&] {
         sm90::wgmma_wait<0>();
         sm90::release(shared.empty, ring);
         ring.next(p.stages);
       };
-      load(a[0]);
-      int chunk = 0;
+      load(a[0], 0);
+      if constexpr (kSteps == 2) {
 #pragma unroll 1
-      for (; chunk + 1 < chunks; chunk += 2) {
-        step(a[0], a[1], chunk);
-        step(a[1], a[0], chunk + 1);
+        for (int chunk = 0; chunk < chunks; ++chunk) {
+          multiply(a[0], chunk, 0);
+          load(a[1], 2);
+          sm90::wgmma_wait<0>();
+          multiply(a[1], chunk, 2);
+          if (chunk + 1 < chunks) next.next(p.stages);
+          load(a[0], 0);
+          finish();
+        }
+      } else {
+        const auto step = [&](uint32_t(&own)[kSteps][4], uint32_t(&other)[kSteps][4], int chunk) {
+          multiply(own, chunk, 0);
+          if (chunk + 1 < chunks) next.next(p.stages);
+          load(other, 0);
+          finish();
+        };
+        int chunk = 0;
+#pragma unroll 1
+        for (; chunk + 1 < chunks; chunk += 2) {
+          step(a[0], a[1], chunk);
+          step(a[1], a[0], chunk + 1);
+        }
+        if (chunk < chunks) step(a[0], a[1], chunk);
       }
-      if (chunk < chunks) step(a[0], a[1], chunk);
     } else if constexpr (sizeof(T) == 4 && kColumns == 128) {
       // ptxas would move these sums between instructions under way (C7514).
 #pragma unroll 1

@@ -64,11 +64,28 @@ void set_lines(const Description& description, const PatchConfig& config, const 
     map.stride = {1, stride[1], stride[0], stride[0], stride[0]};
     map.box = {kd * d * kh * h * kw * w, channels, n, 1, 1};
   }
+  if (config.two_lines) {
+    map.extent = {2 * extent[2], p.input[1], extent[0], p.out_channels, p.batch};
+    map.stride = {1, 2 * stride[3], stride[2], stride[1], stride[0]};
+    map.box = {as_int(patch_line_bytes(kw * w * element)) / element, h, kd * d, channels, n};
+  }
   params->maps = 1;
   params->gradient[0] = sm90::encode(map);
-  const int line = kw * w * element, plane = kh * h * line, channel = kd * d * plane;
-  const int position[4] = {channels * channel, kd * plane, kh * line, kw * element};
-  const int tap[3] = {channel, plane, line};
+  int line = kw * w * element, plane = kh * h * line, channel = kd * d * plane;
+  int line_step = kh * line, second = line;
+  if (config.two_lines) {
+    second = as_int(patch_line_box(int64_t{n} * channels * kd * d * h, line));
+    line = as_int(patch_line_bytes(line));
+    line_step = line;
+    plane = h * line;
+    channel = kd * d * plane;
+    params->second_start = as_int(extent[2] * element / 16 * 16 / element);
+    params->second_box = second;
+    params->box_bytes = 2 * n * channels * channel;
+    second += 8;  // which the second's box starts before it
+  }
+  const int position[4] = {channels * channel, kd * plane, line_step, kw * element};
+  const int tap[3] = {channel, plane, second};
   std::copy(position, position + 4, params->stage_position);
   std::copy(tap, tap + 3, params->stage_tap);
   const int step[3] = {as_int(kd * (config.merged == 2 ? extent[1] * extent[2] : 1)),

@@ -32,6 +32,8 @@ struct PatchParams {
   int chunk_channels, taps, kernel_h, kernel_w;
   int stage_position[4];  // bytes from one position to the next in n, d, h, w
   int stage_tap[3];       // bytes from one channel, td, th to the next
+  int second_start;       // two lines as one: where the second's box starts; else 0
+  int second_box;         // bytes from the first's box to it
   bool joins_eights;      // eight rows are 16 bytes of the result
   bool joins_words;       // the words of two neighbouring positions are neighbours
   bool joins_pairs;       // two neighbouring positions are stored at once

@@ -27,30 +27,35 @@ struct PatchTile {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// A row of a tile: its position in the box, negative where there is none.
+// A row of a tile: its position in the box, a byte for each axis, as registers are few; n is
+// kNowhere where there is none.
 struct PatchRow {
-  int at[4];
+  static constexpr uint32_t kNowhere = 255;
+  static_assert(kPatchRows <= 128);
+  uint32_t bytes = 0;
 
   __device__ PatchRow(const PatchParams& p, int row) {
 #pragma unroll
     for (int axis = 3; axis > 0; --axis) {
       const int next = row / p.box[axis];
-      at[axis] = row - next * p.box[axis];
+      bytes |= static_cast<uint32_t>(row - next * p.box[axis]) << 8 * axis;
       row = next;
     }
-    at[0] = row < p.box[0] ? row : -1;
+    bytes |= row < p.box[0] ? row : kNowhere;
   }
+  __device__ int at(int axis) const { return static_cast<int>(bytes >> 8 * axis & 255); }
+  __device__ bool is_there() const { return (bytes & 255) != kNowhere; }
   __device__ bool is_in(const PatchParams& p, const PatchTile& tile) const {
-    bool in = at[0] >= 0;
+    bool in = is_there();
 #pragma unroll
-    for (int axis = 0; axis < 4; ++axis) in &= tile.first[axis] + at[axis] < p.extent[axis];
+    for (int axis = 0; axis < 4; ++axis) in &= tile.first[axis] + at(axis) < p.extent[axis];
     return in;
   }
   __device__ int64_t offset(const PatchParams& p, const PatchTile& tile) const {
     int64_t offset = 0;
 #pragma unroll
     for (int axis = 0; axis < 4; ++axis) {
-      offset += (tile.first[axis] + at[axis]) * p.result_stride[axis];
+      offset += (tile.first[axis] + at(axis)) * p.result_stride[axis];
     }
     return offset;
   }
@@ -148,26 +153,27 @@ __device__ __forceinline__ void store_staged(const PatchParams& p, const float (
   const int thread = static_cast<int>(threadIdx.x) % 128,
             group = static_cast<int>(threadIdx.x) / 128;
   const int lane = thread % 32, quad = lane % 4;
+  constexpr int kPass = 64;
   staging += group * (64 * kPatchStagingPitch);
   const uint32_t own = staging + (thread / 32 * 16 + lane / 4 * 2) * 2;
 #pragma unroll
-  for (int pass = 0; pass < kColumns / 64; ++pass) {
+  for (int pass = 0; pass < kColumns / kPass; ++pass) {
     // The warpgroup has read what it staged before.
     asm volatile("bar.sync %0, 128;" ::"r"(2 + group) : "memory");
 #pragma unroll
-    for (int i = 0; i < 16; ++i) {
+    for (int i = 0; i < kPass / 4; ++i) {
       const int column = i / 2 * 8 + 2 * quad + i % 2;
-      const int at = pass * 32 + i / 2 * 4 + i % 2;
+      const int at = pass * (kPass / 2) + i / 2 * 4 + i % 2;
       asm volatile("st.shared.b32 [%0], %1;" ::"r"(own + column * kPatchStagingPitch),
                    "r"(join_pair<T>(sum[at], sum[at + 2]))
                    : "memory");
     }
     asm volatile("bar.sync %0, 128;" ::"r"(2 + group) : "memory");  // the lines are there
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int line = thread / 8 + 16 * i, column = first_column + pass * 64 + line;
+    for (int i = 0; i < kPass / 16; ++i) {
+      const int line = thread / 8 + 16 * i, column = first_column + pass * kPass + line;
       if (to == nullptr || column >= p.columns) continue;
-      if (!is_own_pair<kColumns>(p, pass * 4 + i, rank)) continue;
+      if (!is_own_pair<kColumns>(p, pass * (kPass / 16) + i, rank)) continue;
       uint4 value;
       asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
                    : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)

@@ -16,7 +16,7 @@ inline constexpr int kPatchSourceBytes = kPatchRows * kPatchChunk;
 // apart: pairs of rows of four quads' columns are on different banks.
 inline constexpr int kPatchStagingPitch = 144;
 inline constexpr int kPatchStagingBytes = 2 * 64 * kPatchStagingPitch;
-// Blocks on an SM. Limit: 112 registers where there are two.
+// Blocks on an SM. Limit: 96 registers where there are two.
 constexpr int patch_blocks(int columns) { return columns == 64 ? 2 : 1; }
 // Limit: 227 KB for a block, 228 for an SM, of which each block takes one more; less the barriers.
 constexpr int64_t patch_shared(int64_t blocks) { return (blocks == 2 ? 113 : 227) * 1024 - 512; }
@@ -34,18 +34,26 @@ inline constexpr int64_t kPatchMaxBox = 256;
 // and columns, of whose products all but one in `fold` are zeros, that take less time than memory.
 inline constexpr int64_t kPatchFoldPositions = 1 << 16, kPatchFoldColumns = 256;
 
-// For the choice: clocks of a chunk, of a tile's end, and of the sums' way through a cluster.
-// Measured on an H200: 0.25 us a chunk with 64 columns, 0.48 with 128, in NCDHW 0.5 and 0.75, of one
-// block.
+// For the choice, clocks: of a chunk, of which a block alone waits for the rest of what memory
+// takes to answer; of a tile's end; and of the sums' way through a cluster. Measured on an H200:
+// 0.22 us a chunk with 64 columns, 0.31 with 128, in NCDHW 0.28 and 0.33; with three stages 0.37;
+// clusters of 2, 4 and 8 add 1.3, 1.6 and 2.2 us with 64 columns, of 2 and 4 3.9 and 4.3 us with
+// 128.
 constexpr double patch_chunk_clocks(int columns, bool lines) {
-  return lines ? (columns == 64 ? 850 : 1300) : (columns == 64 ? 450 : 800);
+  return columns == 64 ? (lines ? 480 : 375) : (lines ? 550 : 520);
 }
+inline constexpr double kPatchAnswerClocks = 1900;
 inline constexpr double kPatchTileClocks = 600;
-inline constexpr double kPatchClusterClocks = 1500;
-inline constexpr double kPatchSplitClocks = 100;
-// Of all blocks of an SM, from L2.
-inline constexpr double kPatchBytesPerClock = 55;
-// Limit: a cluster's blocks share a GPC of at least so many SMs.
-inline constexpr int64_t kPatchClusterSms = 16;
+constexpr double patch_cluster_clocks(int columns, int64_t splits) {
+  return (columns == 64 ? 1700.0 : 6100.0) + 250.0 * static_cast<double>(splits);
+}
+// From L2 to each of all SMs. Measured: 96 blocks that fetch 75 MB in 8.2 us.
+inline constexpr double kPatchBytesPerClock = 41;
+// Eighths of the SMs on which clusters find room: GPCs differ in size. Measured: 32 clusters of 4,
+// of one block on an SM, take two rounds.
+inline constexpr int64_t kPatchClusterShare = 7;
+// Tiles from which on two blocks on an SM are faster. Measured, us, one / two: 6400 tiles 110 / 94,
+// 4096 101 / 93, but 924 75 / 85.
+inline constexpr int64_t kPatchPairTiles = 2048;
 
 }  // namespace convt3d::cuda::shuffle_gemm

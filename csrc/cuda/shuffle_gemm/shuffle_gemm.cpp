@@ -6,6 +6,7 @@
 
 #include "cuda/shuffle_gemm/config.h"
 #include "cuda/shuffle_gemm/patch_config.h"
+#include "cuda/shuffle_gemm/point_config.h"
 #include "cuda/shuffle_gemm/resident_config.h"
 #include "cuda/shuffle_gemm/tile.h"
 #include "cuda/shuffle_gemm/tuning.h"
@@ -20,6 +21,15 @@ bool implicit_gemm_is_faster(const Description& d, const Device& device) {
          d.precision == Precision::fp32 && d.input == Layout::ndhwc && d.output == Layout::ndhwc &&
          p.kernel == Extent3{2, 2, 2} && p.in_channels % 64 == 0 && p.out_channels % 64 == 0 &&
          p.in_channels >= kWgmmaChannels && p.batch * volume(p.input) >= kWgmmaPositions;
+}
+
+bool halo_gemm_is_faster(const Description& d, const Device& device) {
+  const Problem& p = d.problem;
+  return device.arch == 90 && d.direction == Direction::forward && d.precision == Precision::tf32 &&
+         d.input == Layout::ndhwc && d.output == Layout::ndhwc && p.kernel == Extent3{2, 2, 2} &&
+         p.output_padding == Extent3{} && p.out_channels % 64 == 0 &&
+         p.in_channels >= kHaloChannels && p.in_channels % 32 == 0 &&
+         p.batch * volume(p.input) >= kHaloPositions;
 }
 
 template <typename Tile>
@@ -43,6 +53,7 @@ Verdict supports(const Description& description, const Device& device) {
   if (device.arch < 80) return Verdict::refuse("needs compute capability 8.0");
   if (description.precision == Precision::fp64) return Verdict::refuse("no kernel for float64");
   const int64_t pairs = p.out_channels * volume(p.kernel);
+  if (points_fit(description)) return Verdict::accept();
   if (description.direction == Direction::grad_input && description.precision == Precision::fp32 &&
       pairs < kMinSplitDepth) {
     return Verdict::refuse("float32: too few products in a sum to be as exact as whole ones");
@@ -50,7 +61,9 @@ Verdict supports(const Description& description, const Device& device) {
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
   // A pointwise layer with a stride: one output of each block is read, the others not at all.
   const bool skips = device.arch == 90 && description.direction == Direction::grad_input &&
-                     description.output == Layout::ncdhw && volume(p.kernel) == 1;
+                     volume(p.kernel) == 1 &&
+                     (description.output == Layout::ncdhw ||
+                      (description.precision == Precision::fp32 && p.in_channels < kWgmmaChannels));
   for (int axis = 0; axis < 3; ++axis) {
     // One input position has no neighbour: its stride does not matter.
     const bool tiles = p.kernel[axis] == p.stride[axis] || p.input[axis] == 1 || skips ||
@@ -66,10 +79,14 @@ Verdict supports(const Description& description, const Device& device) {
   if (implicit_gemm_is_faster(description, device)) {
     return Verdict::refuse("many channels in channels_last_3d: implicit_gemm is faster");
   }
+  if (halo_gemm_is_faster(description, device)) {
+    return Verdict::refuse("many channels in channels_last_3d: halo_gemm is faster");
+  }
   return Verdict::accept();
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {
+  if (points_fit(description)) return 0;
   const int64_t patches = patches_fit(description, device) ? packed_weight_bytes(description) : 0;
   if (!resident_fits(description, device)) return patches;
   const Description forward = as_forward(description);
@@ -112,8 +129,7 @@ bool share_tiles(const Description& description, const Device& device, Config* c
   return with_tile(config->tile, [&](auto tile) {
     using Tile = decltype(tile);
     using Shared = SharedMemory<Tile, 4, Direction::forward>;
-    const bool forward = description.direction == Direction::forward;
-    if (!Shared::kCanSplit || (!forward && Tile::kKind != TileKind::t64x64)) return false;
+    if (!Shared::kCanSplit) return false;
     config->resident = false;
     config->shared_bytes =
         shared_bytes<Tile>(description, Tile::kStages) + Shared::split_bytes(config->splits);
@@ -125,17 +141,15 @@ bool share_tiles(const Description& description, const Device& device, Config* c
   });
 }
 
-// Of a tile whose chunks come one after the other, in as many parts as the config splits K into.
+// Clocks of blocks whose chunks come one after the other, and of adding up their parts.
 double small_clocks(const Config& config, const Description& description, const Device& device) {
   const int64_t blocks = config.slices * config.tiles * config.splits;
+  const SmallClocks clocks = small_clocks_of(config.tile, description.precision);
   const auto sharing = static_cast<double>(ceil_div(blocks, device.num_sms));
-  const double bytes = with_tile(config.tile, [](auto tile) {
-    return double{(tile.kM + tile.kN) * tile.kChunkBytes};
-  });
-  const double chunk =
-      std::max(chunk_clocks(description.precision), sharing * bytes / kCachedPerClock);
-  return static_cast<double>(ceil_div(config.chunks, config.splits)) * chunk +
-         (config.splits > 1 ? kSplitClocks : 0);
+  const auto chunks = static_cast<double>(ceil_div(config.chunks, config.splits));
+  return chunks * (clocks.chunk + clocks.shared_chunk * sharing) +
+         (config.splits > 1 ? clocks.cluster + clocks.split * static_cast<double>(config.splits)
+                            : 0);
 }
 
 // Where blocks have one tile each and wait for one chunk after the other: blocks of a cluster share
@@ -144,11 +158,11 @@ Config with_splits(const Config& whole, const Description& description, const De
   const int64_t blocks = whole.slices * whole.tiles;
   if (whole.tile != TileKind::t64x64 || blocks > whole.blocks_per_sm * device.num_sms) return whole;
   Config best = whole;
-  for (const TileKind kind : {TileKind::t64x64, TileKind::t128x128}) {
+  for (const TileKind kind : {TileKind::t64x64, TileKind::t128x128_shared}) {
     if (!is_built(kind, description.precision, description.direction)) continue;
     Config config = choose_with(kind, description, device);
     if (config.walkers != config.tiles) continue;
-    for (const int64_t splits : {2, 3, 4, 6, 8}) {
+    for (const int64_t splits : {2, 4, 8}) {
       config.splits = splits;
       if (!share_tiles(description, device, &config)) continue;
       if (small_clocks(config, description, device) < small_clocks(best, description, device)) {
@@ -197,6 +211,7 @@ std::string to_string(const Config& config) {
 }
 
 std::string config(const Description& description, const Device& device) {
+  if (points_fit(description)) return "pointwise on CUDA cores";
   if (patches_fit(description, device)) return to_string(choose_patches(description, device));
   if (resident_fits(description, device)) {
     return to_string(choose_resident(as_forward(description), device));

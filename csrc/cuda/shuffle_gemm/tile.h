@@ -38,6 +38,7 @@ struct Tile {
 using Tile256x64 = Tile<TileKind::t256x64, 256, 64, 8, 2, 128, 3, 1>;
 using Tile128x128 = Tile<TileKind::t128x128, 128, 128, 4, 2, 64, 3, 2>;
 using Tile64x64 = Tile<TileKind::t64x64, 64, 64, 2, 2, 128, 4, 3>;
+using Tile128x128Shared = Tile<TileKind::t128x128_shared, 128, 128, 4, 2, 128, 3, 1>;
 using Tile128x32 = Tile<TileKind::t128x32, 128, 32, 4, 1, 64, 4, 4>;
 
 // Blocks on an SM: three products for one need more registers than 16 warps have.
@@ -52,6 +53,9 @@ constexpr int blocks_per_sm(Precision precision) {
 constexpr bool is_built(TileKind kind, Precision precision, Direction direction) {
   if (kind == TileKind::t256x64) {
     return direction == Direction::grad_input && precision != Precision::fp32;
+  }
+  if (kind == TileKind::t128x128_shared) {
+    return direction == Direction::forward && precision != Precision::fp32;
   }
   // fp32 of few in_channels is bound by products, of which half would be zeros.
   return (kind != TileKind::t128x128 || precision != Precision::fp32) &&
@@ -72,6 +76,8 @@ auto with_tile(TileKind kind, Body body) {
       return body(Tile64x64{});
     case TileKind::t128x32:
       return body(Tile128x32{});
+    case TileKind::t128x128_shared:
+      return body(Tile128x128Shared{});
     case TileKind::t128x128:
       break;
   }
@@ -113,10 +119,10 @@ struct SharedMemory {
   static constexpr int kStaging = kLines + (kForward ? 0 : 2 * 8 * kChunk);
   static constexpr int kSource = kStaging + Tile::kWarps * kStagingBytes;
   static constexpr int kWeights = kSource + Tile::kStages * kSourceBytes;
-  // Tiles that a cluster's blocks may share; behind kStages chunks of weights the sums of the warps'
-  // parts that a block adds up.
+  // Tiles that a cluster's blocks may share; behind kStages chunks of weights the sums of the
+  // warps' parts that a block adds up.
   static constexpr bool kCanSplit =
-      Tile::kKind == TileKind::t64x64 || (kForward && Tile::kKind == TileKind::t128x128);
+      Tile::kKind == TileKind::t64x64 || Tile::kKind == TileKind::t128x128_shared;
   static constexpr int64_t split_bytes(int64_t splits) {
     if (splits == 1) return 0;
     return (Tile::kWarps + splits - 1) / splits * splits * kWarpM * Tile::kWarpN * 4;

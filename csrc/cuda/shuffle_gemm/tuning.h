@@ -33,11 +33,23 @@ inline constexpr int64_t kReservedSharedMemory = 1024;
 // 647.
 inline constexpr int64_t kWgmmaChannels = 128, kWgmmaPositions = 8192;
 
-// Clocks of a chunk of a block alone on its SM, what all blocks of an SM get from L2 in a clock, and
-// what adding up the parts of a split K takes.
-constexpr double chunk_clocks(Precision precision) { return precision == Precision::fp32 ? 1500 : 700; }
-inline constexpr double kCachedPerClock = 40;
-inline constexpr double kSplitClocks = 1500;
+// The same for TF32's forward of k2s2 and halo_gemm. Measured on an H200, us, here / halo_gemm: 256
+// channels, 8192 positions 46 / 34; but 320 channels, 1024 positions 22 / 22; 768 channels, 864
+// positions 23 / 38.
+inline constexpr int64_t kHaloChannels = 256, kHaloPositions = 4096;
+
+// Blocks of one tile each: clocks of a chunk, and more of it for each block on the SM; of adding up
+// the parts of a split K, and more of it for each part.
+struct SmallClocks {
+  double chunk, shared_chunk, cluster, split;
+};
+// Measured on an H200: 0.54 us a chunk of 64x64 with one block on an SM, 0.74 with two, float32 0.8
+// and 1.3; of 128x128 1.1 us; two parts of 64x64 1.5 us, of 128x128 2.2, four 3.9.
+constexpr SmallClocks small_clocks_of(TileKind tile, Precision precision) {
+  if (tile == TileKind::t128x128_shared) return {0, 1870, 900, 1430};
+  if (precision == Precision::fp32) return {600, 800, 1700, 400};
+  return {600, 325, 1700, 400};
+}
 
 // Useful work per time of a tile that is full, relative to the largest: its operands are fetched
 // again more often.
@@ -51,6 +63,8 @@ inline double efficiency(TileKind tile) {
       return 0.85;
     case TileKind::t128x32:
       return 0.6;
+    case TileKind::t128x128_shared:
+      break;
   }
   return 1.0;
 }
