@@ -104,6 +104,7 @@ double complete(const Description& description, const Device& device, int column
                 int64_t blocks, PatchConfig* config) {
   const Problem& p = description.problem;
   const int64_t weight_bytes = int64_t{columns} * kPatchChunk;
+  const int64_t element = element_bytes(description.precision);
   config->columns = columns;
   config->splits = splits;
   config->blocks = blocks;
@@ -129,7 +130,7 @@ double complete(const Description& description, const Device& device, int column
   // Else a cluster has two of its blocks on one SM, while others idle.
   if (splits > 1) config->shared_bytes = std::max(config->shared_bytes, patch_shared(2) + 1024);
   const double chunk =
-      std::max(patch_chunk_clocks(columns, in_lines(description)),
+      std::max(patch_chunk_clocks(columns, in_lines(description), element),
                kPatchAnswerClocks / static_cast<double>(std::max(config->stages, 1)));
   const double alone = static_cast<double>(own_chunks) * chunk + kPatchTileClocks +
                        (splits > 1 ? patch_cluster_clocks(columns, splits) : 0);
@@ -258,7 +259,8 @@ PatchConfig search(const Description& original, const Device& device) {
         return chain <= sm90::max_chain(description.precision);
       };
       if (splits < kPatchMaxSplits && !fits(splits)) continue;
-      const bool pairs = splits == 1 && config.tiles >= kPatchPairTiles;
+      const bool pairs = splits == 1 && p.in_channels <= columns &&
+                         config.tiles >= patch_pair_tiles(in_lines(description));
       for (int64_t blocks = 1; blocks <= (pairs ? patch_blocks(columns) : 1); ++blocks) {
         const double clocks = complete(description, device, columns, splits, blocks, &config);
         if (config.stages < std::min(2, config.chunks)) continue;

@@ -39,8 +39,10 @@ inline constexpr int64_t kPatchFoldPositions = 1 << 16, kPatchFoldColumns = 256;
 // 0.22 us a chunk with 64 columns, 0.31 with 128, in NCDHW 0.28 and 0.33; with three stages 0.37;
 // clusters of 2, 4 and 8 add 1.3, 1.6 and 2.2 us with 64 columns, of 2 and 4 3.9 and 4.3 us with
 // 128.
-constexpr double patch_chunk_clocks(int columns, bool lines) {
-  return columns == 64 ? (lines ? 480 : 375) : (lines ? 550 : 520);
+constexpr double patch_chunk_clocks(int columns, bool lines, int64_t element) {
+  if (!lines) return columns == 64 ? 375 : 520;
+  if (element == 4) return columns == 64 ? 560 : 590;
+  return columns == 64 ? 480 : 550;
 }
 inline constexpr double kPatchAnswerClocks = 1900;
 inline constexpr double kPatchTileClocks = 600;
@@ -52,8 +54,9 @@ inline constexpr double kPatchBytesPerClock = 41;
 // Eighths of the SMs on which clusters find room: GPCs differ in size. Measured: 32 clusters of 4,
 // of one block on an SM, take two rounds.
 inline constexpr int64_t kPatchClusterShare = 7;
-// Tiles from which on two blocks on an SM are faster. Measured, us, one / two: 6400 tiles 110 / 94,
-// 4096 101 / 93, but 924 75 / 85.
-inline constexpr int64_t kPatchPairTiles = 2048;
+// Tiles from which on two blocks on an SM are faster, of layers with one slice. Measured, us, one /
+// two, in NCDHW: 6400 tiles 110 / 94, 4096 101 / 93, 1204 50.8 / 49.1, 800 40.8 / 41.1, but with
+// weights that do not stay 924 tiles 75 / 85; in NDHWC 4096 172 / 167, but 640 56 / 59.
+constexpr int64_t patch_pair_tiles(bool lines) { return lines ? 1024 : 2048; }
 
 }  // namespace convt3d::cuda::shuffle_gemm

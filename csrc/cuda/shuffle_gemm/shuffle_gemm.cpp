@@ -184,6 +184,9 @@ Config choose(const Description& description, const Device& device) {
     if (!is_built(kind, description.precision, description.direction)) continue;
     const Config config = choose_with(kind, description, device);
     if (config.blocks_per_sm == 0) continue;
+    // grad_input reads its operand again for each slice.
+    const bool reads_again = description.direction == Direction::grad_input && config.slices > 1;
+    if (kind == TileKind::t128x32 && reads_again) continue;
     // Tiles that the busiest SM works on, one after the other or at the same time.
     const int64_t blocks = config.slices * config.walkers, sms = device.num_sms;
     const int64_t rounds = ceil_div(config.tiles, config.walkers);
