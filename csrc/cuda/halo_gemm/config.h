@@ -23,6 +23,7 @@ struct Config {
   int weight_group = 0;  // blocks (of one tap and one chunk) in a weight stage
   int parking_chunks =
       0;  // chunks after which sums are parked (cuda/sm90/parked_sums.cuh); 0: never
+  int sharing_blocks = 0;     // that share all items equally (walk.cuh); 0: an item is one block's
   bool resident = false;      // all weights stay in shared memory
   bool packed_input = false;  // the input becomes rows of channels first (sm90/row_pack.h)
   double clocks = 0;          // of the device, estimated
@@ -33,10 +34,12 @@ struct Config {
 Config choose(const Description& description, const Device& device);
 std::string to_string(const Config& config);
 // The workspace: the weight in blocks, then the input where it is packed, whose positions have so
-// many elements, then parked sums.
+// many elements, then parked sums, then shared ones and how many parts of them have come.
 int64_t packed_weight_bytes(const Description& description, const Config& config);
 int64_t packed_input_bytes(const Description& description, const Config& config);
 int64_t parked_bytes(const Config& config, const Device& device);
+int64_t joined_bytes(const Config& config);
+int64_t arrived_bytes(const Config& config);
 int64_t packed_channels(const Description& description);
 
 }  // namespace convt3d::cuda::halo_gemm

@@ -64,6 +64,21 @@ std::vector<int64_t> planes_by_taps(const Shape& shape, const Config& config,
   return planes;
 }
 
+// Of blocks that share all items. `work`: of an item of each residue, added up.
+double shared_clocks(const Shape& shape, const Config& config, int64_t count, double work,
+                     int64_t residues, double start) {
+  const double blocks = config.sharing_blocks;
+  const auto items = static_cast<double>(count * residues);
+  // Tiles of sums that a block writes and reads, beside its products.
+  const int64_t parts = ceil_div(config.sharing_blocks, count * residues);
+  const bool even = config.sharing_blocks % (count * residues) == 0;
+  const int64_t tiles = parts < 2 ? 2 : even ? (parts == 2 ? 2 : parts + 1) : parts + 3;
+  const double bytes = static_cast<double>(tiles) * config.warpgroups * kGroupRows *
+                       config.channels * sizeof(float);
+  const double all = static_cast<double>(count) * work + items * start;
+  return (all / blocks + start + bytes / kJoinBytesPerClock) * kSharingClocks;
+}
+
 // Clocks where nothing marches. `store` are those of an item's outputs.
 template <typename PlaneClocks>
 double estimate_items(const Shape& shape, const Config& config, double store,
@@ -72,6 +87,18 @@ double estimate_items(const Shape& shape, const Config& config, double store,
   const int64_t count =
       config.tiles * config.strips * ceil_div(shape.problem.out_channels, config.channels);
   const double start = kItemClocks + store;
+  if (config.sharing_blocks > 0) {
+    double work = 0;
+    int64_t residues = 0;
+    for (const ProductResidue& of_h : h.residues) {
+      for (const ProductResidue& of_w : w.residues) {
+        if (of_h.num_taps * of_w.num_taps == 0) continue;
+        work += static_cast<double>(d.all_taps()) * plane_clocks(of_h, of_w.num_taps);
+        for (const ProductResidue& of_d : d.residues) residues += of_d.num_taps > 0;
+      }
+    }
+    return shared_clocks(shape, config, count, work, shape.sums ? 1 : residues, start);
+  }
   if (shape.sums) {
     double item = start;
     for (const ProductResidue& of_h : h.residues) {

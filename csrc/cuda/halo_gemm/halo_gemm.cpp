@@ -13,6 +13,7 @@
 #include "cuda/halo_gemm/tuning.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/sm90/chain.h"
+#include "cuda/sm90/joined_sums.h"
 #include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::halo_gemm {
@@ -147,6 +148,29 @@ bool choose_stages(const Shape& shape, Config* config) {
   return config->weight_stages >= kMinWeightStages;
 }
 
+// Numbers of blocks that may share all items equally: as many as there are, and so many that each
+// item has equal parts. 0: there is nothing to gain, or they cannot.
+std::array<int, 2> sharing_blocks(const Shape& shape, const Config& config) {
+  const AxisSummary &d = shape.axis[0], &h = shape.axis[1], &w = shape.axis[2];
+  if (config.slots > 1 || config.stretches) return {};
+  const int64_t tiles =
+      config.tiles * config.strips * ceil_div(shape.problem.out_channels, config.channels);
+  int64_t work = 0, most = 0, residues = 0;
+  for (const ProductResidue& of_h : h.residues) {
+    for (const ProductResidue& of_w : w.residues) {
+      if (of_h.num_taps * of_w.num_taps == 0) continue;
+      const int64_t each = of_h.num_taps * of_w.num_taps + 1;
+      most = std::max(most, each);
+      work += tiles * d.all_taps() * config.chunks * each;
+      for (const ProductResidue& of_d : d.residues) residues += of_d.num_taps > 0;
+    }
+  }
+  const int64_t items = shape.sums ? tiles : tiles * residues, blocks = shape.num_sms;
+  if (work == 0 || work > kMaxWork || items > kSimulated * blocks || work / blocks < most) return {};
+  const int64_t even = items < blocks ? blocks / items * items : 0;
+  return {shape.num_sms, static_cast<int>(even == items ? 0 : even)};
+}
+
 Config search(const Description& description, const Device& device) {
   const Product product = make_product(description);
   const Problem& p = product.problem;
@@ -187,10 +211,15 @@ Config search(const Description& description, const Device& device) {
         if (!choose_positions(shape, strips, &config)) continue;
         if (strips > 1 && config.pitch < kMinPitch) break;
         if (!choose_stages(shape, &config) || !choose_parking(shape, &config)) continue;
-        const double clocks = estimate(shape, config);
-        if (best.slots != 0 && clocks >= least) continue;
-        best = config;
-        best.clocks = least = clocks;
+        const auto [all, even] = sharing_blocks(shape, config);
+        for (const int blocks : {0, all, even}) {
+          config.sharing_blocks = blocks;
+          const double clocks = estimate(shape, config);
+          if (best.slots != 0 && clocks >= least) continue;
+          best = config;
+          best.clocks = least = clocks;
+        }
+        config.sharing_blocks = 0;
       }
     }
   };
@@ -295,6 +324,9 @@ std::string to_string(const Config& config) {
          (config.parking_chunks > 0
               ? ", sums parked after " + std::to_string(config.parking_chunks) + " chunks"
               : "") +
+         (config.sharing_blocks > 0
+              ? ", items shared by " + std::to_string(config.sharing_blocks) + " blocks"
+              : "") +
          (config.packed_input ? ", input packed" : "") +
          (config.stretches   ? ", stored as stretches of lines"
           : config.lines_out ? ", stored as lines"
@@ -333,11 +365,22 @@ int64_t parked_bytes(const Config& config, const Device& device) {
          device.num_sms;
 }
 
+int64_t joined_bytes(const Config& config) {
+  return sm90::joined_memory_bytes(config.sharing_blocks, config.warpgroups * 128,
+                                   config.channels / 2);
+}
+
+int64_t arrived_bytes(const Config& config) {
+  return sm90::arrived_count(config.sharing_blocks, config.warpgroups * 128) *
+         int64_t{sizeof(unsigned)};
+}
+
 // The weight, its channels padded to whole blocks; the input where TMA needs rows of it; and sums.
 int64_t workspace_bytes(const Description& description, const Device& device) {
   const Config config = choose(description, device);
   const int64_t bytes = packed_weight_bytes(description, config) +
-                        packed_input_bytes(description, config) + parked_bytes(config, device);
+                        packed_input_bytes(description, config) + parked_bytes(config, device) +
+                        joined_bytes(config) + arrived_bytes(config);
   return std::max(bytes, implicit_gemm::workspace_bytes(description, device));
 }
 

@@ -42,6 +42,8 @@
 #include "cuda/halo_gemm/fused_lines.cuh"
 #include "cuda/halo_gemm/lines.cuh"
 #include "cuda/halo_gemm/params.cuh"
+#include "cuda/halo_gemm/walk.cuh"
+#include "cuda/sm90/joined_sums.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/parked_sums.cuh"
 #include "cuda/sm90/ring.cuh"
@@ -146,6 +148,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   Ring input, weight;
   float sum[kFused][kSums];
   sm90::ParkedSums<2 * kGroupRows * max_warpgroups(kSlots)> parked(p.parking);
+  const sm90::JoinedSums joined(p.joining);
   if (p.resident) sm90::barrier_wait(shared.weight_full, 0);
   Walk<kMarching> walk(p);
   for (Unit unit; walk.next(p, &unit);) {
@@ -181,9 +184,9 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
     parked.start();
     int until_parking = p.parking_chunks;
     // One input plane, the `tap`th of d where not marching.
-    const auto add_plane = [&](int tap) {
+    const auto add_plane = [&](int tap, int chunk, int end) {
 #pragma unroll 1
-      for (int chunk = 0; chunk < p.chunks; ++chunk) {
+      for (; chunk < end; ++chunk) {
         if (kParks && p.parking_chunks != 0 && until_parking-- == 0) {
           parked.park(sum);
           until_parking = p.parking_chunks - 1;
@@ -203,23 +206,15 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
       }
     };
     if constexpr (!kMarching) {
-      for (int left = p.sum_residues;;) {
-        if (unit.loads) {
-          for (int j = 0; j < unit.axis(p, 0).num_taps; ++j) {
-            if (unit.reaches(p, j)) add_plane(j);
-          }
-        }
-        if (--left == 0) break;
-        unit.next(p);
-      }
+      unit.for_planes(p, add_plane);
       parked.collect(sum);
-      store_slot(0);
+      if (!p.shared_items || joined.join(walk.part(p), sum)) store_slot(0);
     } else {
       // Planes before the first that is stored fill the slots.
       const Axis& axis = p.axis[0];
       const int first = p.first_plane + unit.begin, last = p.first_plane + unit.end;
       for (int plane = max(first - (axis.kernel - 1) / axis.stride, 0); plane < last; ++plane) {
-        if (plane < axis.input && unit.loads) add_plane(0);
+        if (plane < axis.input && unit.loads) add_plane(0, 0, p.chunks);
         if (kParks) parked.collect(sum);
 #pragma unroll 1
         for (int r = 0; r < axis.stride; ++r) {
@@ -255,13 +250,13 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
   for (Unit unit; walk.next(p, &unit);) {
     const int first_line = unit.first / p.pitch;
     const int rows = p.warpgroups * kGroupRows;
-    const auto load = [&](int plane) {
+    const auto load = [&](int plane, int chunk, int end) {
       const Residue &of_d = unit.axis(p, 0), &of_h = unit.axis(p, 1);
       const int lines = (unit.first + rows - 1 + unit.shift) / p.pitch - first_line + 1;
       const int w = unit.strip * p.strip + unit.halo_w;
       const int h = of_h.first_input - (of_h.num_taps - 1) * p.axis[1].input_step;
       const int map = p.sum_residues > 1 ? unit.residue[2] : 0;
-      for (int chunk = 0; chunk < p.chunks; ++chunk) {
+      for (; chunk < end; ++chunk) {
         sm90::barrier_wait(shared.input_empty + 8 * input.stage, input.parity ^ 1);
         const uint32_t full = shared.input_full + 8 * input.stage;
         const uint32_t stage = shared.input + input.stage * p.stage_bytes;
@@ -297,21 +292,16 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
       }
     };
     if constexpr (!kMarching) {
-      for (int left = p.sum_residues;;) {
-        const Residue& d = unit.axis(p, 0);
-        for (int j = 0; unit.loads && j < d.num_taps; ++j) {
-          if (unit.reaches(p, j)) load(d.first_input - j * p.axis[0].input_step);
-        }
-        if (--left == 0) break;
-        unit.next(p);
-      }
+      unit.for_planes(p, [&](int tap, int chunk, int end) {
+        load(unit.axis(p, 0).first_input - tap * p.axis[0].input_step, chunk, end);
+      });
     } else {
       const Axis& axis = p.axis[0];
       const int first = p.first_plane + unit.begin;
       const int last = min(p.first_plane + unit.end, axis.input);
       if (!unit.loads) continue;
       for (int plane = max(first - (axis.kernel - 1) / axis.stride, 0); plane < last; ++plane) {
-        load(plane);
+        load(plane, 0, p.chunks);
       }
     }
   }
@@ -330,8 +320,8 @@ __device__ __forceinline__ void copy_weights(const Params& p, const Shared& shar
   Ring weight;
   Walk<kMarching> walk(p);
   for (Unit unit; walk.next(p, &unit);) {
-    const auto copy = [&](int tap) {
-      for (int chunk = 0; chunk < p.chunks; ++chunk) {
+    const auto copy = [&](int tap, int chunk, int end) {
+      for (; chunk < end; ++chunk) {
         for (int f = 0; f < kFused; ++f) {
           const Taps taps(p, unit, kMarching, f);
           const unsigned char* from =
@@ -350,19 +340,13 @@ __device__ __forceinline__ void copy_weights(const Params& p, const Shared& shar
       }
     };
     if constexpr (!kMarching) {
-      for (int left = p.sum_residues;;) {
-        for (int j = 0; unit.loads && j < unit.axis(p, 0).num_taps; ++j) {
-          if (unit.reaches(p, j)) copy(j);
-        }
-        if (--left == 0) break;
-        unit.next(p);
-      }
+      unit.for_planes(p, copy);
     } else {
       const Axis& axis = p.axis[0];
       const int begin = p.first_plane + unit.begin;
       const int last = min(p.first_plane + unit.end, axis.input);
       for (int plane = max(begin - (axis.kernel - 1) / axis.stride, 0); plane < last; ++plane) {
-        copy(0);
+        copy(0, 0, p.chunks);
       }
     }
   }

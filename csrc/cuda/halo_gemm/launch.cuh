@@ -45,7 +45,27 @@ inline Axis make_axis(const Product& product, int axis) {
   return result;
 }
 
-// How the blocks share the work.
+// The work of items that blocks share: walk.cuh.
+inline void share_items(int residues, Params* p) {
+  for (int r = 0; r < residues; ++r) {
+    Unit unit{};
+    const int d = p->order[r] / p->axis[2].stride / p->axis[1].stride;
+    unit.set(*p, d, p->order[r] / p->axis[2].stride % p->axis[1].stride,
+             p->order[r] % p->axis[2].stride);
+    for (int left = p->sum_residues;;) {
+      if (unit.loads) {
+        const int last = unit.axis(*p, 1).num_taps * unit.axis(*p, 2).num_taps + 1;
+        p->item_work[r].all += unit.axis(*p, 0).num_taps * p->chunks * last;
+        if (unit.axis(*p, 0).num_taps > 0) p->item_work[r].last = last;
+      }
+      if (--left == 0) break;
+      unit.next(*p);
+    }
+    p->work += p->item_work[r].all * p->residue_items;
+  }
+}
+
+// Which work there is, and in which order.
 inline void set_work(const Problem& problem, Params* p) {
   const auto& axis = p->axis;
   // Of output + padding = stride * plane + tap.
@@ -75,7 +95,9 @@ inline void set_work(const Problem& problem, Params* p) {
   const auto items = p->sum_residues > 1 ? 1
                                          : std::count_if(taps.begin(), taps.begin() + residues,
                                                          [](int each) { return each > 0; });
-  p->items = static_cast<unsigned>(p->column_tiles * p->tiles * p->strips * items);
+  p->residue_items = p->column_tiles * p->tiles * p->strips;
+  p->items = static_cast<unsigned>(p->residue_items * items);
+  if (p->shared_items) share_items(static_cast<int>(items), p);
   if (p->batch == 1 && p->sum_residues == 1) {
     int outside = 0;  // planes whose taps do not all reach the input
     for (int r = 0; r < axis[0].residues; ++r) {
@@ -144,6 +166,12 @@ inline Params make_params(const Call& call) {
   p.parking.memory = reinterpret_cast<float*>(static_cast<unsigned char*>(call.workspace) +
                                               packed_weight_bytes(call.description, config) +
                                               packed_input_bytes(call.description, config));
+  p.shared_items = config.sharing_blocks > 0;
+  if (p.shared_items) {
+    p.joining.memory = p.parking.memory + parked_bytes(config, call.device) / 4;
+    p.joining.arrived = reinterpret_cast<unsigned*>(p.joining.memory + joined_bytes(config) / 4);
+    p.joining.threads = config.warpgroups * 128;
+  }
   if (config.lines_out) {
     const auto bytes = static_cast<int>(element_bytes(call.description.precision));
     const Problem& whole = call.description.problem;
@@ -292,6 +320,8 @@ void pack_weight(const Call& call, const Params& p) {
   int taps = 1;
   for (int a = 0; a < 3; ++a) taps *= pack.kernel[a] = p.axis[a].kernel;
   pack.tile_units = int64_t{pack.pieces} * taps * config.channels;
+  pack.zeros = p.joining.arrived;
+  pack.num_zeros = static_cast<int>(arrived_bytes(config) / int64_t{sizeof(unsigned)});
   dim3 grid(static_cast<unsigned>(pack.pieces),
             static_cast<unsigned>(ceil_div(pack.outs * taps, kVector * kPackThreads)));
   if (p.reversed && pack.order == WeightOrder::taps_last) {
@@ -325,7 +355,9 @@ void run(const Call& call) {
         "halo_gemm shared memory");
   const bool marching = config.slots > 1;
   const auto sms = static_cast<unsigned>(call.device.num_sms);
-  const unsigned blocks = marching ? sms : std::min(p.items, sms);
+  const unsigned blocks = p.shared_items ? static_cast<unsigned>(config.sharing_blocks)
+                          : marching     ? sms
+                                         : std::min(p.items, sms);
   const auto threads = static_cast<unsigned>((config.warpgroups + 1) * 128);
   sm90::launch_overlapping("halo_gemm kernel", kernel, {blocks, threads, kSharedBytes, call.stream},
                            p, maps);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the kernel is given, and how it is cut into units of work.
+// What the kernel is given, and what a unit of work is; who does which of them: walk.cuh.
 #pragma once
 #include <cstdint>
 
 #include "cuda/halo_gemm/tuning.h"
+#include "cuda/sm90/joined_sums.cuh"
 #include "cuda/sm90/parked_sums.cuh"
 
 namespace convt3d::cuda::halo_gemm {
@@ -22,6 +23,11 @@ struct Axis {
   int residues, stride, dilation, input_step, tap_step, kernel, input, input_stride;
   // Of all residues: the first input that position 0 reads, and how many from there to the last.
   int halo_first, halo_span;
+};
+
+// Of an item: a plane and chunk counts as its taps of h and w, and one. `last`: of the last one.
+struct ItemWork {
+  int all, last;
 };
 
 struct Params {
@@ -52,13 +58,20 @@ struct Params {
   unsigned items;                     // not marching
   int first_tile;                     // not marching: those that reach most planes come first
   unsigned char order[kMaxResidues];  // of residues, most taps first
+  // Items that are shared (walk.cuh).
+  bool shared_items;
+  sm90::Joining joining;
+  int work, residue_items;  // of all items; items of a residue
+  ItemWork item_work[kMaxResidues];  // in the order of residues
 };
 
 // One residue of one tile, or all of w where they are fused: residue[2] is the first then.
 struct Unit {
   int column_tile, strip, first;  // position
   int residue[3];
-  int begin, end;            // marching: input planes that finish an output plane
+  // Marching: input planes that finish an output plane. Else planes and chunks of an item's sum,
+  // counted from the next tap of d.
+  int begin, end;
   int from_plane, to_plane;  // not marching: that it has positions in; all of several batch items
   bool loads;                // whether it reads any input
   int halo_w;                // of position 0: the first input of w that its taps read
@@ -76,11 +89,26 @@ struct Unit {
             (p.fused > 1 ? p.axis[2].halo_span : span_w);
   }
   // The next residue of a sum.
-  __device__ void next(const Params& p) {
+  __host__ __device__ void next(const Params& p) {
     int d = residue[0], h = residue[1], w = residue[2] + 1;
     if (w == p.axis[2].residues) w = 0, ++h;
     if (h == p.axis[1].residues) h = 0, ++d;
     set(p, d, h, w);
+  }
+  // Calls `each(tap of d, first chunk, behind the last)` for all that the unit adds up, residue by
+  // residue. Not marching.
+  template <typename Each>
+  __device__ __forceinline__ void for_planes(const Params& p, const Each& each) {
+    for (int left = p.sum_residues;;) {
+      for (int tap = 0; loads && tap < axis(p, 0).num_taps; ++tap) {
+        const int from = max(begin, 0), to = min(end, p.chunks);
+        if (from < to && reaches(p, tap)) each(tap, from, to);
+        begin -= p.chunks;
+        end -= p.chunks;
+      }
+      if (--left == 0) break;
+      next(p);
+    }
   }
   // Whether the tap of d reads any input.
   __device__ bool reaches(const Params& p, int tap) const {
@@ -123,85 +151,5 @@ __device__ __forceinline__ int take(unsigned* index, int radix) {
   *index = rest;
   return digit;
 }
-
-// The units of a block, in order; the same for all its roles.
-template <bool kMarching>
-class Walk;
-
-// Residues with most taps come first, tiles of one residue are dealt out back and forth: the sums
-// of the blocks differ by less than one unit.
-template <>
-class Walk<false> {
- public:
-  __device__ Walk(const Params&) {}
-  __device__ bool next(const Params& p, Unit* unit) {
-    const unsigned place = round_ % 2 == 0 ? blockIdx.x : gridDim.x - 1 - blockIdx.x;
-    unsigned index = round_ * gridDim.x + place;
-    ++round_;
-    if (index >= p.items) return false;
-    unit->column_tile = take(&index, p.column_tiles);
-    int tile = take(&index, p.tiles) + p.first_tile;
-    if (tile >= p.tiles) tile -= p.tiles;
-    const int rows = p.warpgroups * kGroupRows;
-    unit->first = tile * rows;
-    const int plane = unit->first / (p.lines * p.pitch), item = plane / p.planes;
-    unit->from_plane = plane - item * p.planes;
-    unit->to_plane = (unit->first + rows - 1) / (p.lines * p.pitch) - item * p.planes;
-    if (unit->to_plane >= p.planes) {
-      if (item < p.batch - 1) unit->from_plane = 0;
-      unit->to_plane = p.planes - 1;
-    }
-    unit->strip = take(&index, p.strips);
-    unsigned residue = p.order[index];
-    const int w = take(&residue, p.axis[2].stride), h = take(&residue, p.axis[1].stride);
-    unit->set(p, static_cast<int>(residue), h, w);
-    return true;
-  }
-
- private:
-  unsigned round_ = 0;
-};
-
-// All input planes of all residues (with taps) of all tiles are one line, each as long as its taps
-// and one more; a block has an equal part of it, which may start and end within a march.
-template <>
-class Walk<true> {
- public:
-  __device__ Walk(const Params& p) {
-    const int64_t total = int64_t{p.tile_cost} * (p.tiles * p.strips);
-    at_ = static_cast<int>(total * blockIdx.x / gridDim.x);
-    end_ = static_cast<int>(total * (blockIdx.x + 1) / gridDim.x);
-  }
-  __device__ bool next(const Params& p, Unit* unit) {
-    while (at_ < end_) {
-      unsigned tile = at_;
-      int rest = take(&tile, p.tile_cost);
-      unit->first = take(&tile, p.tiles) * p.warpgroups * kGroupRows;
-      unit->strip = static_cast<int>(tile);
-      const int column_cost = p.tile_cost / p.column_tiles;
-      unit->column_tile = rest / column_cost;
-      rest -= unit->column_tile * column_cost;
-      int plane;
-      for (int h = 0, w = 0;;) {
-        unit->set(p, 0, h, w);
-        plane = unit->axis(p, 1).num_taps *
-                (p.fused > 1 ? p.axis[2].kernel : unit->axis(p, 2).num_taps);
-        plane += plane > 0 ? 1 : 0;
-        if (rest < plane * p.marching_steps) break;
-        rest -= plane * p.marching_steps;
-        if (p.fused > 1 || ++w == p.axis[2].stride) w = 0, ++h;
-      }
-      const int start = at_ - rest;
-      unit->begin = (rest + plane - 1) / plane;
-      unit->end = min(p.marching_steps, (end_ - start + plane - 1) / plane);
-      at_ = start + plane * p.marching_steps;
-      if (unit->begin < unit->end) return true;
-    }
-    return false;
-  }
-
- private:
-  int at_, end_;
-};
 
 }  // namespace convt3d::cuda::halo_gemm

@@ -100,6 +100,8 @@ inline constexpr double kPackBytesPerClock = 13;
 // Of packing a weight in grad_input, contiguous or element by element. Measured: 0.2 TB/s the
 // latter, and four times that.
 inline constexpr double kWeightBytesPerClock = 4, kStridedWeightBytesPerClock = 1;
+// Of sums that blocks exchange, and how much less shared items must take to be worth it.
+inline constexpr double kJoinBytesPerClock = 32, kSharingClocks = 1.05;
 // Clocks over its estimate that halo_gemm needs with stride 1, compared with implicit_gemm's.
 // Measured: 1.1 to 1.2.
 inline constexpr double kUnsummedClocks = 1.15;

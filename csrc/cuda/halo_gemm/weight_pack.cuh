@@ -43,6 +43,8 @@ struct WeightPack {
   int outs;             // output channels, padded to whole column tiles
   int ins;              // input channels in shared memory
   int64_t tile_units;   // of a column tile
+  unsigned* zeros;      // for the product (sm90/joined_sums.cuh)
+  int num_zeros;
 };
 
 // Where units go, in units. kTaps is the most that there may be.
@@ -136,6 +138,9 @@ __global__ void __launch_bounds__(kPackThreads)
                           places.channel[out - tile * p.channels];
     reinterpret_cast<uint4*>(p.packed)[place] = unit;
   };
+  if (blockIdx.x == 0 && blockIdx.y == 0) {
+    for (int i = threadIdx.x; i < p.num_zeros; i += kPackThreads) p.zeros[i] = 0;
+  }
   const int index = blockIdx.y * kPackThreads + threadIdx.x;  // of this thread in a piece
   if (!p.reversed && p.order != WeightOrder::strided) {
     const bool taps_last = p.order == WeightOrder::taps_last;
