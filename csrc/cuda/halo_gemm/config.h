@@ -25,6 +25,8 @@ struct Config {
       0;  // chunks after which sums are parked (cuda/sm90/parked_sums.cuh); 0: never
   int sharing_blocks = 0;     // that share all items equally (walk.cuh); 0: an item is one block's
   bool resident = false;      // all weights stay in shared memory
+  bool weight_rows = false;   // its blocks are swizzled rows, as TMA would bring them
+  bool weight_as_is = false;  // TMA brings it from where it is (weight_boxes.h)
   bool packed_input = false;  // the input becomes rows of channels first (sm90/row_pack.h)
   double clocks = 0;          // of the device, estimated
   bool lines_out = false;     // outputs are stored as lines along w (lines.cuh)

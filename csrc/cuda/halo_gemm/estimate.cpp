@@ -76,7 +76,8 @@ double shared_clocks(const Shape& shape, const Config& config, int64_t count, do
   const double bytes = static_cast<double>(tiles) * config.warpgroups * kGroupRows *
                        config.channels * sizeof(float);
   const double all = static_cast<double>(count) * work + items * start;
-  return (all / blocks + start + bytes / kJoinBytesPerClock) * kSharingClocks;
+  const double zero = config.weight_as_is ? kZeroClocks : 0;
+  return (all / blocks + start + bytes / kJoinBytesPerClock + zero) * kSharingClocks;
 }
 
 // Clocks where nothing marches. `store` are those of an item's outputs.

@@ -11,6 +11,7 @@
 #include "cuda/halo_gemm/estimate.h"
 #include "cuda/halo_gemm/product.h"
 #include "cuda/halo_gemm/tuning.h"
+#include "cuda/halo_gemm/weight_boxes.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/sm90/chain.h"
 #include "cuda/sm90/joined_sums.h"
@@ -185,6 +186,8 @@ Config search(const Description& description, const Device& device) {
   const bool packed_input = product.input != Layout::ndhwc || p.in_channels * shape.bytes % 16 != 0;
   const bool lines_out = product.output != Layout::ndhwc;
   const auto& of_w = product.axis[2];
+  const bool boxes = product.reversed && description.weight == Layout::ndhwc &&
+                     fits_boxes(p.in_channels, p.out_channels, shape.bytes);
   const bool bare = lines_out && of_w.size() == 2 && !product.sums &&
                     (of_w[0].num_taps == 0 || of_w[1].num_taps == 0);
   Config best;
@@ -211,6 +214,9 @@ Config search(const Description& description, const Device& device) {
         if (!choose_positions(shape, strips, &config)) continue;
         if (strips > 1 && config.pitch < kMinPitch) break;
         if (!choose_stages(shape, &config) || !choose_parking(shape, &config)) continue;
+        config.weight_rows = product.reversed && has_weight_rows(slots, config.steps);
+        config.weight_as_is =
+            boxes && config.weight_rows && !config.resident && !config.stretches;
         const auto [all, even] = sharing_blocks(shape, config);
         for (const int blocks : {0, all, even}) {
           config.sharing_blocks = blocks;
@@ -293,8 +299,9 @@ Verdict supports(const Description& description, const Device& device) {
     const bool dense = description.weight == Layout::ncdhw;
     const double rows =
         static_cast<double>(2 * packed_input_bytes(description, config)) / kPackBytesPerClock;
-    const double pack = rows + static_cast<double>(packed_weight_bytes(description, config)) /
-                                   (dense ? kWeightBytesPerClock : kStridedWeightBytesPerClock);
+    const double weight = static_cast<double>(packed_weight_bytes(description, config)) /
+                          (dense ? kWeightBytesPerClock : kStridedWeightBytesPerClock);
+    const double pack = rows + (config.weight_as_is ? 0 : weight);
     const double clocks =
         config.clocks * (product.sums ? 1 : kUnsummedClocks) + pack / device.num_sms;
     const bool both_pack = implicit_gemm::packs_rows(description);
@@ -319,7 +326,9 @@ std::string to_string(const Config& config) {
          std::to_string(config.chunks) + " chunks of " + std::to_string(32 * config.steps) +
          " bytes, " + std::to_string(config.input_stages) + " stages of " +
          std::to_string(config.stage_rows) + " rows, " +
-         (config.resident ? "weights resident" : "weights streamed") +
+         (config.resident       ? "weights resident"
+          : config.weight_as_is ? "weights streamed as they are"
+                                : "weights streamed") +
          (config.strips > 1 ? ", " + std::to_string(config.strips) + " strips" : "") +
          (config.parking_chunks > 0
               ? ", sums parked after " + std::to_string(config.parking_chunks) + " chunks"

@@ -60,6 +60,7 @@ using sm90::Ring;
 // line, and of Params::box_lines.
 struct Maps {
   CUtensorMap of_w[kMaxMaps], lines_of_w[kMaxMaps];
+  CUtensorMap weight;  // where it stays as it is: weight_boxes.h
 };
 
 inline constexpr int kRowUnits = kRowBytes >> 4;  // in a descriptor's units
@@ -96,7 +97,7 @@ __device__ __forceinline__ void pin(float (&sum)[kSums]) {
 
 // The products of one residue, input plane and chunk. `a` describes a tile's first row, `block` is
 // the first block of weights, where they are resident.
-template <typename T, int kColumns, int kSteps>
+template <typename T, int kColumns, int kSteps, bool kRows>
 __device__ __forceinline__ void multiply(const Params& p, const Shared& shared, const Taps& taps,
                                          uint64_t a, int block, Ring* weight,
                                          float (&sum)[kColumns / 2]) {
@@ -104,14 +105,18 @@ __device__ __forceinline__ void multiply(const Params& p, const Shared& shared, 
   const int step_w = p.axis[2].input_step * kRowUnits;
   const int step_h = p.axis[1].input_step * p.pitch * kRowUnits - taps.w * step_w;
   a += taps.shift * kRowUnits;
+  const bool rows = kRows && p.weight_rows;
+  const uint64_t b_start =
+      rows ? sm90::swizzled_descriptor(shared.weight) : sm90::b_descriptor(shared.weight);
+  const int b_step = rows ? 32 >> 4 : kStep;
   int left_w = taps.w;
   for (int left = taps.count; left > 0; left -= p.weight_group) {
     uint64_t b;
     if (p.resident) {
-      b = sm90::b_descriptor(shared.weight) + (block + taps.count - left) * kBlock;
+      b = b_start + (block + taps.count - left) * kBlock;
     } else {
       sm90::barrier_wait(shared.weight_full + 8 * weight->stage, weight->parity);
-      b = sm90::b_descriptor(shared.weight) + weight->stage * (p.weight_group * kBlock);
+      b = b_start + weight->stage * (p.weight_group * kBlock);
     }
     int group = min(left, p.weight_group);
 #pragma unroll 1
@@ -119,7 +124,7 @@ __device__ __forceinline__ void multiply(const Params& p, const Shared& shared, 
       sm90::wgmma_fence();
 #pragma unroll
       for (int s = 0; s < kSteps; ++s) {
-        sm90::WgmmaShared<T, kColumns>::run(sum, a + 2 * s, b + s * kStep);
+        sm90::WgmmaShared<T, kColumns>::run(sum, a + 2 * s, b + s * b_step);
       }
       b += kBlock;
       a -= step_w;
@@ -197,9 +202,9 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
 #pragma unroll
         for (int f = 0; f < kFused; ++f) {
           const Taps taps(p, unit, kMarching, f);
-          multiply<T, kColumns, kSteps>(p, shared, taps, a,
-                                        taps.block + (tap * p.chunks + chunk) * taps.count, &weight,
-                                        sum[f]);
+          multiply<T, kColumns, kSteps, has_weight_rows(kSlots, kSteps)>(
+              p, shared, taps, a, taps.block + (tap * p.chunks + chunk) * taps.count, &weight,
+              sum[f]);
         }
         release(shared.input_empty, input);
         input.next(p.input_stages);
@@ -237,6 +242,18 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   }
 }
 
+// One warp: those that will be used; the first box would wait for each.
+__device__ __forceinline__ void prefetch_maps(const Params& p, const Maps& maps) {
+  const int r = threadIdx.x % 32;
+  if (p.weight_as_is && r == 0) sm90::prefetch_map(&maps.weight);
+  const bool used = p.sum_residues > 1
+                        ? r < p.axis[2].residues && p.axis[2].residue[r].num_taps > 0
+                        : r == 0;
+  if (!used) return;
+  sm90::prefetch_map(&maps.lines_of_w[r]);
+  sm90::prefetch_map(&maps.of_w[r]);
+}
+
 // One warp; in the consumers' order. A lane has every 32nd line of a tile; those of a plane that
 // are box_lines or more come together, by the lanes of every box_lines-th of them: the last of
 // these boxes begins earlier and brings some lines again. Measured: 512 -> 256 k4 s2 on 100 x 4^3
@@ -250,6 +267,7 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
   for (Unit unit; walk.next(p, &unit);) {
     const int first_line = unit.first / p.pitch;
     const int rows = p.warpgroups * kGroupRows;
+    const Line mine(p, first_line + lane);
     const auto load = [&](int plane, int chunk, int end) {
       const Residue &of_d = unit.axis(p, 0), &of_h = unit.axis(p, 1);
       const int lines = (unit.first + rows - 1 + unit.shift) / p.pitch - first_line + 1;
@@ -265,9 +283,8 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
         for (int first = 0; first < lines; first += 32) {
           int line = first + lane, box = 0;
           if (line < lines) {
-            unsigned rest = first_line + line;
-            int at_h = take(&rest, p.lines);
-            const int at_d = take(&rest, p.planes);
+            const Line at = first == 0 ? mine : Line(p, first_line + line);
+            int at_h = at.h;
             // Of this plane's lines in the tile.
             const int before = min(line, at_h), after = min(lines - line, p.lines - at_h);
             const bool together = before + after >= p.box_lines;
@@ -280,8 +297,7 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
                              together ? &maps.lines_of_w[map] : &maps.of_w[map], full,
                              chunk * p.chunk_channels, w,
                              of_h.input_offset + p.axis[1].input_stride * (h + at_h),
-                             of_d.input_offset + p.axis[0].input_stride * (plane + at_d),
-                             static_cast<int>(rest));
+                             of_d.input_offset + p.axis[0].input_stride * (plane + at.d), at.n);
             }
           }
           brought += __reduce_add_sync(~0u, box);
@@ -309,7 +325,8 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
 
 // One lane; in the consumers' order.
 template <bool kMarching, int kFused, int kBlockBytes>
-__device__ __forceinline__ void copy_weights(const Params& p, const Shared& shared) {
+__device__ __forceinline__ void copy_weights(const Params& p, const Shared& shared,
+                                             const Maps& maps) {
   if (p.resident) {
     const int blocks = (kMarching ? 1 : p.axis[0].kernel) * p.axis[1].kernel * p.axis[2].kernel *
                        p.chunks * p.column_tiles;
@@ -331,9 +348,19 @@ __device__ __forceinline__ void copy_weights(const Params& p, const Shared& shar
             const uint32_t full = shared.weight_full + 8 * weight.stage;
             sm90::barrier_wait(shared.weight_empty + 8 * weight.stage, weight.parity ^ 1);
             sm90::barrier_arrive_expect(full, bytes);
-            sm90::bulk_copy(shared.weight + weight.stage * (p.weight_group * kBlockBytes), from,
-                            bytes, full);
-            from += bytes;
+            uint32_t to = shared.weight + weight.stage * (p.weight_group * kBlockBytes);
+            if (!kMarching && p.weight_as_is) {
+              for (int at = taps.count - left; at < taps.count - left + min(left, p.weight_group);
+                   ++at, to += kBlockBytes) {
+                sm90::load_box(
+                    to, &maps.weight, full,
+                    weight_tap(p, unit, taps, tap, at) * p.in_channels + chunk * p.chunk_channels,
+                    0, 0, 0, unit.column_tile * p.tile_runs);
+              }
+            } else {
+              sm90::bulk_copy(to, from, bytes, full);
+              from += bytes;
+            }
             weight.next(p.weight_stages);
           }
         }
@@ -374,7 +401,6 @@ __global__ void __launch_bounds__(Roles<kSlots>::kThreads, 1)
   const Shared shared(p, memory, p.weight_bytes, kChannels);
   const int consumers = p.warpgroups * 4, warp = threadIdx.x / 32;
   if (threadIdx.x == 0) {
-    sm90::prefetch_map(&maps.of_w[0]);
     for (int s = 0; s < p.input_stages; ++s) {
       sm90::barrier_init(shared.input_full + 8 * s, 1);
       sm90::barrier_init(shared.input_empty + 8 * s, consumers);
@@ -395,11 +421,12 @@ __global__ void __launch_bounds__(Roles<kSlots>::kThreads, 1)
     consume<T, kSlots, kChannels, kFused, kSteps, kLines>(p, shared);
   } else {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Roles<kSlots>::kProducerRegisters));
+    if (warp == consumers) prefetch_maps(p, maps);
     sm90::wait_for_earlier_launch();  // the kernels that pack
     if (warp == consumers) {
       load_input<kMarching>(p, shared, maps);
     } else if (threadIdx.x == consumers * 32 + 32) {
-      copy_weights<kMarching, kFused, kSteps * kColumns * 32>(p, shared);
+      copy_weights<kMarching, kFused, kSteps * kColumns * 32>(p, shared, maps);
     }
   }
 #endif

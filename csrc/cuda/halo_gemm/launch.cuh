@@ -10,6 +10,7 @@
 #include "cuda/halo_gemm/call.h"
 #include "cuda/halo_gemm/kernel.cuh"
 #include "cuda/halo_gemm/product.h"
+#include "cuda/halo_gemm/weight_boxes.h"
 #include "cuda/halo_gemm/weight_pack.cuh"
 #include "cuda/sm90/row_pack.h"
 #include "cuda/sm90/tensor_map.h"
@@ -123,6 +124,17 @@ inline int box_lines(const Config& config) {
   return std::clamp(config.stage_rows / config.pitch / 2, 1, std::min(config.lines, kMaxBoxLines));
 }
 
+// Whether the weight stays as it is. Its strides are those of its layout.
+inline bool takes_boxes(const Call& call) {
+  return call.config.weight_as_is &&
+         reinterpret_cast<uintptr_t>(call.operands.weight.data) % 16 == 0;
+}
+
+// How many counters Params::joining has.
+inline int arrived(const Config& config) {
+  return static_cast<int>(arrived_bytes(config) / int64_t{sizeof(unsigned)});
+}
+
 inline Params make_params(const Call& call) {
   const Product product = make_product(call.description);
   const Problem& problem = product.problem;
@@ -162,6 +174,10 @@ inline Params make_params(const Call& call) {
   p.weight_stages = config.weight_stages;
   p.weight_group = config.weight_group;
   p.resident = config.resident;
+  p.weight_rows = config.weight_rows;
+  p.weight_as_is = takes_boxes(call);
+  const int64_t bytes = element_bytes(call.description.precision);
+  p.tile_runs = static_cast<int>(config.channels / run_channels(bytes));
   p.parking_chunks = config.parking_chunks;
   p.parking.memory = reinterpret_cast<float*>(static_cast<unsigned char*>(call.workspace) +
                                               packed_weight_bytes(call.description, config) +
@@ -221,6 +237,11 @@ inline Maps make_maps(const Call& call) {
     lines.step[2] = static_cast<int>(product.input_stride[1]);
     maps.lines_of_w[r] = sm90::encode(lines);
   }
+  if (takes_boxes(call)) {
+    maps.weight = weight_boxes(call.operands.weight.data, call.description.precision,
+                               volume(problem.kernel), problem.in_channels, problem.out_channels,
+                               call.config.channels);
+  }
   return maps;
 }
 
@@ -275,12 +296,13 @@ Kernel kernel_of(const Config& config) {
   }
 }
 
-inline void pack_input(const Call& call) {
+// `second`: of this call's launches.
+inline void pack_input(const Call& call, bool second) {
   const Problem problem = make_product(call.description).problem;
   const TensorView& input = read_operand(call);
   sm90::pack_rows(
       {input.data, input.stride, problem.batch, problem.in_channels, problem.input,
-       element_bytes(call.description.precision), const_cast<void*>(packed_input(call).data), true},
+       element_bytes(call.description.precision), const_cast<void*>(packed_input(call).data), second},
       call.stream);
 }
 
@@ -310,6 +332,7 @@ void pack_weight(const Call& call, const Params& p) {
                : layout == Layout::ndhwc ? WeightOrder::channels_last
                                          : WeightOrder::strided;
   pack.reversed = p.reversed;
+  pack.rows = p.weight_rows;
   pack.in_channels = p.in_channels;
   pack.out_channels = p.out_channels;
   pack.steps = p.steps;
@@ -321,11 +344,12 @@ void pack_weight(const Call& call, const Params& p) {
   for (int a = 0; a < 3; ++a) taps *= pack.kernel[a] = p.axis[a].kernel;
   pack.tile_units = int64_t{pack.pieces} * taps * config.channels;
   pack.zeros = p.joining.arrived;
-  pack.num_zeros = static_cast<int>(arrived_bytes(config) / int64_t{sizeof(unsigned)});
+  pack.num_zeros = arrived(config);
   dim3 grid(static_cast<unsigned>(pack.pieces),
             static_cast<unsigned>(ceil_div(pack.outs * taps, kVector * kPackThreads)));
   if (p.reversed && pack.order == WeightOrder::taps_last) {
-    pack.ins = std::min(pack.pieces, kPackedElements / (kVector * taps)) * kVector;
+    const int fits = kPackedElements / (kVector * (taps | 1));
+    pack.ins = std::min(pack.pieces, fits < 8 ? fits : fits / 8 * 8) * kVector;
     grid = {static_cast<unsigned>(pack.outs),
             static_cast<unsigned>(ceil_div(pack.pieces * kVector, pack.ins))};
   } else if (p.reversed || pack.order == WeightOrder::strided) {
@@ -348,8 +372,19 @@ void run(const Call& call) {
   if (fills_with_bias(call.description)) {
     fill_with_bias(call.description, call.operands, call.stream);
   }
-  pack_weight<T>(call, p);
-  if (config.packed_input) pack_input(call);
+  bool second = true;  // is the next launch of this call, or a later one
+  if (!p.weight_as_is) {
+    pack_weight<T>(call, p);
+  } else if (p.shared_items) {
+    zero_kernel<<<1, kPackThreads, 0, call.stream>>>(p.joining.arrived, arrived(config));
+    check(cudaGetLastError(), "halo_gemm zero_kernel");
+  } else {
+    second = false;
+  }
+  if (config.packed_input) {
+    pack_input(call, second);
+    second = true;
+  }
   const Kernel kernel = kernel_of<T>(config);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
         "halo_gemm shared memory");
@@ -359,8 +394,13 @@ void run(const Call& call) {
                           : marching     ? sms
                                          : std::min(p.items, sms);
   const auto threads = static_cast<unsigned>((config.warpgroups + 1) * 128);
-  sm90::launch_overlapping("halo_gemm kernel", kernel, {blocks, threads, kSharedBytes, call.stream},
-                           p, maps);
+  if (second) {
+    sm90::launch_overlapping("halo_gemm kernel", kernel,
+                             {blocks, threads, kSharedBytes, call.stream}, p, maps);
+  } else {
+    kernel<<<blocks, threads, kSharedBytes, call.stream>>>(p, maps);
+    check(cudaGetLastError(), "halo_gemm kernel");
+  }
 }
 
 }  // namespace convt3d::cuda::halo_gemm

@@ -50,6 +50,9 @@ struct Params {
   bool line_pairs;  // all lines start at even elements (lines.cuh)
   bool stretches;   // of lines are stored (fused_lines.cuh)
   bool resident;
+  bool weight_rows;   // blocks are swizzled rows: weight_pack.cuh
+  bool weight_as_is;  // and TMA brings them from the weight itself: weight_boxes.h
+  int tile_runs;      // of a column tile
   int parking_chunks;  // after so many the sums are parked; 0: never
   sm90::Parking parking;
   // Marching: input planes from the first that finishes an output plane on; output planes, padding.
@@ -151,5 +154,25 @@ __device__ __forceinline__ int take(unsigned* index, int radix) {
   *index = rest;
   return digit;
 }
+
+// Of the weight's taps, the one that is the product's `at`th of h and w.
+__device__ __forceinline__ int weight_tap(const Params& p, const Unit& unit, const Taps& taps,
+                                          int of_d, int at) {
+  const int step[3] = {of_d, at / taps.w, at % taps.w};
+  int tap = 0;
+#pragma unroll
+  for (int a = 0; a < 3; ++a) {
+    const int product_tap = unit.axis(p, a).first_tap + p.axis[a].tap_step * step[a];
+    tap = (tap + 1) * p.axis[a].kernel - 1 - product_tap;  // reversed
+  }
+  return tap;
+}
+
+// A line of positions.
+struct Line {
+  int h, d, n;
+  __device__ Line(const Params& p, unsigned index)
+      : h(take(&index, p.lines)), d(take(&index, p.planes)), n(static_cast<int>(index)) {}
+};
 
 }  // namespace convt3d::cuda::halo_gemm

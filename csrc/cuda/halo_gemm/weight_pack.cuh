@@ -5,7 +5,11 @@
 //         [columns / 8][2][8 columns][16 bytes]
 //
 // Where the kernel marches there are no residues and taps of d: its taps kd are columns, slot kd.
-// Columns are permuted so that a thread's sums are channels that it can store at once (runs.cuh),
+// Where has_weight_rows(), grad_input has in a block, as TMA brings them (weight_boxes.h):
+//
+//         [columns][128 bytes of input channels], 16-byte piece i at i ^ (column % 8)
+//
+// which a block of threads writes in whole lines. Columns are permuted so that a thread's sums are channels that it can store at once (runs.cuh),
 // or in order (fused_lines.cuh). Channels beyond the tensor are zeros. TF32 is rounded to nearest
 // even.
 //
@@ -29,14 +33,15 @@ namespace convt3d::cuda::halo_gemm {
 
 inline constexpr int kPackThreads = 128;
 inline constexpr int kPackUnits = 4;          // of a thread, where they are read as they are
-inline constexpr int kPackedElements = 8192;  // in shared memory: at least 16 bytes x all taps
+// In shared memory: at least 16 bytes x all taps, and one.
+inline constexpr int kPackedElements = 8 * (kMaxTaps + 1);
 
 struct WeightPack {
   const void* weight;
   unsigned char* packed;
   int64_t stride[5];  // of input channels, output channels and taps; of the product
   WeightOrder order;
-  bool reversed;
+  bool reversed, rows;
   int in_channels, out_channels, kernel[3], steps;
   int slots, channels;  // of a column tile
   int pieces;           // of 16 bytes of input channels
@@ -84,7 +89,8 @@ PackPlaces<kTaps> pack_places(const Params& p, int slots, int channels, bool in_
   }
   for (int c = 0; c < channels; ++c) {
     const int column = in_order ? c : column_of_channel<T>(c, channels);
-    places.channel[c] = static_cast<uint32_t>(column / 8 * 16 + column % 8);
+    places.channel[c] =
+        static_cast<uint32_t>(p.weight_rows ? column * 8 : column / 8 * 16 + column % 8);
   }
   return places;
 }
@@ -104,6 +110,12 @@ __device__ __forceinline__ uint4 unit_of(const uint4 (&rows)[16 / sizeof(T)], in
     };
     return make_uint4(pair(0), pair(2), pair(4), pair(6));
   }
+}
+
+// Where nothing is packed, what the product finds at zero.
+static __global__ void __launch_bounds__(kPackThreads) zero_kernel(unsigned* zeros, int count) {
+  sm90::let_next_launch_start();
+  for (int i = threadIdx.x; i < count; i += kPackThreads) zeros[i] = 0;
 }
 
 template <typename T, int kTaps>
@@ -132,10 +144,12 @@ __global__ void __launch_bounds__(kPackThreads)
                         round_to_tf32(unit.w));
     }
     const int tile = out / p.channels, chunk = piece / 2 / p.steps;
+    const uint32_t column = places.channel[out - tile * p.channels];
+    const uint32_t in_block = p.rows ? column + ((piece ^ column / 8) & 7)
+                                     : (piece / 2 - chunk * p.steps) * (columns * 2) +
+                                           piece % 2 * 8 + column;
     const int64_t place = tile * p.tile_units + places.tap[tap] +
-                          chunk * int64_t{places.chunk[tap]} +
-                          (piece / 2 - chunk * p.steps) * (columns * 2) + piece % 2 * 8 +
-                          places.channel[out - tile * p.channels];
+                          chunk * int64_t{places.chunk[tap]} + in_block;
     reinterpret_cast<uint4*>(p.packed)[place] = unit;
   };
   if (blockIdx.x == 0 && blockIdx.y == 0) {
@@ -175,17 +189,21 @@ __global__ void __launch_bounds__(kPackThreads)
     const int ins = min(p.ins, p.pieces * kVector - first);
     const T* const from = source + out * p.stride[1] + int64_t{first} * taps;
     const int there = out < p.out_channels ? min(ins, p.in_channels - first) * taps : 0;
+    // From piece to piece an odd number of 16 bytes: eight of them lie in different banks.
+    const int pitch = (taps | 1) * kVector;
 #pragma unroll 4
-    for (int i = threadIdx.x * kVector; i < ins * taps; i += kPackThreads * kVector) {
-      *reinterpret_cast<uint4*>(elements + i) =
-          i < there ? *reinterpret_cast<const uint4*>(from + i) : uint4{};
+    for (int i = threadIdx.x; i < ins / kVector * taps; i += kPackThreads) {
+      const int piece = i / taps;
+      *reinterpret_cast<uint4*>(elements + piece * pitch + (i - piece * taps) * kVector) =
+          i * kVector < there ? *reinterpret_cast<const uint4*>(from + i * kVector) : uint4{};
     }
     __syncthreads();  // the elements and the places are there
-    for (int i = threadIdx.x; i < ins / kVector * taps; i += kPackThreads) {
-      const int piece = i / taps, tap = i - piece * taps;
+    for (int i = threadIdx.x; i < (ins / kVector + 7) / 8 * 8 * taps; i += kPackThreads) {
+      const int eight = i / 8 / taps, tap = i / 8 - eight * taps, piece = eight * 8 + i % 8;
+      if (piece >= ins / kVector) continue;
       alignas(16) T unit[kVector];
 #pragma unroll
-      for (int v = 0; v < kVector; ++v) unit[v] = elements[(piece * kVector + v) * taps + tap];
+      for (int v = 0; v < kVector; ++v) unit[v] = elements[piece * pitch + v * taps + tap];
       put(first / kVector + piece, out, tap, *reinterpret_cast<const uint4*>(unit));
     }
     return;
