@@ -25,6 +25,7 @@ struct Config {
       0;  // chunks after which sums are parked (cuda/sm90/parked_sums.cuh); 0: never
   int sharing_blocks = 0;     // that share all items equally (walk.cuh); 0: an item is one block's
   bool resident = false;      // all weights stay in shared memory
+  bool joins = false;         // and some of them have parts of an item
   bool weight_rows = false;   // its blocks are swizzled rows, as TMA would bring them
   bool weight_as_is = false;  // TMA brings it from where it is (weight_boxes.h)
   bool packed_input = false;  // the input becomes rows of channels first (sm90/row_pack.h)

@@ -72,11 +72,14 @@ double shared_clocks(const Shape& shape, const Config& config, int64_t count, do
   // Tiles of sums that a block writes and reads, beside its products.
   const int64_t parts = ceil_div(config.sharing_blocks, count * residues);
   const bool even = config.sharing_blocks % (count * residues) == 0;
-  const int64_t tiles = parts < 2 ? 2 : even ? (parts == 2 ? 2 : parts + 1) : parts + 3;
+  const int64_t tiles = !config.joins ? 0
+                        : parts < 2   ? 2
+                        : even        ? (parts == 2 ? 2 : parts + 1)
+                                      : parts + 3;
   const double bytes = static_cast<double>(tiles) * config.warpgroups * kGroupRows *
                        config.channels * sizeof(float);
   const double all = static_cast<double>(count) * work + items * start;
-  const double zero = config.weight_as_is ? kZeroClocks : 0;
+  const double zero = config.weight_as_is && config.joins ? kZeroClocks : 0;
   return (all / blocks + start + bytes / kJoinBytesPerClock + zero) * kSharingClocks;
 }
 

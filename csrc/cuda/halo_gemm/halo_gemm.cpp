@@ -102,6 +102,12 @@ bool choose_parking(const Shape& shape, Config* config) {
   return true;
 }
 
+// Whether blocks may share items, as far as the kernel goes.
+bool may_share(const Config& config) {
+  return config.slots == 1 && !config.stretches &&
+         config.warpgroups <= max_warpgroups(config.slots, true);
+}
+
 // Divides shared memory into stages; false if it does not do.
 bool choose_stages(const Shape& shape, Config* config) {
   const Problem& p = shape.problem;
@@ -114,7 +120,8 @@ bool choose_stages(const Shape& shape, Config* config) {
                         : config->stretches ? stretch_bytes(bytes)
                                             : line_bytes(config->fused, bytes);
   const int64_t room = kSharedBytes - kSwizzleAlign - barrier_bytes() -
-                       column_tiles * config->channels * 4 - 4 * config->warpgroups * lines;
+                       column_tiles * config->channels * 4 - 4 * config->warpgroups * lines -
+                       shared_unit_bytes(may_share(*config));
   const int64_t taps = volume(p.kernel) / (config->slots > 1 ? p.kernel[0] : 1);
   int64_t plane_taps = 1;
   for (int a : {1, 2}) {
@@ -149,27 +156,32 @@ bool choose_stages(const Shape& shape, Config* config) {
   return config->weight_stages >= kMinWeightStages;
 }
 
-// Numbers of blocks that may share all items equally: as many as there are, and so many that each
-// item has equal parts. 0: there is nothing to gain, or they cannot.
-std::array<int, 2> sharing_blocks(const Shape& shape, const Config& config) {
+// Numbers of blocks that may share all items equally: as many as there are; where items are equal,
+// so many that each has equal parts; and one for each item. 0: they cannot.
+std::array<int, 3> sharing_blocks(const Shape& shape, const Config& config) {
   const AxisSummary &d = shape.axis[0], &h = shape.axis[1], &w = shape.axis[2];
-  if (config.slots > 1 || config.stretches) return {};
+  if (!may_share(config)) return {};
   const int64_t tiles =
       config.tiles * config.strips * ceil_div(shape.problem.out_channels, config.channels);
-  int64_t work = 0, most = 0, residues = 0;
+  int64_t work = 0, most = 0, residues = 0, least = INT64_MAX;  // least: of an item
   for (const ProductResidue& of_h : h.residues) {
     for (const ProductResidue& of_w : w.residues) {
       if (of_h.num_taps * of_w.num_taps == 0) continue;
       const int64_t each = of_h.num_taps * of_w.num_taps + 1;
       most = std::max(most, each);
       work += tiles * d.all_taps() * config.chunks * each;
-      for (const ProductResidue& of_d : d.residues) residues += of_d.num_taps > 0;
+      for (const ProductResidue& of_d : d.residues) {
+        if (of_d.num_taps == 0) continue;
+        ++residues;
+        least = std::min(least, of_d.num_taps * config.chunks * each);
+      }
     }
   }
   const int64_t items = shape.sums ? tiles : tiles * residues, blocks = shape.num_sms;
   if (work == 0 || work > kMaxWork || items > kSimulated * blocks || work / blocks < most) return {};
-  const int64_t even = items < blocks ? blocks / items * items : 0;
-  return {shape.num_sms, static_cast<int>(even == items ? 0 : even)};
+  if (work / blocks / least + 2 > kMaxSharedUnits) return {};
+  if (items > blocks || items != tiles) return {shape.num_sms};
+  return {shape.num_sms, static_cast<int>(blocks / items * items), static_cast<int>(items)};
 }
 
 Config search(const Description& description, const Device& device) {
@@ -214,12 +226,12 @@ Config search(const Description& description, const Device& device) {
         if (!choose_positions(shape, strips, &config)) continue;
         if (strips > 1 && config.pitch < kMinPitch) break;
         if (!choose_stages(shape, &config) || !choose_parking(shape, &config)) continue;
-        config.weight_rows = product.reversed && has_weight_rows(slots, config.steps);
-        config.weight_as_is =
-            boxes && config.weight_rows && !config.resident && !config.stretches;
-        const auto [all, even] = sharing_blocks(shape, config);
-        for (const int blocks : {0, all, even}) {
+        const auto [all, even, alone] = sharing_blocks(shape, config);
+        for (const int blocks : {0, all, even, alone}) {
           config.sharing_blocks = blocks;
+          config.joins = blocks > 0 && blocks != alone;
+          config.weight_rows = has_weight_rows(product.reversed, blocks > 0);
+          config.weight_as_is = boxes && config.weight_rows && !config.resident;
           const double clocks = estimate(shape, config);
           if (best.slots != 0 && clocks >= least) continue;
           best = config;

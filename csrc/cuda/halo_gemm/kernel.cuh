@@ -70,9 +70,11 @@ struct Shared {
   uint32_t input, weight;  // stages
   float* bias;             // [column tiles * channels], zeros without one
   uint32_t input_full, input_empty, weight_full, weight_empty;  // barriers
-  uint32_t lines;  // buffers of the consumer warps, or of their warpgroups
+  SharedUnit* units;  // of shared items
+  uint32_t lines;     // buffers of the consumer warps, or of their warpgroups
 
-  __device__ Shared(const Params& p, unsigned char* memory, uint32_t weight_bytes, int channels) {
+  __device__ Shared(const Params& p, unsigned char* memory, uint32_t weight_bytes, int channels,
+                    bool shared_items) {
     const uint32_t start = shared_address(memory);
     input = (start + kSwizzleAlign - 1) / kSwizzleAlign * kSwizzleAlign;
     weight = input + p.input_stages * p.stage_bytes;
@@ -82,7 +84,9 @@ struct Shared {
     input_empty = input_full + 8 * kMaxInputStages;
     weight_full = input_empty + 8 * kMaxInputStages;
     weight_empty = weight_full + 8 * kMaxWeightStages;
-    lines = weight_empty + 8 * kMaxWeightStages;
+    const uint32_t table_of_units = weight_empty + 8 * kMaxWeightStages;
+    units = reinterpret_cast<SharedUnit*>(memory + (table_of_units - start));
+    lines = table_of_units + static_cast<uint32_t>(shared_unit_bytes(shared_items));
   }
 };
 
@@ -143,7 +147,7 @@ __device__ __forceinline__ void multiply(const Params& p, const Shared& shared, 
   }
 }
 
-template <typename T, int kSlots, int kChannels, int kFused, int kSteps, bool kLines>
+template <typename T, int kSlots, int kChannels, int kFused, int kSteps, bool kLines, bool kShared>
 __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   constexpr int kColumns = kSlots * kChannels, kSums = kColumns / 2, kSlotSums = kChannels / 2;
   constexpr bool kMarching = kSlots > 1, kParks = parks(kFused * kColumns);
@@ -155,17 +159,20 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   sm90::ParkedSums<2 * kGroupRows * max_warpgroups(kSlots)> parked(p.parking);
   const sm90::JoinedSums joined(p.joining);
   if (p.resident) sm90::barrier_wait(shared.weight_full, 0);
-  Walk<kMarching> walk(p);
-  for (Unit unit; walk.next(p, &unit);) {
-    const auto rows = [&] {
+  Walk<kMarching, kShared> walk(p, shared.units);
+  for (int round = 0;; ++round) {
+    Unit unit;
+    if (!walk.template next<kShared>(p, round, &unit)) break;
+    // Not marching it is found when the sums are there: less lives beside them.
+    const auto find_rows = [&] {
       const int first = group_row + warp % 4 * 16;
       if constexpr (kLines)
         return stretches ? stretch_place(p, unit, kMarching, group_row)
                          : position_place<kFused>(p, unit, kMarching, first);
       else
         return Rows(p, unit, kMarching, first + lane / 4);
-    }();
-    const auto store_slot = [&](int64_t plane) {
+    };
+    const auto store_slot = [&](const auto& rows, int64_t plane) {
       if constexpr (kLines) {
         if (stretches) {
           store_fused_lines<T, kChannels>(p, shared.bias, unit.column_tile, rows, plane,
@@ -202,7 +209,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
 #pragma unroll
         for (int f = 0; f < kFused; ++f) {
           const Taps taps(p, unit, kMarching, f);
-          multiply<T, kColumns, kSteps, has_weight_rows(kSlots, kSteps)>(
+          multiply<T, kColumns, kSteps, kShared>(
               p, shared, taps, a, taps.block + (tap * p.chunks + chunk) * taps.count, &weight,
               sum[f]);
         }
@@ -211,10 +218,14 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
       }
     };
     if constexpr (!kMarching) {
-      unit.for_planes(p, add_plane);
+      unit.for_planes<kShared>(p, add_plane);
       parked.collect(sum);
-      if (!p.shared_items || joined.join(walk.part(p), sum)) store_slot(0);
+      if constexpr (kShared) {
+        if (!joined.join(walk.part(round), sum)) continue;
+      }
+      store_slot(find_rows(), 0);
     } else {
+      const auto rows = find_rows();
       // Planes before the first that is stored fill the slots.
       const Axis& axis = p.axis[0];
       const int first = p.first_plane + unit.begin, last = p.first_plane + unit.end;
@@ -225,7 +236,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
         for (int r = 0; r < axis.stride; ++r) {
           const int output = plane * axis.stride + r - p.padding;
           if (plane >= first && output >= 0 && output < p.outputs) {
-            store_slot(output * p.output_stride[2]);
+            store_slot(rows, output * p.output_stride[2]);
           }
 #pragma unroll
           for (int i = 0; i < kFused * kSums; ++i) {
@@ -258,13 +269,14 @@ __device__ __forceinline__ void prefetch_maps(const Params& p, const Maps& maps)
 // are box_lines or more come together, by the lanes of every box_lines-th of them: the last of
 // these boxes begins earlier and brings some lines again. Measured: 512 -> 256 k4 s2 on 100 x 4^3
 // in bfloat16 297 us with boxes of one line, 260 so.
-template <bool kMarching>
+template <bool kMarching, bool kShared>
 __device__ __forceinline__ void load_input(const Params& p, const Shared& shared,
                                            const Maps& maps) {
   const int lane = threadIdx.x % 32;
   Ring input;
-  Walk<kMarching> walk(p);
-  for (Unit unit; walk.next(p, &unit);) {
+  Walk<kMarching, kShared> walk(p, shared.units);
+  Unit unit;
+  for (int round = 0; walk.template next<false>(p, round, &unit); ++round) {
     const int first_line = unit.first / p.pitch;
     const int rows = p.warpgroups * kGroupRows;
     const Line mine(p, first_line + lane);
@@ -308,7 +320,7 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
       }
     };
     if constexpr (!kMarching) {
-      unit.for_planes(p, [&](int tap, int chunk, int end) {
+      unit.for_planes<kShared>(p, [&](int tap, int chunk, int end) {
         load(unit.axis(p, 0).first_input - tap * p.axis[0].input_step, chunk, end);
       });
     } else {
@@ -324,7 +336,7 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
 }
 
 // One lane; in the consumers' order.
-template <bool kMarching, int kFused, int kBlockBytes>
+template <bool kMarching, bool kShared, int kFused, int kBlockBytes>
 __device__ __forceinline__ void copy_weights(const Params& p, const Shared& shared,
                                              const Maps& maps) {
   if (p.resident) {
@@ -335,8 +347,9 @@ __device__ __forceinline__ void copy_weights(const Params& p, const Shared& shar
     return;
   }
   Ring weight;
-  Walk<kMarching> walk(p);
-  for (Unit unit; walk.next(p, &unit);) {
+  Walk<kMarching, kShared> walk(p, shared.units);
+  Unit unit;
+  for (int round = 0; walk.template next<false>(p, round, &unit); ++round) {
     const auto copy = [&](int tap, int chunk, int end) {
       for (; chunk < end; ++chunk) {
         for (int f = 0; f < kFused; ++f) {
@@ -349,7 +362,7 @@ __device__ __forceinline__ void copy_weights(const Params& p, const Shared& shar
             sm90::barrier_wait(shared.weight_empty + 8 * weight.stage, weight.parity ^ 1);
             sm90::barrier_arrive_expect(full, bytes);
             uint32_t to = shared.weight + weight.stage * (p.weight_group * kBlockBytes);
-            if (!kMarching && p.weight_as_is) {
+            if (kShared && p.weight_as_is) {
               for (int at = taps.count - left; at < taps.count - left + min(left, p.weight_group);
                    ++at, to += kBlockBytes) {
                 sm90::load_box(
@@ -367,7 +380,7 @@ __device__ __forceinline__ void copy_weights(const Params& p, const Shared& shar
       }
     };
     if constexpr (!kMarching) {
-      unit.for_planes(p, copy);
+      unit.for_planes<kShared>(p, copy);
     } else {
       const Axis& axis = p.axis[0];
       const int begin = p.first_plane + unit.begin;
@@ -383,22 +396,22 @@ __device__ __forceinline__ void copy_weights(const Params& p, const Shared& shar
 
 // Registers of each role. Limits: 64 K of an SM, 96 or 128 a thread at the start, and multiples of
 // 8; fewer spill.
-template <int kSlots>
+template <int kSlots, bool kShared>
 struct Roles {
-  static constexpr bool kPlain = kSlots == 1;
-  static constexpr int kThreads = (max_warpgroups(kSlots) + 1) * 128;
-  static constexpr int kProducerRegisters = kPlain ? 64 : 56;
-  static constexpr int kConsumerRegisters = kPlain ? 104 : 152;
+  static constexpr bool kPlain = kSlots == 1 && !kShared;
+  static constexpr int kThreads = (max_warpgroups(kSlots, kShared) + 1) * 128;
+  static constexpr int kProducerRegisters = kPlain ? 64 : kShared ? 80 : 56;
+  static constexpr int kConsumerRegisters = kPlain ? 104 : kShared ? 144 : 152;
 };
 
-template <typename T, int kSlots, int kChannels, int kFused, int kSteps, bool kLines>
-__global__ void __launch_bounds__(Roles<kSlots>::kThreads, 1)
+template <typename T, int kSlots, int kChannels, int kFused, int kSteps, bool kLines, bool kShared>
+__global__ void __launch_bounds__(Roles<kSlots, kShared>::kThreads, 1)
     halo_gemm_kernel(const __grid_constant__ Params p, const __grid_constant__ Maps maps) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   constexpr int kColumns = kSlots * kChannels;
   constexpr bool kMarching = kSlots > 1;
   extern __shared__ __align__(128) unsigned char memory[];
-  const Shared shared(p, memory, p.weight_bytes, kChannels);
+  const Shared shared(p, memory, p.weight_bytes, kChannels, kShared);
   const int consumers = p.warpgroups * 4, warp = threadIdx.x / 32;
   if (threadIdx.x == 0) {
     for (int s = 0; s < p.input_stages; ++s) {
@@ -411,22 +424,23 @@ __global__ void __launch_bounds__(Roles<kSlots>::kThreads, 1)
     }
     sm90::barrier_init_fence();
   }
+  if (kShared && threadIdx.x == blockDim.x - 1) SharedLine::cut(p, shared.units);
   for (int i = threadIdx.x; i < p.column_tiles * kChannels; i += blockDim.x) {
     const bool there = p.bias && i < p.out_channels;
     shared.bias[i] = there ? widen(static_cast<const T*>(p.bias)[i * p.bias_stride]) : 0.0f;
   }
   __syncthreads();
   if (warp < consumers) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Roles<kSlots>::kConsumerRegisters));
-    consume<T, kSlots, kChannels, kFused, kSteps, kLines>(p, shared);
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Roles<kSlots, kShared>::kConsumerRegisters));
+    consume<T, kSlots, kChannels, kFused, kSteps, kLines, kShared>(p, shared);
   } else {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Roles<kSlots>::kProducerRegisters));
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Roles<kSlots, kShared>::kProducerRegisters));
     if (warp == consumers) prefetch_maps(p, maps);
     sm90::wait_for_earlier_launch();  // the kernels that pack
     if (warp == consumers) {
-      load_input<kMarching>(p, shared, maps);
+      load_input<kMarching, kShared>(p, shared, maps);
     } else if (threadIdx.x == consumers * 32 + 32) {
-      copy_weights<kMarching, kFused, kSteps * kColumns * 32>(p, shared, maps);
+      copy_weights<kMarching, kShared, kFused, kSteps * kColumns * 32>(p, shared, maps);
     }
   }
 #endif

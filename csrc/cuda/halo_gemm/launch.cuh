@@ -98,7 +98,7 @@ inline void set_work(const Problem& problem, Params* p) {
                                                          [](int each) { return each > 0; });
   p->residue_items = p->column_tiles * p->tiles * p->strips;
   p->items = static_cast<unsigned>(p->residue_items * items);
-  if (p->shared_items) share_items(static_cast<int>(items), p);
+  share_items(static_cast<int>(items), p);
   if (p->batch == 1 && p->sum_residues == 1) {
     int outside = 0;  // planes whose taps do not all reach the input
     for (int r = 0; r < axis[0].residues; ++r) {
@@ -182,8 +182,7 @@ inline Params make_params(const Call& call) {
   p.parking.memory = reinterpret_cast<float*>(static_cast<unsigned char*>(call.workspace) +
                                               packed_weight_bytes(call.description, config) +
                                               packed_input_bytes(call.description, config));
-  p.shared_items = config.sharing_blocks > 0;
-  if (p.shared_items) {
+  if (config.sharing_blocks > 0) {
     p.joining.memory = p.parking.memory + parked_bytes(config, call.device) / 4;
     p.joining.arrived = reinterpret_cast<unsigned*>(p.joining.memory + joined_bytes(config) / 4);
     p.joining.threads = config.warpgroups * 128;
@@ -248,9 +247,16 @@ inline Maps make_maps(const Call& call) {
 using Kernel = void (*)(Params, Maps);
 
 template <typename T, int kSlots, int kChannels, int kFused, int kSteps>
-Kernel kernel_of_layout(bool lines) {
-  return lines ? halo_gemm_kernel<T, kSlots, kChannels, kFused, kSteps, true>
-               : halo_gemm_kernel<T, kSlots, kChannels, kFused, kSteps, false>;
+Kernel kernel_of_layout(const Config& config) {
+  if constexpr (kSlots == 1) {
+    if (config.sharing_blocks > 0) {
+      return config.lines_out
+                 ? halo_gemm_kernel<T, kSlots, kChannels, kFused, kSteps, true, true>
+                 : halo_gemm_kernel<T, kSlots, kChannels, kFused, kSteps, false, true>;
+    }
+  }
+  return config.lines_out ? halo_gemm_kernel<T, kSlots, kChannels, kFused, kSteps, true, false>
+                          : halo_gemm_kernel<T, kSlots, kChannels, kFused, kSteps, false, false>;
 }
 
 template <typename T, int kSlots, int kChannels, int kFused = 1>
@@ -258,16 +264,16 @@ Kernel kernel_of_steps(const Config& config) {
   switch (config.steps) {
     case 2:
       if constexpr (is_built(kSlots, kFused, 2)) {
-        return kernel_of_layout<T, kSlots, kChannels, kFused, 2>(config.lines_out);
+        return kernel_of_layout<T, kSlots, kChannels, kFused, 2>(config);
       }
       return nullptr;
     case 3:
       if constexpr (is_built(kSlots, kFused, 3)) {
-        return kernel_of_layout<T, kSlots, kChannels, kFused, 3>(config.lines_out);
+        return kernel_of_layout<T, kSlots, kChannels, kFused, 3>(config);
       }
       return nullptr;
     default:
-      return kernel_of_layout<T, kSlots, kChannels, kFused, 4>(config.lines_out);
+      return kernel_of_layout<T, kSlots, kChannels, kFused, 4>(config);
   }
 }
 
@@ -375,7 +381,7 @@ void run(const Call& call) {
   bool second = true;  // is the next launch of this call, or a later one
   if (!p.weight_as_is) {
     pack_weight<T>(call, p);
-  } else if (p.shared_items) {
+  } else if (config.joins) {
     zero_kernel<<<1, kPackThreads, 0, call.stream>>>(p.joining.arrived, arrived(config));
     check(cudaGetLastError(), "halo_gemm zero_kernel");
   } else {
@@ -390,7 +396,7 @@ void run(const Call& call) {
         "halo_gemm shared memory");
   const bool marching = config.slots > 1;
   const auto sms = static_cast<unsigned>(call.device.num_sms);
-  const unsigned blocks = p.shared_items ? static_cast<unsigned>(config.sharing_blocks)
+  const unsigned blocks = config.sharing_blocks > 0 ? static_cast<unsigned>(config.sharing_blocks)
                           : marching     ? sms
                                          : std::min(p.items, sms);
   const auto threads = static_cast<unsigned>((config.warpgroups + 1) * 128);

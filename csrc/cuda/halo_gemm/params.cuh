@@ -62,18 +62,25 @@ struct Params {
   int first_tile;                     // not marching: those that reach most planes come first
   unsigned char order[kMaxResidues];  // of residues, most taps first
   // Items that are shared (walk.cuh).
-  bool shared_items;
   sm90::Joining joining;
   int work, residue_items;  // of all items; items of a residue
   ItemWork item_work[kMaxResidues];  // in the order of residues
 };
 
+// What a block has of a shared item: planes and chunks of its sum, and who has the rest. Of the last
+// one `item` is -1.
+struct SharedUnit {
+  int item, begin, end;
+  sm90::Part part;
+};
+static_assert(sizeof(SharedUnit) == kSharedUnitBytes);
+
 // One residue of one tile, or all of w where they are fused: residue[2] is the first then.
 struct Unit {
   int column_tile, strip, first;  // position
   int residue[3];
-  // Marching: input planes that finish an output plane. Else planes and chunks of an item's sum,
-  // counted from the next tap of d.
+  // Marching: input planes that finish an output plane. Of a shared item: planes and chunks of its
+  // sum, counted from the next tap of d.
   int begin, end;
   int from_plane, to_plane;  // not marching: that it has positions in; all of several batch items
   bool loads;                // whether it reads any input
@@ -100,14 +107,18 @@ struct Unit {
   }
   // Calls `each(tap of d, first chunk, behind the last)` for all that the unit adds up, residue by
   // residue. Not marching.
-  template <typename Each>
+  template <bool kShared, typename Each>
   __device__ __forceinline__ void for_planes(const Params& p, const Each& each) {
     for (int left = p.sum_residues;;) {
       for (int tap = 0; loads && tap < axis(p, 0).num_taps; ++tap) {
-        const int from = max(begin, 0), to = min(end, p.chunks);
-        if (from < to && reaches(p, tap)) each(tap, from, to);
-        begin -= p.chunks;
-        end -= p.chunks;
+        if constexpr (kShared) {
+          const int from = max(begin, 0), to = min(end, p.chunks);
+          if (from < to && reaches(p, tap)) each(tap, from, to);
+          begin -= p.chunks;
+          end -= p.chunks;
+        } else {
+          if (reaches(p, tap)) each(tap, 0, p.chunks);
+        }
       }
       if (--left == 0) break;
       next(p);

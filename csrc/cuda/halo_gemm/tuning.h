@@ -36,7 +36,7 @@ constexpr bool can_stretch(int slots, int channels, int fused) {
   return fused > 1 || (slots == 1 && channels < 128);
 }
 // Whether blocks of the weight may be rows of 128 bytes (weight_pack.cuh).
-constexpr bool has_weight_rows(int slots, int steps) { return slots == 1 && steps == kMaxSteps; }
+constexpr bool has_weight_rows(bool reversed, bool shared) { return reversed && shared; }
 inline constexpr int kMaxBox = 256;         // limit of TMA
 inline constexpr int kMaxBoxLines = 8;      // of a box: of more there are too few parts of planes
 inline constexpr int kSwizzleAlign = 1024;  // limit of the 128-byte swizzle
@@ -51,7 +51,10 @@ inline constexpr int kMaxTileChannels = 128;
 constexpr bool parks(int columns) { return columns < 192; }
 
 // Consumer warpgroups. Limit: 64 K registers of an SM, half a row of sums each thread.
-constexpr int max_warpgroups(int slots) { return slots == 1 ? 4 : 3; }
+// Items that are shared take more of them beside.
+constexpr int max_warpgroups(int slots, bool shared = false) {
+  return slots == 1 && !shared ? 4 : 3;
+}
 
 // Limit: shared memory of a block on sm_90.
 inline constexpr int kSharedBytes = 232448;
@@ -72,6 +75,11 @@ constexpr int stretch_pitch(int element_bytes) { return 2 * kGroupRows * element
 constexpr int stretch_bytes(int element_bytes) { return 16 / 4 * stretch_pitch(element_bytes); }
 // Limit: 64 positions of such are parts of no more lines than a warp has lanes.
 inline constexpr int kMinStretchedPitch = 3;
+// Of shared items a block has no more units than this (walk.cuh); limit: shared memory.
+inline constexpr int kMaxSharedUnits = 48, kSharedUnitBytes = 20;
+constexpr int64_t shared_unit_bytes(bool shared) {
+  return shared ? (kMaxSharedUnits + 1) * kSharedUnitBytes / 16 * 16 + 16 : 0;
+}
 constexpr int64_t barrier_bytes() { return 16 * (kMaxInputStages + kMaxWeightStages) + 16; }
 
 // Columns over out_channels. Measured: 48 -> 48, k5, in 64 columns 1.15 times implicit_gemm's time;

@@ -5,7 +5,7 @@
 //         [columns / 8][2][8 columns][16 bytes]
 //
 // Where the kernel marches there are no residues and taps of d: its taps kd are columns, slot kd.
-// Where has_weight_rows(), grad_input has in a block, as TMA brings them (weight_boxes.h):
+// grad_input has, where items are shared, in a block, as TMA brings them (weight_boxes.h):
 //
 //         [columns][128 bytes of input channels], 16-byte piece i at i ^ (column % 8)
 //

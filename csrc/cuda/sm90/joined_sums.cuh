@@ -30,7 +30,7 @@ class JoinedSums {
   // Whether this warp is the last; then `sum` is of all parts. No wgmma on it is in flight.
   template <int kTiles, int kSums>
   __device__ __forceinline__ bool join(const Part& part, float (&sum)[kTiles][kSums]) const {
-    if (part.count == 1) return true;
+    if (all_say(part.count == 1)) return true;
     wait_for_earlier_launch();  // zeros in `arrived`, and nobody uses `memory`
     const int block = blockIdx.x;
     unsigned* const arrived =
@@ -45,24 +45,27 @@ class JoinedSums {
     __syncwarp();
     unsigned before = 0;
     if (threadIdx.x % 32 == 0) before = atomicAdd(arrived, 1);
-    before = __shfl_sync(~0u, before, 0);
-    if (before + 1 < part.count) return false;
+    if (!any_says(before + 1 == part.count)) return false;
     __threadfence();  // counted -> read
     // Of two parts either order gives the same.
-    if (part.count == 2) {
+    if (all_say(part.count == 2)) {
       add(place<kTiles * kSums>(part, part.first + (part.first == block ? 1 : 0)), sum);
       return true;
     }
 #pragma unroll
     for (int i = 0; i < kTiles * kSums; ++i) sum[i / kSums][i % kSums] = 0;
 #pragma unroll 1
-    for (int b = part.first; b < part.first + part.count; ++b) {
+    for (int b = part.first; all_say(b < part.first + part.count); ++b) {
       add(place<kTiles * kSums>(part, b), sum);
     }
     return true;
   }
 
  private:
+  // A warp's answers, which the compiler sees to be one: else it serialises wgmma, C7520.
+  static __device__ __forceinline__ bool all_say(bool answer) { return __all_sync(~0u, answer); }
+  static __device__ __forceinline__ bool any_says(bool answer) { return __any_sync(~0u, answer); }
+
   template <int kAll>
   __device__ __forceinline__ float4* place(const Part& part, int block) const {
     const int tile = 2 * block + (block == part.first ? 1 : 0);
