@@ -65,8 +65,8 @@ std::vector<int64_t> planes_by_taps(const Shape& shape, const Config& config,
 }
 
 // Of blocks that share all items. `work`: of an item of each residue, added up.
-double shared_clocks(const Shape& shape, const Config& config, int64_t count, double work,
-                     int64_t residues, double start) {
+double shared_clocks(const Config& config, int64_t count, double work, int64_t residues,
+                     double start) {
   const double blocks = config.sharing_blocks;
   const auto items = static_cast<double>(count * residues);
   // Tiles of sums that a block writes and reads, beside its products.
@@ -76,11 +76,12 @@ double shared_clocks(const Shape& shape, const Config& config, int64_t count, do
                         : parts < 2   ? 2
                         : even        ? (parts == 2 ? 2 : parts + 1)
                                       : parts + 3;
-  const double bytes = static_cast<double>(tiles) * config.warpgroups * kGroupRows *
-                       config.channels * sizeof(float);
+  const double bytes =
+      static_cast<double>(tiles) * config.warpgroups * kGroupRows * config.channels * sizeof(float);
   const double all = static_cast<double>(count) * work + items * start;
   const double zero = config.weight_as_is && config.joins ? kZeroClocks : 0;
-  return (all / blocks + start + bytes / kJoinBytesPerClock + zero) * kSharingClocks;
+  const double joined = config.joins ? start + bytes / kJoinBytesPerClock : 0;
+  return (all / blocks + joined + zero) * kSharingClocks;
 }
 
 // Clocks where nothing marches. `store` are those of an item's outputs.
@@ -101,7 +102,7 @@ double estimate_items(const Shape& shape, const Config& config, double store,
         for (const ProductResidue& of_d : d.residues) residues += of_d.num_taps > 0;
       }
     }
-    return shared_clocks(shape, config, count, work, shape.sums ? 1 : residues, start);
+    return shared_clocks(config, count, work, shape.sums ? 1 : residues, start);
   }
   if (shape.sums) {
     double item = start;

@@ -178,7 +178,8 @@ std::array<int, 3> sharing_blocks(const Shape& shape, const Config& config) {
     }
   }
   const int64_t items = shape.sums ? tiles : tiles * residues, blocks = shape.num_sms;
-  if (work == 0 || work > kMaxWork || items > kSimulated * blocks || work / blocks < most) return {};
+  if (work == 0 || work > kMaxWork || items > kSimulated * blocks || work / blocks < most)
+    return {};
   if (work / blocks / least + 2 > kMaxSharedUnits) return {};
   if (items > blocks || items != tiles) return {shape.num_sms};
   return {shape.num_sms, static_cast<int>(blocks / items * items), static_cast<int>(items)};
@@ -230,12 +231,19 @@ Config search(const Description& description, const Device& device) {
         for (const int blocks : {0, all, even, alone}) {
           config.sharing_blocks = blocks;
           config.joins = blocks > 0 && blocks != alone;
-          config.weight_rows = has_weight_rows(product.reversed, blocks > 0);
+          config.weight_rows = product.reversed && has_weight_rows(blocks > 0, config.steps);
           config.weight_as_is = boxes && config.weight_rows && !config.resident;
           const double clocks = estimate(shape, config);
-          if (best.slots != 0 && clocks >= least) continue;
+          // What the configurations of grad_input differ in beside.
+          const int64_t packed = product.reversed && !config.weight_as_is
+                                     ? packed_weight_bytes(description, config)
+                                     : 0;
+          const double all_clocks =
+              clocks + static_cast<double>(packed) / kWeightBytesPerClock / shape.num_sms;
+          if (best.slots != 0 && all_clocks >= least) continue;
           best = config;
-          best.clocks = least = clocks;
+          best.clocks = clocks;
+          least = all_clocks;
         }
         config.sharing_blocks = 0;
       }
@@ -323,7 +331,8 @@ Verdict supports(const Description& description, const Device& device) {
     const bool gathered = product.sums && config.packed_input && !both_pack;
     const double other = implicit_gemm::estimated_clocks(description, device) +
                          (both_pack ? rows / device.num_sms : 0);
-    if (clocks > other * (gathered ? kGatheredClocks : 1)) {
+    const bool many = product.sums && p.out_channels >= kManyChannels;
+    if (clocks > other * (gathered ? kGatheredClocks : many ? kManyChannelsClocks : 1)) {
       return Verdict::refuse("implicit_gemm's estimate of grad_input is less");
     }
   }

@@ -70,8 +70,8 @@ struct Shared {
   uint32_t input, weight;  // stages
   float* bias;             // [column tiles * channels], zeros without one
   uint32_t input_full, input_empty, weight_full, weight_empty;  // barriers
-  SharedUnit* units;  // of shared items
-  uint32_t lines;     // buffers of the consumer warps, or of their warpgroups
+  SharedUnit* units;                                            // of shared items
+  uint32_t lines;  // buffers of the consumer warps, or of their warpgroups
 
   __device__ Shared(const Params& p, unsigned char* memory, uint32_t weight_bytes, int channels,
                     bool shared_items) {
@@ -209,7 +209,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
 #pragma unroll
         for (int f = 0; f < kFused; ++f) {
           const Taps taps(p, unit, kMarching, f);
-          multiply<T, kColumns, kSteps, kShared>(
+          multiply<T, kColumns, kSteps, has_weight_rows(kShared, kSteps)>(
               p, shared, taps, a, taps.block + (tap * p.chunks + chunk) * taps.count, &weight,
               sum[f]);
         }
@@ -257,9 +257,8 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
 __device__ __forceinline__ void prefetch_maps(const Params& p, const Maps& maps) {
   const int r = threadIdx.x % 32;
   if (p.weight_as_is && r == 0) sm90::prefetch_map(&maps.weight);
-  const bool used = p.sum_residues > 1
-                        ? r < p.axis[2].residues && p.axis[2].residue[r].num_taps > 0
-                        : r == 0;
+  const bool used =
+      p.sum_residues > 1 ? r < p.axis[2].residues && p.axis[2].residue[r].num_taps > 0 : r == 0;
   if (!used) return;
   sm90::prefetch_map(&maps.lines_of_w[r]);
   sm90::prefetch_map(&maps.of_w[r]);
@@ -431,10 +430,12 @@ __global__ void __launch_bounds__(Roles<kSlots, kShared>::kThreads, 1)
   }
   __syncthreads();
   if (warp < consumers) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Roles<kSlots, kShared>::kConsumerRegisters));
+    asm volatile(
+        "setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Roles<kSlots, kShared>::kConsumerRegisters));
     consume<T, kSlots, kChannels, kFused, kSteps, kLines, kShared>(p, shared);
   } else {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Roles<kSlots, kShared>::kProducerRegisters));
+    asm volatile(
+        "setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Roles<kSlots, kShared>::kProducerRegisters));
     if (warp == consumers) prefetch_maps(p, maps);
     sm90::wait_for_earlier_launch();  // the kernels that pack
     if (warp == consumers) {

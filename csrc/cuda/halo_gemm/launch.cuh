@@ -98,7 +98,7 @@ inline void set_work(const Problem& problem, Params* p) {
                                                          [](int each) { return each > 0; });
   p->residue_items = p->column_tiles * p->tiles * p->strips;
   p->items = static_cast<unsigned>(p->residue_items * items);
-  share_items(static_cast<int>(items), p);
+  if (p->joining.threads > 0) share_items(static_cast<int>(items), p);
   if (p->batch == 1 && p->sum_residues == 1) {
     int outside = 0;  // planes whose taps do not all reach the input
     for (int r = 0; r < axis[0].residues; ++r) {
@@ -237,9 +237,9 @@ inline Maps make_maps(const Call& call) {
     maps.lines_of_w[r] = sm90::encode(lines);
   }
   if (takes_boxes(call)) {
-    maps.weight = weight_boxes(call.operands.weight.data, call.description.precision,
-                               volume(problem.kernel), problem.in_channels, problem.out_channels,
-                               call.config.channels);
+    maps.weight =
+        weight_boxes(call.operands.weight.data, call.description.precision, volume(problem.kernel),
+                     problem.in_channels, problem.out_channels, call.config.channels);
   }
   return maps;
 }
@@ -250,9 +250,8 @@ template <typename T, int kSlots, int kChannels, int kFused, int kSteps>
 Kernel kernel_of_layout(const Config& config) {
   if constexpr (kSlots == 1) {
     if (config.sharing_blocks > 0) {
-      return config.lines_out
-                 ? halo_gemm_kernel<T, kSlots, kChannels, kFused, kSteps, true, true>
-                 : halo_gemm_kernel<T, kSlots, kChannels, kFused, kSteps, false, true>;
+      return config.lines_out ? halo_gemm_kernel<T, kSlots, kChannels, kFused, kSteps, true, true>
+                              : halo_gemm_kernel<T, kSlots, kChannels, kFused, kSteps, false, true>;
     }
   }
   return config.lines_out ? halo_gemm_kernel<T, kSlots, kChannels, kFused, kSteps, true, false>
@@ -306,10 +305,10 @@ Kernel kernel_of(const Config& config) {
 inline void pack_input(const Call& call, bool second) {
   const Problem problem = make_product(call.description).problem;
   const TensorView& input = read_operand(call);
-  sm90::pack_rows(
-      {input.data, input.stride, problem.batch, problem.in_channels, problem.input,
-       element_bytes(call.description.precision), const_cast<void*>(packed_input(call).data), second},
-      call.stream);
+  sm90::pack_rows({input.data, input.stride, problem.batch, problem.in_channels, problem.input,
+                   element_bytes(call.description.precision),
+                   const_cast<void*>(packed_input(call).data), second},
+                  call.stream);
 }
 
 template <typename T, int kTaps>
@@ -397,8 +396,8 @@ void run(const Call& call) {
   const bool marching = config.slots > 1;
   const auto sms = static_cast<unsigned>(call.device.num_sms);
   const unsigned blocks = config.sharing_blocks > 0 ? static_cast<unsigned>(config.sharing_blocks)
-                          : marching     ? sms
-                                         : std::min(p.items, sms);
+                          : marching                ? sms
+                                                    : std::min(p.items, sms);
   const auto threads = static_cast<unsigned>((config.warpgroups + 1) * 128);
   if (second) {
     sm90::launch_overlapping("halo_gemm kernel", kernel,

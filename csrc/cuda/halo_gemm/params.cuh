@@ -50,9 +50,9 @@ struct Params {
   bool line_pairs;  // all lines start at even elements (lines.cuh)
   bool stretches;   // of lines are stored (fused_lines.cuh)
   bool resident;
-  bool weight_rows;   // blocks are swizzled rows: weight_pack.cuh
-  bool weight_as_is;  // and TMA brings them from the weight itself: weight_boxes.h
-  int tile_runs;      // of a column tile
+  bool weight_rows;    // blocks are swizzled rows: weight_pack.cuh
+  bool weight_as_is;   // and TMA brings them from the weight itself: weight_boxes.h
+  int tile_runs;       // of a column tile
   int parking_chunks;  // after so many the sums are parked; 0: never
   sm90::Parking parking;
   // Marching: input planes from the first that finishes an output plane on; output planes, padding.
@@ -63,12 +63,12 @@ struct Params {
   unsigned char order[kMaxResidues];  // of residues, most taps first
   // Items that are shared (walk.cuh).
   sm90::Joining joining;
-  int work, residue_items;  // of all items; items of a residue
+  int work, residue_items;           // of all items; items of a residue
   ItemWork item_work[kMaxResidues];  // in the order of residues
 };
 
-// What a block has of a shared item: planes and chunks of its sum, and who has the rest. Of the last
-// one `item` is -1.
+// What a block has of a shared item: planes and chunks of its sum, and who has the rest. Of the
+// last one `item` is -1.
 struct SharedUnit {
   int item, begin, end;
   sm90::Part part;

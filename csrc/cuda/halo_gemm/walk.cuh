@@ -75,7 +75,8 @@ class SharedLine {
     unsigned index;
     int residue, start;  // the residue's place in the order, the first of its work
   };
-  // Of a block's part: work * block / blocks, in 32 bits. No part is shorter than a plane and chunk.
+  // Of a block's part: work * block / blocks, in 32 bits. No part is shorter than a plane and
+  // chunk.
   static __device__ int start_of(const Params& p, int block) {
     const int blocks = gridDim.x, each = p.work / blocks;
     return each * block + (p.work - each * blocks) * block / blocks;
@@ -110,7 +111,8 @@ class SharedLine {
       if (--left == 0) return planes;
       unit.next(p);
     }
-  }};
+  }
+};
 
 template <>
 class Walk<false, true> {

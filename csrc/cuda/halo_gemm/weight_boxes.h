@@ -28,12 +28,12 @@ inline CUtensorMap weight_boxes(const void* weight, Precision precision, int64_t
   const int64_t bytes = element_bytes(precision), run = run_channels(bytes);
   const int64_t row = taps * in_channels, owned = run / 4;
   const auto pairs = static_cast<int>(owned / 2);
-  return sm90::encode({weight,
-                       precision,
-                       {row, 2, 4, pairs, out_channels / run},
-                       {1, row, owned * row, 2 * row, run * row},
-                       {static_cast<int>(kRowBytes / bytes), 2, 4, pairs,
-                        static_cast<int>(columns / run)}});
+  return sm90::encode(
+      {weight,
+       precision,
+       {row, 2, 4, pairs, out_channels / run},
+       {1, row, owned * row, 2 * row, run * row},
+       {static_cast<int>(kRowBytes / bytes), 2, 4, pairs, static_cast<int>(columns / run)}});
 }
 
 }  // namespace convt3d::cuda::halo_gemm

@@ -9,9 +9,9 @@
 //
 //         [columns][128 bytes of input channels], 16-byte piece i at i ^ (column % 8)
 //
-// which a block of threads writes in whole lines. Columns are permuted so that a thread's sums are channels that it can store at once (runs.cuh),
-// or in order (fused_lines.cuh). Channels beyond the tensor are zeros. TF32 is rounded to nearest
-// even.
+// which a block of threads writes in whole lines. Columns are permuted so that a thread's sums are
+// channels that it can store at once (runs.cuh), or in order (fused_lines.cuh). Channels beyond the
+// tensor are zeros. TF32 is rounded to nearest even.
 //
 // A unit is 16 bytes of input channels of one output channel and tap; where it goes is the sum of
 // what the tap, the output channel and the input channels say. A thread makes, and has in flight,
@@ -32,7 +32,7 @@
 namespace convt3d::cuda::halo_gemm {
 
 inline constexpr int kPackThreads = 128;
-inline constexpr int kPackUnits = 4;          // of a thread, where they are read as they are
+inline constexpr int kPackUnits = 4;  // of a thread, where they are read as they are
 // In shared memory: at least 16 bytes x all taps, and one.
 inline constexpr int kPackedElements = 8 * (kMaxTaps + 1);
 
@@ -145,11 +145,11 @@ __global__ void __launch_bounds__(kPackThreads)
     }
     const int tile = out / p.channels, chunk = piece / 2 / p.steps;
     const uint32_t column = places.channel[out - tile * p.channels];
-    const uint32_t in_block = p.rows ? column + ((piece ^ column / 8) & 7)
-                                     : (piece / 2 - chunk * p.steps) * (columns * 2) +
-                                           piece % 2 * 8 + column;
-    const int64_t place = tile * p.tile_units + places.tap[tap] +
-                          chunk * int64_t{places.chunk[tap]} + in_block;
+    const uint32_t in_block =
+        p.rows ? column + ((piece ^ column / 8) & 7)
+               : (piece / 2 - chunk * p.steps) * (columns * 2) + piece % 2 * 8 + column;
+    const int64_t place =
+        tile * p.tile_units + places.tap[tap] + chunk * int64_t{places.chunk[tap]} + in_block;
     reinterpret_cast<uint4*>(p.packed)[place] = unit;
   };
   if (blockIdx.x == 0 && blockIdx.y == 0) {
