@@ -371,6 +371,8 @@ _EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "k4 s2, lines in three boxes", "mb1_ic40oc9_id3ih4iw72_k4s2p1"),
     ("ci", "k = s = 4, boxes of short lines", "mb2_ic140oc7_id3ih5iw6_k4s4"),
     ("ci", "k = s, sums of few splits", "mb2_ic320oc80_id4ih4iw8_k2s2"),
+    ("ci", "sums in parts, of equal items", "mb1_ic320oc256_id4ih4iw3_k3s2p1op1:bias"),
+    ("full", "sums in parts, of dilated taps", "mb1_ic264oc192_id4ih5iw6_k3p1d2:bias"),
     ("full", "more channels than four warpgroups hold", "mb2_ic264oc136_id4ih8iw16_k3p1"),
     ("full", "many channels, few positions", "mb2_ic192oc160_id2ih2iw2_k2s2:bias"),
     ("full", "two tiles of everything", "mb1_ic72oc72_id7ih9iw11_k3s2p1op1:bias"),
