@@ -11,7 +11,6 @@
 #include "cuda/halo_gemm/estimate.h"
 #include "cuda/halo_gemm/product.h"
 #include "cuda/halo_gemm/tuning.h"
-#include "cuda/halo_gemm/weight_boxes.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/sm90/chain.h"
 #include "cuda/sm90/joined_sums.h"

@@ -37,6 +37,15 @@ constexpr bool can_stretch(int slots, int channels, int fused) {
 }
 // Whether blocks of the weight may be rows of 128 bytes (weight_pack.cuh).
 constexpr bool has_weight_rows(bool shared, int steps) { return shared && steps == kMaxSteps; }
+// Channels of which a thread of a quad owns 16 bytes.
+constexpr int64_t run_channels(int64_t element_bytes) { return 64 / element_bytes; }
+
+// Whether TMA may bring the weight from where it is (weight_boxes.h): rows and runs are whole, or a
+// box would end within other taps or beyond the tensor.
+constexpr bool fits_boxes(int64_t in_channels, int64_t out_channels, int64_t element_bytes) {
+  return in_channels * element_bytes % kRowBytes == 0 &&
+         out_channels % run_channels(element_bytes) == 0;
+}
 inline constexpr int kMaxBox = 256;         // limit of TMA
 inline constexpr int kMaxBoxLines = 8;      // of a box: of more there are too few parts of planes
 inline constexpr int kSwizzleAlign = 1024;  // limit of the 128-byte swizzle

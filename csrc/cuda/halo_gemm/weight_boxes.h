@@ -13,15 +13,6 @@
 
 namespace convt3d::cuda::halo_gemm {
 
-// Channels of which a thread of a quad owns 16 bytes.
-constexpr int64_t run_channels(int64_t element_bytes) { return 64 / element_bytes; }
-
-// Rows and runs are whole: a box would end within other taps or beyond the tensor.
-constexpr bool fits_boxes(int64_t in_channels, int64_t out_channels, int64_t element_bytes) {
-  return in_channels * element_bytes % kRowBytes == 0 &&
-         out_channels % run_channels(element_bytes) == 0;
-}
-
 // `taps` x in_channels of each output channel are contiguous; a box has `columns`.
 inline CUtensorMap weight_boxes(const void* weight, Precision precision, int64_t taps,
                                 int64_t in_channels, int64_t out_channels, int columns) {
