@@ -80,7 +80,8 @@ double shared_clocks(const Config& config, int64_t count, double work, int64_t r
       static_cast<double>(tiles) * config.warpgroups * kGroupRows * config.channels * sizeof(float);
   const double all = static_cast<double>(count) * work + items * start;
   const double zero = config.weight_as_is && config.joins ? kZeroClocks : 0;
-  const double joined = config.joins ? start + bytes / kJoinBytesPerClock : 0;
+  const double joins = parts >= 2 && even ? 1 : 2;
+  const double joined = config.joins ? start + joins * kJoinClocks + bytes / kJoinBytesPerClock : 0;
   return (all / blocks + joined + zero) * kSharingClocks;
 }
 

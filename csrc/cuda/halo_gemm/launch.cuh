@@ -55,7 +55,7 @@ inline void share_items(int residues, Params* p) {
              p->order[r] % p->axis[2].stride);
     for (int left = p->sum_residues;;) {
       if (unit.loads) {
-        const int last = unit.axis(*p, 1).num_taps * unit.axis(*p, 2).num_taps + 1;
+        const int last = unit.axis(*p, 1).num_taps * unit.axis(*p, 2).num_taps + kPlaneTaps;
         p->item_work[r].all += unit.axis(*p, 0).num_taps * p->chunks * last;
         if (unit.axis(*p, 0).num_taps > 0) p->item_work[r].last = last;
       }

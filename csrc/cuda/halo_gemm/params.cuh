@@ -25,7 +25,7 @@ struct Axis {
   int halo_first, halo_span;
 };
 
-// Of an item: a plane and chunk counts as its taps of h and w, and one. `last`: of the last one.
+// Of an item: a plane and chunk counts as its taps of h and w, and kPlaneTaps. `last`: of the last.
 struct ItemWork {
   int all, last;
 };

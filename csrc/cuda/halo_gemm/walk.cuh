@@ -102,7 +102,7 @@ class SharedLine {
     int planes = 0;
     for (int left = p.sum_residues;;) {
       if (unit.loads) {
-        const int each = unit.axis(p, 1).num_taps * unit.axis(p, 2).num_taps + 1;
+        const int each = unit.axis(p, 1).num_taps * unit.axis(p, 2).num_taps + kPlaneTaps;
         const int number = unit.axis(p, 0).num_taps * p.chunks;
         if (work <= number * each) return planes + (work + each - 1) / each;
         planes += number;

@@ -35,6 +35,14 @@ class JoinedSums {
     const int block = blockIdx.x;
     unsigned* const arrived =
         joining_.arrived + part.first * (joining_.threads / 32) + threadIdx.x / 32;
+    // Of two parts either order gives the same: what is last need not be left.
+    const bool pair = all_say(part.count == 2);
+    const float4* const other =
+        place<kTiles * kSums>(part, part.first + (part.first == block ? 1 : 0));
+    if (pair && all_say(has_come(arrived))) {
+      add(other, sum);
+      return true;
+    }
     float4* const mine = place<kTiles * kSums>(part, block);
 #pragma unroll
     for (int i = 0; i < kTiles * kSums; i += 4) {
@@ -47,9 +55,8 @@ class JoinedSums {
     if (threadIdx.x % 32 == 0) before = atomicAdd(arrived, 1);
     if (!any_says(before + 1 == part.count)) return false;
     __threadfence();  // counted -> read
-    // Of two parts either order gives the same.
-    if (all_say(part.count == 2)) {
-      add(place<kTiles * kSums>(part, part.first + (part.first == block ? 1 : 0)), sum);
+    if (pair) {
+      add(other, sum);
       return true;
     }
 #pragma unroll
@@ -62,6 +69,11 @@ class JoinedSums {
   }
 
  private:
+  static __device__ __forceinline__ bool has_come(const unsigned* arrived) {
+    unsigned number;
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(number) : "l"(arrived) : "memory");
+    return number != 0;
+  }
   // A warp's answers, which the compiler sees to be one: else it serialises wgmma, C7520.
   static __device__ __forceinline__ bool all_say(bool answer) { return __all_sync(~0u, answer); }
   static __device__ __forceinline__ bool any_says(bool answer) { return __any_sync(~0u, answer); }
@@ -76,7 +88,7 @@ class JoinedSums {
 
   template <int kTiles, int kSums>
   __device__ __forceinline__ void add(const float4* from, float (&sum)[kTiles][kSums]) const {
-    constexpr int kAtOnce = 4;  // loads in flight; limit: registers
+    constexpr int kAtOnce = kTiles * kSums % 32 == 0 ? 8 : 4;  // loads in flight; limit: registers
     static_assert(kTiles * kSums % (4 * kAtOnce) == 0);
 #pragma unroll
     for (int i = 0; i < kTiles * kSums; i += 4 * kAtOnce) {
