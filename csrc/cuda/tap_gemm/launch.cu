@@ -156,19 +156,20 @@ void pack(const Launch& launch, const Problem& problem, const TensorView& input,
 
 void reduce(const Launch& launch) {
   const Params& p = launch.params;
-  const int64_t total = int64_t{p.groups} * p.in_channels * p.all_rows;
   int lanes = 1;
   while (2 * lanes <= std::min(p.splits, kMaxReduceLanes)) lanes *= 2;
   const dim3 threads(kReduceThreads / lanes, lanes);
-  const auto blocks = static_cast<unsigned>(ceil_div(total, threads.x));
+  const int64_t row_blocks = ceil_div(p.all_rows, threads.x);
+  const int64_t channel_blocks = ceil_div(int64_t{p.groups} * p.in_channels, kReduceChannels);
   cudaLaunchAttribute attribute = sm90::overlapping_launch();
   cudaLaunchConfig_t config{};
-  config.gridDim = blocks;
+  config.gridDim = dim3(static_cast<unsigned>(row_blocks * channel_blocks));
   config.blockDim = threads;
   config.stream = launch.stream;
   config.attrs = &attribute;
   config.numAttrs = 1;
-  check(cudaLaunchKernelEx(&config, reduce_kernel, p, total), "tap_gemm reduce_kernel");
+  check(cudaLaunchKernelEx(&config, reduce_kernel, p, as_int(row_blocks)),
+        "tap_gemm reduce_kernel");
 }
 
 template <Precision kPrecision>
