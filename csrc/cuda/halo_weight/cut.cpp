@@ -7,6 +7,7 @@
 
 #include "cuda/common/grad_weight_cuts.h"
 #include "cuda/common/kept_answer.h"
+#include "cuda/halo_weight/blocks.h"
 #include "cuda/halo_weight/config.h"
 #include "cuda/halo_weight/taps.h"
 #include "cuda/halo_weight/tuning.h"
@@ -143,45 +144,9 @@ double complete(const Shape& shape, const Stage& stage, const Views& views, Conf
   const double load = static_cast<double>(c->in_parts * stage.input_loaded) * row_clocks(in_row) +
                       views.mean * static_cast<double>(stage.view_loaded) * row_clocks(out_row);
   const double box = std::max(multiply, load) + (c->stages == 2 ? std::min(multiply, load) / 8 : 0);
-  const double sums = static_cast<double>(piece_elements(*c));
-  const double piece = sums * sizeof(float);
-  const auto total = [&](double boxes, double stores, double reads) {
-    const double memory = reads * shape.bytes / kMemoryBytesPerClock;
-    const double work_clocks = boxes * box + stores * piece / kStoreBytesPerClock;
-    return std::max(work_clocks, memory) + std::min(work_clocks, memory) / 4 + kStartClocks;
-  };
-  c->direct = false;
-  // All jobs at the same positions at the same time, so that one's loads serve the others; or all
-  // SMs, of which each has as much.
-  const bool kept = jobs == 1 || shape.bytes < kKeptBytes;
-  const int64_t of_job = std::min(shape.num_sms / jobs, c->all_tiles);
-  const auto clocks_on = [&](int64_t blocks, bool apart) {
-    c->blocks = static_cast<int>(blocks);
-    const double boxes =
-        static_cast<double>(apart ? ceil_div(c->all_tiles, of_job) : ceil_div(work, blocks));
-    const double straddled = apart ? 0 : static_cast<double>(jobs) / static_cast<double>(blocks);
-    return total(boxes, 1.0 + straddled + boxes / c->chain, apart || kept ? 1 : kLostReuse) +
-           static_cast<double>(pieces(*c)) * piece / kReduceBytesPerClock + kReduceClocks;
-  };
-  double clocks = of_job > 0 ? clocks_on(of_job * jobs, true) : 0;
-  const double even = clocks_on(std::min(shape.num_sms, work), false);
-  c->apart = of_job > 0 && clocks <= even;
-  if (c->apart) {
-    c->blocks = static_cast<int>(of_job * jobs);
-  } else {
-    clocks = even;
-  }
-  if (!shape.direct) return clocks;
-  // A block for each job, in turns.
-  const double turns = static_cast<double>(ceil_div(jobs, shape.num_sms));
-  const double all = static_cast<double>(c->all_tiles);
-  const double direct = total(turns * all, turns * std::floor((all - 1) / c->chain), 1) +
-                        turns * (sums * kDirectClocks + kStartClocks / 2);
-  if (direct >= clocks) return clocks;
-  c->direct = true;
-  c->apart = true;
-  c->blocks = static_cast<int>(jobs);
-  return direct;
+  return cut_blocks({box, static_cast<double>(piece_elements(*c)), kStartClocks, 0, shape.bytes,
+                     shape.bytes < kKeptBytes, shape.direct, shape.num_sms},
+                    c);
 }
 
 Config search(const Description& description, const Device& device) {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The search for a cut: of an estimate of clocks, the least.
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <optional>
 #include <vector>
 
 #include "cuda/common/grad_weight_cuts.h"
 #include "cuda/common/kept_answer.h"
+#include "cuda/halo_weight/blocks.h"
 #include "cuda/halo_weight/taps.h"
 #include "cuda/halo_weight/tuning.h"
 #include "cuda/sm90/chain.h"
@@ -144,44 +144,12 @@ double complete(const Shape& shape, const Stage& stage, const Views& views, Conf
       std::max<int64_t>(1, sm90::max_chain(Precision::tf32) / (stage.positions / kStepPositions)));
 
   const double box = box_clocks(*c, stage, views);
-  const double piece = as_double(piece_elements(*c)) * sizeof(float);
   const double packing =
       c->turns_input ? 0 : as_double(packed_input_bytes(*c)) * 2 / kPackBytesPerClock + kPackClocks;
-  const auto total = [&](double boxes, double stores, double reads) {
-    const double memory = reads * shape.bytes / kMemoryBytesPerClock;
-    const double clocks = boxes * box + stores * piece / kStoreBytesPerClock;
-    return std::max(clocks, memory) + std::min(clocks, memory) / 4 + kStartClocks + packing;
-  };
-  c->direct = false;
-  // All jobs at the same positions at the same time, so that one's loads serve the others; or all
-  // SMs, of which each has as much.
-  const bool kept = jobs == 1 || shape.bytes < kKeptBytes;
-  const int64_t of_job = std::min(shape.num_sms / jobs, c->all_tiles);
-  const auto clocks_on = [&](int64_t blocks, bool apart) {
-    c->blocks = as_int(blocks);
-    const double boxes = as_double(apart ? ceil_div(c->all_tiles, of_job) : ceil_div(work, blocks));
-    const double straddled = apart ? 0 : as_double(jobs) / as_double(blocks);
-    return total(boxes, 1.0 + straddled + boxes / c->chain, apart || kept ? 1 : kLostReuse) +
-           as_double(pieces(*c)) * piece / kReduceBytesPerClock + kReduceClocks;
-  };
-  double clocks = of_job > 0 ? clocks_on(of_job * jobs, true) : 0;
-  const double even = clocks_on(std::min(shape.num_sms, work), false);
-  c->apart = of_job > 0 && clocks <= even;
-  if (c->apart) {
-    c->blocks = as_int(of_job * jobs);
-  } else {
-    clocks = even;
-  }
-  if (!shape.direct) return clocks;
-  // A block for each job, in turns.
-  const double turns = as_double(ceil_div(jobs, shape.num_sms)), all = as_double(c->all_tiles);
-  const double direct = total(turns * all, turns * std::floor((all - 1) / c->chain), 1) +
-                        turns * (as_double(piece_elements(*c)) * kDirectClocks + kStartClocks / 2);
-  if (direct >= clocks) return clocks;
-  c->direct = true;
-  c->apart = true;
-  c->blocks = as_int(jobs);
-  return direct;
+  return halo_weight::cut_blocks(
+      {box, as_double(piece_elements(*c)), kStartClocks, packing, shape.bytes,
+       shape.bytes < kKeptBytes, shape.direct, shape.num_sms},
+      c);
 }
 
 // Units and jobs; nothing where there is no such kernel.

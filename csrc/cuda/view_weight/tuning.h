@@ -54,17 +54,12 @@ inline constexpr double kHalfRowClocks = 4.1;  // of 64
 inline constexpr double kConflicts = 1.15;     // of gathering A
 // Measured: of a turning warp's eight places of 32 lines.
 inline constexpr double kTurnClocks = 320;
-inline constexpr double kStageClocks = 300;           // barriers, first gather and drain of a stage
-inline constexpr double kIssueClocks = 4;             // of a wgmma, beside its products
-inline constexpr double kMemoryBytesPerClock = 2300;  // of the device: 4.2 TB/s at 1.8 GHz
-inline constexpr double kPackBytesPerClock = 1700;    // of the device
-inline constexpr double kPackClocks = 2500;           // of its launch
-inline constexpr double kStoreBytesPerClock = 24;     // sums of a piece to the workspace
-inline constexpr double kDirectClocks = 0.1;          // of a sum to the weight
-inline constexpr double kStartClocks = 6000, kReduceClocks = 5000;
-inline constexpr double kReduceBytesPerClock = 1500;  // of the device
-// Bytes of input and grad_output together, that stay in L2 while all jobs read them (of 50 MB), and
-// reads of memory where they do not.
-inline constexpr double kKeptBytes = 45e6, kLostReuse = 2;
+inline constexpr double kStageClocks = 300;         // barriers, first gather and drain of a stage
+inline constexpr double kIssueClocks = 4;           // of a wgmma, beside its products
+inline constexpr double kPackBytesPerClock = 1700;  // of the device
+inline constexpr double kPackClocks = 2500;         // of its launch
+inline constexpr double kStartClocks = 6000;
+// Bytes of input and grad_output together, that stay in L2 while all jobs read them (of 50 MB).
+inline constexpr double kKeptBytes = 45e6;
 
 }  // namespace convt3d::cuda::view_weight
