@@ -377,7 +377,10 @@ __global__ void __launch_bounds__(max_threads(kChannels, kUnits), 1)
     consume<T, kChannels, kUnits>(p, shared);
   } else {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kProducerRegisters));
-    if (warp == consumers) load<kChannels>(p, shared, &input_map, &output_map);
+    if (warp == consumers) {
+      sm90::wait_for_earlier_launch();  // the packed tensors are there
+      load<kChannels>(p, shared, &input_map, &output_map);
+    }
   }
 #endif
 }

@@ -62,6 +62,19 @@ inline void set_loops(const Config& c, Params* p) {
   std::stable_partition(p->loops, p->loops + 4, [](const Loop& loop) { return loop.count == 1; });
 }
 
+// No more than a block has boxes, so that fewer are cleared, and blocks of the reduction find room
+// beside it.
+inline int stages_used(const Config& c, const Work& work) {
+  const int boxes = work.share + (work.longer > 0 ? 1 : 0);
+  return std::min(c.stages, std::max(boxes, kMinStages));
+}
+
+// Stages and barriers; or, behind the last box, what put_weight() turns sums around in.
+inline int shared_bytes(const Config& c, const Params& p) {
+  const int turned = c.direct ? c.warpgroups * c.channels * kGroupRows * kElementBytes : 0;
+  return kSwizzleAlign + std::max(p.stages * p.stage_bytes + kBarrierBytes, turned);
+}
+
 inline Params make_params(const Call& call, const Taps& taps) {
   const Problem& problem = call.description.problem;
   const Config& c = call.config;
@@ -69,7 +82,7 @@ inline Params make_params(const Call& call, const Taps& taps) {
   p.work = make_work(call, taps);
   p.warpgroups = c.warpgroups;
   p.lanes = kGroupRows / c.out_width;
-  p.stages = c.stages;
+  p.stages = stages_used(c, p.work);
   p.stage_bytes = c.stage_bytes;
   p.chain = c.chain;
   p.in_width = c.in_width;
@@ -123,13 +136,13 @@ inline CUtensorMap make_map(const Call& call, const TensorView& view, int64_t ch
        {1, static_cast<int>(step[2]), static_cast<int>(step[1]), static_cast<int>(step[0]), 1}});
 }
 
-// The tensor itself, or rows of channels at `packed`.
+// The tensor itself, or rows of channels at `packed`. `overlapping`: with the packing before it.
 inline TensorView rows_of(const Call& call, const TensorView& view, const Extent3& extent,
-                          int64_t channels, bool packs, unsigned char* packed) {
+                          int64_t channels, bool packs, unsigned char* packed, bool overlapping) {
   if (!packs) return view;
   const int64_t row = sm90::row_channels(channels, kElementBytes);
   sm90::pack_rows({view.data, view.stride, call.description.problem.batch, channels, extent,
-                   kElementBytes, packed},
+                   kElementBytes, packed, overlapping},
                   call.stream);
   return {packed, {volume(extent) * row, 1, extent[1] * extent[2] * row, extent[2] * row, row}};
 }
@@ -158,10 +171,10 @@ void run(const Call& call) {
   const Params p = make_params(call, taps);
   unsigned char* packed = static_cast<unsigned char*>(call.workspace) + pieces_bytes(c);
   const TensorView input = rows_of(call, call.operands.input, problem.input, problem.in_channels,
-                                   c.packed_input, packed);
+                                   c.packed_input, packed, false);
   const TensorView output =
       rows_of(call, call.operands.output, problem.output(), problem.out_channels, c.packed_output,
-              packed + packed_input_bytes(call.description, c));
+              packed + packed_input_bytes(call.description, c), c.packed_input);
   std::array<int, 4> view_box = c.box;
   for (int a = 0; a < 3; ++a) view_box[1 + a] += c.halo[a];
   const CUtensorMap input_map =
@@ -169,11 +182,17 @@ void run(const Call& call) {
   const CUtensorMap output_map = make_map(call, output, problem.out_channels, problem.output(),
                                           c.out_width, view_box, problem.stride);
   const Kernel kernel = kernel_of<T>(c);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
+  const int bytes = shared_bytes(c, p);
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
         "halo_weight shared memory");
-  kernel<<<static_cast<unsigned>(c.blocks), static_cast<unsigned>((c.warpgroups + 1) * 128),
-           kSharedBytes, call.stream>>>(p, input_map, output_map);
-  check(cudaGetLastError(), "halo_weight kernel");
+  const sm90::Grid grid{dim3(static_cast<unsigned>(c.blocks)),
+                        dim3(static_cast<unsigned>((c.warpgroups + 1) * 128)), bytes, call.stream};
+  if (c.packed_input || c.packed_output) {
+    sm90::launch_overlapping("halo_weight kernel", kernel, grid, p, input_map, output_map);
+  } else {  // the first launch, which overlaps with nothing before it
+    kernel<<<grid.blocks, grid.threads, bytes, call.stream>>>(p, input_map, output_map);
+    check(cudaGetLastError(), "halo_weight kernel");
+  }
   if (!c.direct) {
     reduce<T>({problem, call.operands.weight, c.channels, c.out_width, call.stream}, taps, p.work);
   }

@@ -27,14 +27,18 @@ void reduce(const Sums& sums, const Taps& taps, const Work& work) {
   r.work = work;
   r.result = weight.data;
   std::copy(weight.stride.begin(), weight.stride.end(), r.stride);
-  for (int a = 0; a < 3; ++a) r.kernel[a] = static_cast<int>(problem.kernel[a]);
   r.in_channels = static_cast<int>(problem.in_channels);
   r.out_channels = static_cast<int>(problem.out_channels);
   r.taps = static_cast<int>(volume(problem.kernel));
   r.channels = sums.channels;
   r.out_width = sums.out_width;
-  r.lanes = kGroupRows / sums.out_width;
   r.out_inner = weight.stride[1] == 1;
+  r.by_inner = make_divisor(r.out_inner ? r.out_channels : r.taps);
+  r.by_lanes = make_divisor(kGroupRows / sums.out_width);
+  r.by_width = make_divisor(sums.out_width);
+  r.by_units = make_divisor(work.job_units);
+  r.by_w = make_divisor(problem.kernel[2]);
+  r.by_h = make_divisor(problem.kernel[1]);
   for (size_t i = 0; i < taps.lanes.size(); ++i) {
     if (taps.lanes[i].tap >= 0) r.lane_of[taps.lanes[i].tap] = static_cast<uint16_t>(i);
   }

@@ -9,6 +9,7 @@
 //                               warp, and then all warps
 //   shared memory [row][in_channel] -> stores along rows
 #pragma once
+#include "cuda/common/divisor.cuh"
 #include "cuda/common/element.cuh"
 #include "cuda/halo_weight/params.h"
 #include "cuda/sm90/overlapping_launch.cuh"
@@ -16,17 +17,18 @@
 namespace convt3d::cuda::halo_weight {
 
 inline constexpr int kReduceThreads = 256, kReduceChannels = 32;
-inline constexpr int kMostReduceRows = 128, kFewReduceRows = 8;
+inline constexpr int kMostReduceRows = 32, kFewReduceRows = 8;
 
 struct Reduce {
   Work work;
   void* result;
   int64_t stride[5];  // in, out, kd, kh, kw
-  int kernel[3];
   int in_channels, out_channels, taps;
-  int channels, out_width, lanes;  // of an instruction, of a row, of a unit
-  bool out_inner;                  // out_channels are contiguous, not taps
-  uint16_t lane_of[kMaxTaps];      // unit * lanes + lane
+  int channels, out_width;  // of an instruction, of a row
+  bool out_inner;           // out_channels are contiguous, not taps
+  // Of what is contiguous, lanes of a unit, out_channels of a row, units of a job, the kernel.
+  Divisor by_inner, by_lanes, by_width, by_units, by_w, by_h;
+  uint16_t lane_of[kMaxTaps];  // unit * lanes + lane
 };
 
 struct ReduceRow {
@@ -41,17 +43,16 @@ struct ReduceJob {
 
 __device__ __forceinline__ ReduceRow reduce_row(const Reduce& r, int row) {
   if (row >= r.out_channels * r.taps) return {0, -1, 0};
-  const int inner = r.out_inner ? r.out_channels : r.taps;
-  const int quotient = row / inner, rest = row - quotient * inner;
+  int quotient = row;
+  const int rest = divide(&quotient, r.by_inner);
   const int out = r.out_inner ? rest : quotient, tap = r.out_inner ? quotient : rest;
-  const int place = r.lane_of[tap], unit_of_part = place / r.lanes, part = out / r.out_width;
-  const int unit = part * r.work.part_units + unit_of_part, job = unit / r.work.job_units;
-  const int line = tap / r.kernel[2], plane = line / r.kernel[1];
-  return {out * r.stride[1] + plane * r.stride[2] + (line - plane * r.kernel[1]) * r.stride[3] +
-              (tap - line * r.kernel[2]) * r.stride[4],
-          job,
-          (unit - job * r.work.job_units) * kGroupRows +
-              (place - unit_of_part * r.lanes) * r.out_width + out - part * r.out_width};
+  int unit_of_part = r.lane_of[tap], part = out, plane = tap;
+  const int lane = divide(&unit_of_part, r.by_lanes), of_row = divide(&part, r.by_width);
+  int job = part * r.work.part_units + unit_of_part;
+  const int unit = divide(&job, r.by_units);
+  const int w = divide(&plane, r.by_w), h = divide(&plane, r.by_h);
+  return {out * r.stride[1] + plane * r.stride[2] + h * r.stride[3] + w * r.stride[4], job,
+          unit * kGroupRows + lane * r.out_width + of_row};
 }
 
 template <typename T, int kParts, int kRows>

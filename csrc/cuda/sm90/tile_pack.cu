@@ -80,6 +80,7 @@ __global__ void __launch_bounds__(kThreads) tile_pack_kernel(const __grid_consta
     }
     __syncthreads();  // all threads have read them
   }
+  wait_for_earlier_launch();
 #endif
 }
 
@@ -92,12 +93,13 @@ void pack_tiles(const TilePack& p, int num_sms, cudaStream_t stream) {
   constexpr int64_t kBlocksPerSm = 8;
   const int64_t shared = std::min(items, ceil_div(kBlocksPerSm * num_sms, chunks));
   const dim3 grid(static_cast<unsigned>(chunks), static_cast<unsigned>(shared));
-  if (p.split) {
-    tile_pack_kernel<true><<<grid, kThreads, 0, stream>>>(p);
+  const auto kernel = p.split ? tile_pack_kernel<true> : tile_pack_kernel<false>;
+  if (p.overlapping) {
+    launch_overlapping("tile_pack_kernel", kernel, {grid, kThreads, 0, stream}, p);
   } else {
-    tile_pack_kernel<false><<<grid, kThreads, 0, stream>>>(p);
+    kernel<<<grid, kThreads, 0, stream>>>(p);
+    check(cudaGetLastError(), "tile_pack_kernel");
   }
-  check(cudaGetLastError(), "tile_pack_kernel");
 }
 
 }  // namespace convt3d::cuda::sm90

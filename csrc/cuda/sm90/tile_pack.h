@@ -26,6 +26,7 @@ struct TilePack {
   Order order;
   bool split;  // high and low parts
   float* packed;
+  bool overlapping = false;  // as the second of overlapping_launch.cuh; else the first
 };
 
 void pack_tiles(const TilePack& pack, int num_sms, cudaStream_t stream);

@@ -122,6 +122,7 @@ void pack_input(const Problem& problem, const Device& device, const Config& c,
   pack.positions = c.positions;
   pack.order = order_of(c);
   pack.packed = packed;
+  pack.overlapping = c.packed_output;  // grad_output's rows, before
   sm90::pack_tiles(pack, device.num_sms, stream);
 }
 
