@@ -331,16 +331,16 @@ __device__ __forceinline__ void load(const Params& p, const Shared& shared,
   }
 }
 
-// Rows that no box covers: multiplied, and never written again.
+// Rows that no box covers: multiplied, and never written again. By the consumers, while the first
+// boxes are on their way; a warp has a tail.
 __device__ __forceinline__ void clear_tails(const Params& p, const Shared& shared) {
-  const int tails = p.in_parts + p.tail_views;
-  for (int i = 0; i < p.stages * tails; ++i) {
-    const int stage = i / tails, tail = i % tails, view = tail - p.in_parts;
+  const int tails = p.in_parts + p.tail_views, lane = threadIdx.x % 32;
+  for (int i = threadIdx.x / 32; i < p.stages * tails; i += p.warpgroups * 4) {
+    const int stage = i / tails, tail = i - stage * tails, view = tail - p.in_parts;
     const uint32_t tile = shared.stages + stage * p.stage_bytes +
                           (view < 0 ? tail * p.part_bytes : p.views_at + view * p.view_bytes);
     const int end = view < 0 ? p.part_bytes : p.view_bytes;
-    for (int at = (view < 0 ? p.part_loaded : p.view_loaded) + threadIdx.x * 16; at < end;
-         at += blockDim.x * 16) {
+    for (int at = (view < 0 ? p.part_loaded : p.view_loaded) + lane * 16; at < end; at += 32 * 16) {
       store_shared(tile + at, uint4{0, 0, 0, 0});
     }
   }
@@ -366,14 +366,15 @@ __global__ void __launch_bounds__(max_threads(kChannels, kUnits), 1)
     }
     sm90::barrier_init_fence();
   }
-  clear_tails(p, shared);
-  // Between these stores and wgmma, which reads through the asynchronous proxy.
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   sm90::let_next_launch_start();  // reduce.cuh, on SMs that are free
-  __syncthreads();                // barriers and tails are there
+  __syncthreads();                // barriers are there
   if (warp < consumers) {
     asm volatile(
         "setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(consumer_registers(kChannels, kUnits)));
+    clear_tails(p, shared);
+    // Between these stores and wgmma, which reads through the asynchronous proxy.
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+    meet(1, p.warpgroups * 128);  // the tails are there
     consume<T, kChannels, kUnits>(p, shared);
   } else {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kProducerRegisters));

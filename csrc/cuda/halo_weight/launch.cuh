@@ -62,17 +62,16 @@ inline void set_loops(const Config& c, Params* p) {
   std::stable_partition(p->loops, p->loops + 4, [](const Loop& loop) { return loop.count == 1; });
 }
 
-// No more than a block has boxes, so that fewer are cleared, and blocks of the reduction find room
-// beside it.
+// No more than a block has boxes, so that blocks of the reduction find room beside it.
 inline int stages_used(const Config& c, const Work& work) {
+  if (c.direct) return c.stages;
   const int boxes = work.share + (work.longer > 0 ? 1 : 0);
   return std::min(c.stages, std::max(boxes, kMinStages));
 }
 
-// Stages and barriers; or, behind the last box, what put_weight() turns sums around in.
+// Where a block stores its sums itself, it turns them around in all that there is.
 inline int shared_bytes(const Config& c, const Params& p) {
-  const int turned = c.direct ? c.warpgroups * c.channels * kGroupRows * kElementBytes : 0;
-  return kSwizzleAlign + std::max(p.stages * p.stage_bytes + kBarrierBytes, turned);
+  return c.direct ? kSharedBytes : kSwizzleAlign + p.stages * p.stage_bytes + kBarrierBytes;
 }
 
 inline Params make_params(const Call& call, const Taps& taps) {
