@@ -96,16 +96,17 @@ bool complete(const Description& description, const Device& device, Config* c) {
   c->part_lines = static_cast<int>(std::min<int64_t>(lines, kRows / c->line_rows));
   c->parts = static_cast<int>(ceil_div(lines, c->part_lines));
   if (c->parts > kMaxParts) return false;
-  const int64_t weights = shift_pairs(p) * steps * c->column_tiles * 256;
   const int64_t sums = int64_t{c->column_tiles} * 8 * kSumPitch * 4;
   // Tables: each row's position, the lines of the input, those of the output, the bias and
   // the shifts.
   const int64_t tables = kRows * c->parts * 4 + box_lines * 4 +
                          lines * p.stride[0] * p.stride[1] * 12 + kMaxOuts * 4 + kStaticBytes;
-  const int64_t fixed = weights + sums + round_up(tables, 16);
   for (int64_t most : {4, 2, 1}) {
     c->chunks = static_cast<int>(ceil_div(steps, most));
     c->steps = static_cast<int>(ceil_div(steps, c->chunks));
+    // The chunks may have more steps than there are channels for: zeros.
+    const int64_t weights = shift_pairs(p) * c->chunks * c->steps * c->column_tiles * 256;
+    const int64_t fixed = weights + sums + round_up(tables, 16);
     if (c->parts > 1 && c->chunks > 1) continue;
     // Rows whose strides or pointer are not aligned are loaded as planes.
     const int64_t planes =
