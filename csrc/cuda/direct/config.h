@@ -8,11 +8,13 @@
 
 namespace convt3d::cuda::direct {
 
-enum class Scheme { tiled, gather, outputs, taps };
+enum class Scheme { tiled, gather, outputs, resident, taps };
 
 struct Config {
   Scheme scheme;
-  int tile_n;        // tiled: columns of a block; the others: channels that a thread keeps
+  // tiled: columns of a block; resident: residues of h of a block; the others: channels that a
+  // thread keeps.
+  int tile_n;
   bool wide;         // 64-bit coordinates, for axes beyond kMaxCoordinate; gather only
   int64_t packed_n;  // channels of a group in the packed weight, padded; forward and grad_input
   int64_t splits;    // grad_weight: parts of the sum over positions, added in order afterwards

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "cuda/common/resident.h"
 #include "cuda/direct/config.h"
 #include "cuda/direct/tuning.h"
 #include "geometry/ceil_div.h"
@@ -42,6 +43,24 @@ int64_t weight_elements(const Problem& p) {
   return p.in_channels * p.out_channels_per_group() * volume(p.kernel);
 }
 
+// Residues of h that a block of `resident` takes: as many as its threads have taps for, with blocks
+// left for the device.
+int choose_lines(const Problem& p, const Device& device) {
+  const ResidentSize size(p);
+  const int64_t units =
+      p.kernel[2] * (size.width / 4) * ceil_div(size.rows, int64_t{kResidentRows});
+  int64_t lines = 1;
+  for (int64_t more = 2; more <= p.stride[1]; ++more) {
+    const int64_t blocks = p.out_channels * p.stride[0] * ceil_div(p.stride[1], more);
+    if (more * units > kResidentThreads || size.bytes(p, more) > kResidentBytes ||
+        blocks < kResidentBlocksPerSm * device.num_sms) {
+      break;
+    }
+    lines = more;
+  }
+  return static_cast<int>(lines);
+}
+
 // Enough splits to fill the device and to keep each one's sum to `max_positions`.
 int64_t choose_splits(const Description& description, int64_t blocks, int64_t wanted_blocks,
                       int64_t max_positions) {
@@ -64,13 +83,8 @@ Config choose(const Description& description, const Device& device) {
   const int64_t in = p.in_channels_per_group(), out = p.out_channels_per_group();
   const bool wide = needs_wide_coordinates(p);
   if (description.direction == Direction::grad_weight) {
-    const int64_t weights = weight_elements(p);
-    // Not float32: a thread adds the positions one by one, which costs it torch's accuracy.
-    if (!wide && description.precision != Precision::fp32 && in > kGatherChannels &&
-        p.batch * volume(p.input) <= kFewPositions && weights >= kManyWeights &&
-        weights < kMaxCoordinate) {
-      return {Scheme::taps, kTapsIns, false, 0, 1};
-    }
+    const int ins = taps_ins(description);
+    if (!wide && ins > 0) return {Scheme::taps, ins, false, 0, 1};
     const bool gather = wide || in <= 2 || (in <= kGatherChannels && out <= kGatherChannels);
     if (gather) {
       const int tile_n = in == 1 && !wide ? 1 : 8;
@@ -97,6 +111,9 @@ Config choose(const Description& description, const Device& device) {
   }
   const bool forward = description.direction == Direction::forward;
   const int64_t columns = forward ? out : in;
+  if (!wide && is_resident_forward(description)) {
+    return {Scheme::resident, choose_lines(p, device), false, 0, 1};
+  }
   if (!wide && forward && columns <= kGatherChannels && has_long_strides(p)) {
     return {Scheme::outputs, 1, false, 0, 1};
   }
@@ -109,7 +126,12 @@ Config choose(const Description& description, const Device& device) {
 
 std::string to_string(const Config& config) {
   if (config.scheme == Scheme::outputs) return "an output a thread";
-  if (config.scheme == Scheme::taps) return "a tap a thread";
+  if (config.scheme == Scheme::taps) {
+    return "a tap and " + std::to_string(config.tile_n) + " in channels a thread";
+  }
+  if (config.scheme == Scheme::resident) {
+    return "inputs in shared memory, " + std::to_string(config.tile_n) + " lines of residues";
+  }
   std::string text = config.scheme == Scheme::tiled ? "tiled 128x" : "gather x";
   text += std::to_string(config.tile_n);
   if (config.wide) text += ", 64-bit coordinates";
@@ -130,13 +152,13 @@ int64_t packed_bytes(const Description& description, const Config& config) {
   return ceil_div(bytes, 16) * 16;
 }
 
-// outputs, taps: none. Else forward and grad_input: the weight in the accumulator's type, its
-// columns padded to at most 8 where there are few; behind it forward's residues, 40 bytes each.
+// outputs, resident, taps: none. Else forward and grad_input: the weight in the accumulator's type,
+// its columns padded to at most 8 where there are few; behind it forward's residues, 40 bytes each.
 // grad_weight: `splits` partial results, see kMaxPartialBytes.
 int64_t workspace_bytes(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   const Config config = choose(description, device);
-  if (config.scheme == Scheme::outputs || config.scheme == Scheme::taps) return 0;
+  if (config.scheme != Scheme::tiled && config.scheme != Scheme::gather) return 0;
   if (description.direction == Direction::grad_weight) {
     return config.splits * weight_elements(p) * accumulator_bytes(description);
   }

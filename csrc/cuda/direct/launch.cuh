@@ -231,6 +231,24 @@ struct Launcher {
     check(cudaGetLastError(), "direct outputs_kernel");
   }
 
+  static void resident(const Call& call) {
+    if constexpr (std::is_same_v<T, float>) {
+      const ResidentSum sum = resident_sum(call);
+      const Problem& p = call.description.problem;
+      const auto bytes = static_cast<int>(ResidentSize(p).bytes(p, sum.lines));
+      check(cudaFuncSetAttribute(resident_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 bytes),
+            "direct shared memory");
+      const int64_t units =
+          int64_t{sum.lines} * sum.kernel[2] * (sum.width / 4) * ceil_div(sum.rows, kResidentRows);
+      const auto threads =
+          static_cast<unsigned>(std::min<int64_t>(ceil_div(units, 32) * 32, kResidentThreads));
+      const auto blocks = static_cast<unsigned>(p.out_channels * p.stride[0] * int64_t{sum.chunks});
+      resident_kernel<T><<<blocks, threads, bytes, call.stream>>>(sum);
+      check(cudaGetLastError(), "direct resident_kernel");
+    }
+  }
+
   static void activation(const Call& call) {
     prepare(call);
     GatherGemm gemm = activation_gemm(call);
@@ -272,7 +290,11 @@ struct Launcher {
     const TapsWeight sum = taps_weight(call);
     const auto blocks = static_cast<unsigned>(call.description.problem.out_channels * sum.in_tiles *
                                               sum.tap_blocks);
-    taps_weight_kernel<T><<<blocks, kTapsThreads, 0, call.stream>>>(sum);
+    const bool single = call.config.tile_n == 1;
+    const auto kernel = single ? taps_weight_kernel<T, 1> : taps_weight_kernel<T, kTapsIns>;
+    const int bytes = single ? taps_shared_bytes<T, 1>(sum.positions)
+                             : taps_shared_bytes<T, kTapsIns>(sum.positions);
+    kernel<<<blocks, kTapsOfBlock * kTapsSlices, bytes, call.stream>>>(sum);
     check(cudaGetLastError(), "direct taps_weight_kernel");
   }
 
@@ -311,6 +333,8 @@ struct Launcher {
       weight(call);
     } else if (call.config.scheme == Scheme::outputs) {
       outputs(call);
+    } else if (call.config.scheme == Scheme::resident) {
+      resident(call);
     } else {
       activation(call);
     }

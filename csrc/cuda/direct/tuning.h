@@ -24,20 +24,21 @@ inline constexpr int64_t kGatherChannels = 8;
 
 // outputs: threads of a block, and what each keeps on w and of images. It takes forward with many
 // residues, of which each has few outputs, and few taps each. Measured on an H200, fp32: 5 us
-// instead of 78 for AHNet's crop (64 x 64 taps); 225 and 188 instead of 436 and 239 for MedZoo's
-// skip, whose threads load more than they multiply.
+// instead of 78 for AHNet's crop (64 x 64 taps).
 inline constexpr int kOutputsThreads = 128;
 inline constexpr int kOutputsW = 4;
 inline constexpr int kOutputsN = 2;
 inline constexpr int64_t kManyResidues = 64;
 inline constexpr int64_t kFewTaps = 8;
 
-// taps: threads of a block, in channels that each keeps, and positions that shared memory holds. It
-// takes grad_weight with enough weights to occupy a device.
-inline constexpr int kTapsThreads = 128;
-inline constexpr int kTapsIns = 16;
-inline constexpr int kFewPositions = 256;
-inline constexpr int64_t kManyWeights = int64_t{1} << 19;
+// resident: threads of a block; cuda/common/resident.h has what it takes.
+inline constexpr int kResidentThreads = 288;
+// Limit: registers. A block takes more residues of h while this many blocks are left for each SM.
+inline constexpr int kResidentBlocksPerSm = 2;
+
+// taps: taps of a block, and threads that share the positions of one.
+inline constexpr int kTapsOfBlock = 128;
+inline constexpr int kTapsSlices = 4;
 
 // Taps that one thread of the gathered grad_weight keeps, for 1 and for 8 input channels: register
 // limit (8 * 7 sums).

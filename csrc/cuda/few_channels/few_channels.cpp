@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "cuda/common/resident.h"
 #include "cuda/few_channels/config.h"
 #include "cuda/few_channels/matrix_config.h"
 #include "cuda/few_channels/tuning.h"
@@ -224,6 +225,9 @@ Verdict supports(const Description& description, const Device& device) {
   if (description.precision == Precision::fp64) return Verdict::refuse("no kernel for fp64");
   const Verdict extents = supports_extents(p);
   if (!extents.ok) return extents;
+  if (taps_ins(description) > 0) {
+    return Verdict::refuse("many taps over few positions: direct keeps them in shared memory");
+  }
   if (matrix_fits(description, device)) {
     return is_left_to_weight_gemm(description, device)
                ? Verdict::refuse("dense grad_weight: weight_gemm is faster")

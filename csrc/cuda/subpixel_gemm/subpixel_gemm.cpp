@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cuda/common/kept_answer.h"
+#include "cuda/common/resident.h"
 #include "cuda/subpixel_gemm/config.h"
 #include "cuda/subpixel_gemm/params.h"
 #include "geometry/ceil_div.h"
@@ -314,6 +315,9 @@ Verdict supports(const Description& description, const Device& device) {
   if (p.dilation != Extent3{1, 1, 1}) return Verdict::refuse("no dilation");
   if (volume(p.stride) < kMinResidues) return Verdict::refuse("fewer than 27 residues");
   if (!extents_fit(p)) return Verdict::refuse("extents, strides or taps beyond its counts");
+  if (is_resident_forward(description)) {
+    return Verdict::refuse("few positions: direct keeps them in shared memory");
+  }
   const Config config = choose(description, device);
   if (config.num_classes == 0) return Verdict::refuse("too many channels or taps per residue");
   if (config.parts > kMaxParts) return Verdict::refuse("too large a workspace");
