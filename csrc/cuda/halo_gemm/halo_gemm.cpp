@@ -199,15 +199,19 @@ Config search(const Description& description, const Device& device) {
       sm90::max_chain(description.precision)};
   const int64_t all_steps = ceil_div(p.in_channels * shape.bytes, 32);
   const bool packed_input = product.input != Layout::ndhwc || p.in_channels * shape.bytes % 16 != 0;
-  const bool lines_out = product.output != Layout::ndhwc;
+  const bool lines = product.output != Layout::ndhwc;
+  // Where a position's channels are no multiple of 16 bytes, its elements are stored one by one, as
+  // those of lines are.
+  const bool lines_out = lines || p.out_channels % kChannelMultiple != 0;
   const auto& of_w = product.axis[2];
   const bool boxes = product.reversed && description.weight == Layout::ndhwc &&
                      fits_boxes(p.in_channels, p.out_channels, shape.bytes);
-  const bool bare = lines_out && of_w.size() == 2 && !product.sums &&
+  const bool bare = lines && of_w.size() == 2 && !product.sums &&
                     (of_w[0].num_taps == 0 || of_w[1].num_taps == 0);
   Config best;
   double least = 0;
   const auto consider = [&](int slots, int channels, int fused) {
+    if (fused > 1 && lines_out && !lines) return;
     // How much of the columns may be padding.
     const int64_t padded = ceil_div(p.out_channels, channels) * channels;
     const bool with_bias = bare && slots == 1 && can_stretch(slots, channels, fused);
@@ -216,7 +220,7 @@ Config search(const Description& description, const Device& device) {
     Config config;
     config.packed_input = packed_input;
     config.lines_out = lines_out;
-    config.stretches = with_bias || (lines_out && fused > 1 && p.output()[2] % 2 != 0);
+    config.stretches = with_bias || (lines && fused > 1 && p.output()[2] % 2 != 0);
     config.slots = slots;
     config.channels = channels;
     config.chunks = static_cast<int>(ceil_div(all_steps, kMaxSteps));
@@ -278,8 +282,9 @@ Verdict supports(const Description& description, const Device& device) {
     return Verdict::refuse("float16, bfloat16 and TF32 only");
   }
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
-  if (p.out_channels % kChannelMultiple != 0) {
-    return Verdict::refuse("the result's channels must be a multiple of 8");
+  if (p.out_channels % kChannelMultiple != 0 && product.output == Layout::ndhwc &&
+      p.stride[2] > 1) {
+    return Verdict::refuse("a stride, and channels_last_3d in channels that are no multiple of 8");
   }
   if (p.in_channels > kMaxInChannels || p.out_channels > kMaxOutChannels) {
     return Verdict::refuse("more channels than its tables hold");
