@@ -378,12 +378,15 @@ _EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "k = s, sums of few splits", "mb2_ic320oc80_id4ih4iw8_k2s2"),
     ("ci", "sums in parts, of equal items", "mb1_ic320oc256_id4ih4iw3_k3s2p1op1:bias"),
     ("full", "sums in parts, of dilated taps", "mb1_ic264oc192_id4ih5iw6_k3p1d2:bias"),
+    ("ci", "k3 s2, 270 planes", "mb3_ic40oc24_id90ih5iw9_k3s2p1op1"),
     ("full", "more channels than four warpgroups hold", "mb2_ic264oc136_id4ih8iw16_k3p1"),
     ("full", "many channels, few positions", "mb2_ic192oc160_id2ih2iw2_k2s2:bias"),
     ("full", "two tiles of everything", "mb1_ic72oc72_id7ih9iw11_k3s2p1op1:bias"),
     ("full", "taps in one residue of eight", "mb2_ic64oc40_id5ih7iw9_k3s2p1d2"),
     ("full", "three strides, 136 channels", "mb1_ic128oc136_id3ih5iw7_k5x3x2s3x2x4p1"),
     ("full", "long rows", "mb1_ic16oc16_id2ih3iw150_k3s2p1op1"),
+    ("full", "k3 s2, odd lines of 280 planes", "mb2_ic72oc24_id140ih7iw33_k3x4x3s2p1x2x1"),
+    ("full", "strides 1 and 2, 280 planes", "mb2_ic32oc32_id140ih4iw10_k2x3x4s1x2x2p0x1x2"),
 )
 
 

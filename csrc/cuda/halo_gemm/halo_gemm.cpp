@@ -9,6 +9,7 @@
 #include "cuda/common/kept_answer.h"
 #include "cuda/halo_gemm/config.h"
 #include "cuda/halo_gemm/estimate.h"
+#include "cuda/halo_gemm/plane_march.h"
 #include "cuda/halo_gemm/product.h"
 #include "cuda/halo_gemm/tuning.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
@@ -313,6 +314,7 @@ Verdict supports(const Description& description, const Device& device) {
   // Whom unaligned tensors fall back to.
   const Verdict fallback = implicit_gemm::supports(description, device);
   if (!fallback.ok) return fallback;
+  if (choose_planes(description, device).columns > 0) return Verdict::accept();
   const Config config = choose(description, device);
   if (config.slots == 0) {
     return Verdict::refuse("too few channels, or taps too far apart for shared memory");
@@ -371,6 +373,8 @@ std::string to_string(const Config& config) {
 }
 
 std::string config(const Description& description, const Device& device) {
+  const PlaneConfig planes = choose_planes(description, device);
+  if (planes.columns > 0) return to_string(planes);
   return to_string(choose(description, device)) +
          (fills_with_bias(description) ? ", bias filled in first" : "");
 }
@@ -414,6 +418,11 @@ int64_t arrived_bytes(const Config& config) {
 
 // The weight, its channels padded to whole blocks; the input where TMA needs rows of it; and sums.
 int64_t workspace_bytes(const Description& description, const Device& device) {
+  const PlaneConfig planes = choose_planes(description, device);
+  if (planes.columns > 0) {
+    return std::max(plane_weight_bytes(description, planes),
+                    implicit_gemm::workspace_bytes(description, device));
+  }
   const Config config = choose(description, device);
   const int64_t bytes = packed_weight_bytes(description, config) +
                         packed_input_bytes(description, config) + parked_bytes(config, device) +

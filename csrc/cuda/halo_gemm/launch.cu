@@ -2,12 +2,24 @@
 #include "cuda/common/alignment.h"
 #include "cuda/halo_gemm/call.h"
 #include "cuda/halo_gemm/halo_gemm.h"
+#include "cuda/halo_gemm/plane_call.h"
+#include "cuda/halo_gemm/plane_march.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 
 namespace convt3d::cuda::halo_gemm {
 
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
+  const PlaneConfig planes = choose_planes(description, device);
+  if (planes.columns > 0) {
+    if (!can_launch_planes(description, operands)) {
+      return implicit_gemm::launch(description, device, operands, workspace, stream);
+    }
+    const PlaneCall call{description, device,    operands,
+                         planes,      workspace, static_cast<cudaStream_t>(stream)};
+    return with_precision<Precision::fp16, Precision::bf16>(
+        description.precision, [&]<Precision kPrecision>() { run_planes<kPrecision>(call); });
+  }
   const Problem& p = description.problem;
   const int64_t bytes = element_bytes(description.precision);
   const Config config = choose(description, device);

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// grad_input with a stride of 2 along w, few channels of grad_output:
+//
+//   grad_input[n, ci, i] = sum over taps t, co: grad_output[n, co, s i + t - p] * weight[ci, co, t]
+//
+// M = 64 channels of grad_input, weights as A, all of them in shared memory; N = positions: `lines`
+// whole lines of a plane, numbered line by line, `pitch` apart; K = channels of grad_output, 64
+// bytes.
+//
+//   u = o + p = s i + t        a block marches through the planes u of grad_output, each loaded
+//                              once, and each for at most two planes of grad_input: warpgroup 0
+//   planes u   0 1 2 3 4 5 6   has the even ones, 1 the odd ones, and one stores while the other
+//   plane 0    x x x           multiplies.
+//   plane 1        x x x       A stage is a plane's lines of one residue of h (u % s), in a class
+//   plane 2            x x x   of rows for each residue of w; a tap is a class, moved by whole
+//   rows.
+//
+//   warpgroups 0, 1   consumers   full: the bytes of boxes -> consumers
+//   one warp more     producer    empty: all consumer warps -> producer (plane_load.cuh); it copies
+//                                 the weights, once: weights_full -> consumers
+//
+// A line's rows reach as far as its taps do; rows that two lines share are zeros of both. Columns
+// between the lines are multiplied in vain, and not stored.
+//
+// supports() guarantees: groups and dilation 1, at most 2 planes of grad_input for one of
+// grad_output, positions of a tile and stages that fit, chains of at most sm90/chain.h's length;
+// launch(): rows of grad_output that TMA can address, and dense lines or aligned rows of
+// grad_input.
+#pragma once
+#include "cuda/halo_gemm/plane_load.cuh"
+#include "cuda/halo_gemm/plane_store.cuh"
+#include "cuda/halo_gemm/plane_wgmma.cuh"
+#include "cuda/sm90/overlapping_launch.cuh"
+#include "cuda/sm90/wgmma.cuh"
+
+namespace convt3d::cuda::halo_gemm {
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// The products of a stage for one plane of grad_input, whose tap of d is `tap_d`.
+template <typename T, int kColumns>
+__device__ __forceinline__ void multiply_plane(const PlaneParams& p, uint64_t a, uint64_t b,
+                                               int tap_d, int residue, float (&sum)[kColumns / 2]) {
+  // In a descriptor's units, as all here.
+  const int of_tap = p.weight_rows * kPlaneRowBytes >> 4, row = p.row_bytes >> 4;
+  a += (tap_d * p.kernel[1] + residue) * p.kernel[2] * of_tap;
+  // From the last tap of w to the first of the next of h.
+  const int to_weights = (p.stride[1] - 1) * p.kernel[2] * of_tap;
+  const int to_rows = p.pitch * row;
+  const int to_other = p.class_bytes >> 4, from_other = row - to_other;
+  // For ptxas only a shuffle makes this number of turns the same for all lanes; where it may not
+  // be, wgmmas are serialised (C7520).
+  int left = __shfl_sync(~0u, p.taps(1, residue) * p.kernel[2], 0);
+  int left_w = p.kernel[2], half = p.first_half, at = half * to_other;
+#pragma unroll 1
+  do {
+    sm90::wgmma_fence();
+#pragma unroll
+    for (int s = 0; s < kPlaneSteps; ++s) {
+      PlaneWgmma<T, kColumns>::run(sum, a + 2 * s, b + at + 2 * s);
+    }
+    at += half == 0 ? to_other : from_other;
+    half ^= 1;
+    const bool last = --left_w == 0;
+    a += of_tap + (last ? to_weights : 0);
+    b += last ? to_rows : 0;
+    half = last ? p.first_half : half;
+    at = last ? p.first_half * to_other : at;
+    left_w = last ? p.kernel[2] : left_w;
+  } while (--left > 0);
+  sm90::wgmma_commit();
+  sm90::wgmma_wait<0>();
+#pragma unroll
+  for (int i = 0; i < kColumns / 2; ++i) asm volatile("" : "+f"(sum[i])::"memory");
+}
+
+// kGroup, a constant: ptxas takes branches that depend on a thread's number for divergent, too.
+template <typename T, int kColumns, int kGroup>
+__device__ __forceinline__ void consume_planes(const PlaneParams& p, const PlaneShared& shared) {
+  sm90::Ring ring;
+  sm90::barrier_wait(shared.weights_full, 0);
+  PlaneWalk walk(p);
+  for (;;) {
+    float sum[kColumns / 2];
+#pragma unroll
+    for (int i = 0; i < kColumns / 2; ++i) sum[i] = 0;
+    int plane;
+    do {
+      if (!walk.next(p)) return;
+      plane = walk.plane(p, kGroup);
+      if (!walk.loads) continue;
+      sm90::barrier_wait(shared.full + 8 * ring.stage, ring.parity);
+      if (plane >= 0) {
+        multiply_plane<T, kColumns>(
+            p, plane_descriptor(shared.weights, kPlaneRowBytes),
+            plane_descriptor(shared.slots + ring.stage * p.slot_bytes, p.row_bytes),
+            walk.u - p.stride[0] * plane, walk.residue, sum);
+      }
+      sm90::release(shared.empty, ring);
+      ring.next(p.slots);
+    } while (plane < 0 || !walk.finishes(p, plane));
+    const int warp = thread_here() / 32;
+    const int channel = blockIdx.x % p.blocks * kPlaneChannels + warp % 4 * 16;
+    const auto& stride = p.result_stride;
+    T* const result = static_cast<T*>(p.result) + walk.item * stride[0] + channel * stride[1] +
+                      plane * stride[2] + walk.first_line * stride[3];
+    const int lines = min(p.lines, p.result_extent[1] - walk.first_line);
+    store_positions<T, kColumns>(p, result, p.channels - channel, lines,
+                                 PlaneSums<T, kColumns>(sum));
+  }
+}
+
+#endif
+
+template <typename T, int kColumns>
+__global__ void __launch_bounds__(kPlaneThreads, 1)
+    plane_kernel(const __grid_constant__ PlaneParams p, const __grid_constant__ PlaneMaps maps) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  extern __shared__ __align__(128) unsigned char memory[];
+  constexpr int kConsumers = kPlaneGroups * 4;  // warps
+  const int warp = threadIdx.x / 32;
+  if (threadIdx.x == 0) {
+    const PlaneShared shared(p, shared_address(memory));
+    sm90::prefetch_map(&maps.of[0][0]);
+    sm90::barrier_init(shared.weights_full, 1);
+    for (int s = 0; s < p.slots; ++s) {
+      sm90::barrier_init(shared.full + 8 * s, 1);
+      sm90::barrier_init(shared.empty + 8 * s, kConsumers);
+    }
+    sm90::barrier_init_fence();
+  }
+  __syncthreads();
+  const PlaneShared shared(p, shared_address(memory));
+  if (warp < kConsumers) {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kPlaneConsumerRegisters));
+    if (warp < 4) {
+      consume_planes<T, kColumns, 0>(p, shared);
+    } else {
+      consume_planes<T, kColumns, 1>(p, shared);
+    }
+  } else {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kPlaneProducerRegisters));
+    if (warp > kConsumers) return;
+    sm90::wait_for_earlier_launch();  // the kernels that pack
+    if (threadIdx.x % 32 == 0) {
+      sm90::barrier_arrive_expect(shared.weights_full, p.weight_bytes);
+      sm90::bulk_copy(shared.weights, p.weights + int64_t{blockIdx.x % p.blocks} * p.weight_bytes,
+                      p.weight_bytes, shared.weights_full);
+    }
+    __syncwarp();
+    load_boxes(p, shared, maps);
+  }
+#endif
+}
+
+}  // namespace convt3d::cuda::halo_gemm

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The producer of plane_kernel.cuh: a stage is the lines of grad_output of one residue of h that a
+// tile reads in a plane, by TMA.
+//
+//   32 channels, even lines: one box, two neighbours in a row of 128 bytes   | 2x .. | 2x + 1 .. |
+//   else: for each residue of w a box of rows of 64 bytes, every other position of each line
+#pragma once
+#include "cuda/common/shared_memory.cuh"
+#include "cuda/halo_gemm/plane_params.h"
+#include "cuda/sm90/ring.cuh"
+#include "cuda/sm90/tma.cuh"
+
+namespace convt3d::cuda::halo_gemm {
+
+struct PlaneMaps {
+  CUtensorMap of[2][2];  // residues of h, and of w; the latter 0 where both are in a row
+  int first[2];          // position of row 0 of it
+};
+
+// Addresses in shared memory.
+struct PlaneShared {
+  uint32_t weights, slots;
+  uint32_t weights_full, full, empty;
+
+  __device__ PlaneShared(const PlaneParams& p, uint32_t start) {
+    weights = (start + kPlaneAlign - 1) / kPlaneAlign * kPlaneAlign;
+    slots = weights + (p.weight_bytes + kPlaneAlign - 1) / kPlaneAlign * kPlaneAlign;
+    weights_full = slots + p.slots * p.slot_bytes;
+    full = weights_full + 8;
+    empty = full + 8 * kPlaneMaxSlots;
+  }
+};
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// What a thread has written is for the tensor cores.
+__device__ __forceinline__ void plane_fence() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+// One warp.
+__device__ __forceinline__ void load_boxes(const PlaneParams& p, const PlaneShared& shared,
+                                           const PlaneMaps& maps) {
+  const int lane = threadIdx.x % 32;
+  sm90::Ring ring;
+  PlaneWalk walk(p);
+  while (walk.next(p)) {
+    if (!walk.loads) continue;
+    const int r = walk.residue, lines = p.lines + p.taps(1, r) - 1;
+    const uint32_t slot = shared.slots + ring.stage * p.slot_bytes;
+    const uint32_t full = shared.full + 8 * ring.stage;
+    sm90::barrier_wait(shared.empty + 8 * ring.stage, ring.parity ^ 1);
+    if (p.extra > 0) {
+      const uint32_t behind = slot + lines * p.pitch * kPlaneRowBytes;
+      for (int i = lane; i < p.extra * (kPlaneRowBytes / 16); i += 32) {
+        store_shared(behind + i * 16, uint4{});
+        store_shared(behind + p.class_bytes + i * 16, uint4{});
+      }
+      plane_fence();
+      __syncwarp();
+    }
+    if (lane == 0) {
+      sm90::barrier_arrive_expect(full, 2 * lines * p.pitch * kPlaneRowBytes);
+      for (int w = 0; w < (p.paired ? 1 : 2); ++w) {
+        sm90::load_box(slot + w * p.class_bytes, &maps.of[r][w], full, 0, maps.first[w],
+                       p.stride[1] * walk.first_line + r - p.padding[1], walk.u - p.padding[0],
+                       walk.item);
+      }
+    }
+    ring.next(p.slots);
+  }
+}
+
+#endif
+
+}  // namespace convt3d::cuda::halo_gemm

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Numbers of plane_kernel.cuh, each with where it comes from.
+#pragma once
+#include <array>
+#include <cstdint>
+
+namespace convt3d::cuda::halo_gemm {
+
+inline constexpr int kPlaneRowBytes = 64;  // a position's channels: the swizzle
+inline constexpr int kPlaneSteps = 2;      // of 32 bytes
+inline constexpr int kPlaneChannels = 64;  // of grad_input in a block: M of wgmma
+inline constexpr std::array<int, 3> kPlaneColumns{192, 224, 256};
+inline constexpr int kPlaneMaxSlots = 4, kPlaneMinSlots = 2;
+inline constexpr int kPlaneGroups = 2;  // consumers: even and odd planes
+// Limits: 64 K registers of an SM, 168 a thread at the start, and multiples of 8; fewer spill.
+inline constexpr int kPlaneThreads = (kPlaneGroups + 1) * 128;
+inline constexpr int kPlaneConsumerRegisters = 216, kPlaneProducerRegisters = 72;
+inline constexpr int kPlaneAlign = 1024;  // limit of the swizzle: 512
+inline constexpr int kPlaneBarrierBytes = 128;
+// Fewer channels of grad_output leave half of each row empty; fewer of grad_input half of M.
+inline constexpr int64_t kPlaneMinSources = 24, kPlaneMaxSources = 32, kPlaneMinChannels = 24;
+inline constexpr int64_t kPlaneSourceMultiple = 8;  // limit of TMA: rows of 16 bytes
+inline constexpr int64_t kPlaneMinWidth = 8;  // limit: a step along columns passes one line's end
+// Planes of tiles for each SM; with fewer each would load most planes of grad_output on its own.
+inline constexpr int64_t kPlaneUnits = 2;
+// Estimate, for the choice of a tile: bytes that boxes bring in a clock.
+inline constexpr double kPlaneBytesPerClock = 12;
+
+}  // namespace convt3d::cuda::halo_gemm
