@@ -35,6 +35,21 @@ __device__ __forceinline__ void store_in_block(uint32_t address, uint32_t rank, 
 #endif
 }
 
+// The same, and 16 bytes of what `barrier`, also that block's own, waits for.
+__device__ __forceinline__ void send_to_block(uint32_t address, uint32_t barrier, uint32_t rank,
+                                              float x, float y, float z, float w) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{\n.reg .u32 there, done;\n"
+      "mapa.shared::cluster.u32 there, %0, %2;\n"
+      "mapa.shared::cluster.u32 done, %1, %2;\n"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [there], {%3, %4, %5, %6},"
+      " [done];\n}" ::"r"(address),
+      "r"(barrier), "r"(rank), "f"(x), "f"(y), "f"(z), "f"(w)
+      : "memory");
+#endif
+}
+
 // What was stored there.
 __device__ __forceinline__ float4 load_sums(uint32_t address) {
   float4 value;

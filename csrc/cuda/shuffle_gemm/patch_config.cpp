@@ -115,7 +115,8 @@ double complete(const Description& description, const Device& device, int column
                  : std::clamp<int64_t>(blocks * device.num_sms / config->slices, 1, config->tiles);
   const int64_t rounds = ceil_div(config->tiles, config->walkers);
   // Units of two pairs of eight columns of a warpgroup, of each block.
-  config->sum_bytes = splits > 1 ? ceil_div(int64_t{columns} / 8, splits) * splits * 4096 : 0;
+  config->sum_bytes =
+      splits > 1 ? ceil_div(int64_t{columns} / 8, splits) * splits * kPatchPairBytes : 0;
   const int64_t staging = config->joins_eights ? kPatchStagingBytes : 0;
   const int64_t all = patch_shared(blocks) - staging - config->sum_bytes;
   const int64_t beside = (all - own_chunks * weight_bytes) / kPatchSourceBytes;

@@ -18,6 +18,7 @@
 //   warp 8: copies, up to `stages` chunks ahead, on into the next tile
 //     full[stage]    its one arrival and the bytes of the copies -> the consumer warps
 //     empty[stage]   the 8 consumer warps, their wgmmas done     -> warp 8
+//     sums_full      the bytes of the other blocks of a cluster  -> the consumer warps
 //
 // Where tiles are few, the blocks of a cluster have the same tile and a part of K each: they put
 // their sums into each other's shared memory, and each adds up some of the columns, in the order of
@@ -27,7 +28,6 @@
 // layout, rows of multiples of 16 bytes; in NCDHW kernel = stride, no output padding, and whole
 // chunks of channels.
 #pragma once
-#include "cuda/common/cluster.cuh"
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/shuffle_gemm/cluster_sums.cuh"
 #include "cuda/shuffle_gemm/patch_params.h"
@@ -131,8 +131,8 @@ __device__ __forceinline__ void load_words(const PatchParams& p, uint32_t (&a)[k
 // [pair][block][half of the pair][thread of the warpgroup], 16 bytes each, of the pairs that a
 // block adds up.
 template <int kColumns>
-__device__ __forceinline__ void add_cluster(float (&sum)[kColumns / 2], uint32_t sums, int splits,
-                                            int rank) {
+__device__ __forceinline__ void add_cluster(float (&sum)[kColumns / 2], uint32_t sums,
+                                            uint32_t full, int splits, int rank) {
   constexpr int kPairs = kColumns / 16, kHalf = 128 * 16;
   const int first = static_cast<int>(threadIdx.x) / 128 * kPairs;
   sums += threadIdx.x % 128 * 16;
@@ -144,15 +144,15 @@ __device__ __forceinline__ void add_cluster(float (&sum)[kColumns / 2], uint32_t
     for (int half = 0; half < 2; ++half) {
       if (owner == rank) continue;
       const float* const own = sum + 8 * pair + 4 * half;
-      store_in_block(sums + ((place * splits + rank) * 2 + half) * kHalf, owner, own[0], own[1],
-                     own[2], own[3]);
+      send_to_block(sums + ((place * splits + rank) * 2 + half) * kHalf, full, owner, own[0],
+                    own[1], own[2], own[3]);
     }
     if (++owner == splits) {
       owner = 0;
       ++place;
     }
   }
-  cluster_barrier();  // all parts are there
+  sm90::barrier_wait(full, 0);  // all parts are there
   place = first / splits, owner = first - place * splits;
 #pragma unroll
   for (int pair = 0; pair < kPairs; ++pair) {
@@ -303,7 +303,7 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
       sm90::wgmma_wait<0>();
       sm90::release(shared.empty, done);
     }
-    if (p.splits > 1) add_cluster<kColumns>(sum, shared.sums, p.splits, rank);
+    if (p.splits > 1) add_cluster<kColumns>(sum, shared.sums, shared.sums_full, p.splits, rank);
     const PatchTile tile(p, index);
     if constexpr (kLines && sizeof(T) == 2) {
       if (p.joins_eights) {
@@ -349,14 +349,19 @@ __global__ void __launch_bounds__(kPatchThreads, patch_blocks(kColumns))
   const int slice = block % p.slices, walker = block / p.slices;
   const int first_chunk = static_cast<int>(int64_t{p.chunks} * rank / p.splits);
   const int end_chunk = static_cast<int>(int64_t{p.chunks} * (rank + 1) / p.splits);
-  if (p.splits > 1) announce_start();
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < p.stages; ++stage) {
       sm90::barrier_init(shared.full + 8 * stage, 1);
       sm90::barrier_init(shared.empty + 8 * stage, kPatchConsumers / 32);
     }
+    sm90::barrier_init(shared.sums_full, 1);
     sm90::barrier_init_fence();
+    if (p.splits > 1) {
+      const int pairs = (kColumns / 8 - rank + p.splits - 1) / p.splits;
+      sm90::barrier_arrive_expect(shared.sums_full, pairs * (p.splits - 1) * kPatchPairBytes);
+    }
   }
+  if (p.splits > 1) announce_start();
   if (threadIdx.x == kPatchConsumers) {
     sm90::prefetch_map(&p.weight);
     for (int line = 0; line < p.maps; ++line) sm90::prefetch_map(&p.gradient[line]);
@@ -369,10 +374,7 @@ __global__ void __launch_bounds__(kPatchThreads, patch_blocks(kColumns))
       copy_chunks<T, kColumns, kLines>(p, shared, slice, walker, first_chunk, end_chunk);
     }
     __syncwarp();
-    if (p.splits > 1) {  // with the consumers, in add_cluster()
-      wait_for_starts();
-      cluster_barrier();
-    }
+    if (p.splits > 1) wait_for_starts();  // with the consumers, in add_cluster()
   }
 #endif
 }

@@ -42,14 +42,15 @@ struct PatchParams {
 // Shared addresses: weights (swizzled: multiples of 1024), source, staging (of store_staged), a
 // cluster's sums, barriers.
 struct PatchStages {
-  uint32_t weight, source, staging, sums, full, empty;
+  uint32_t weight, source, staging, sums, sums_full, full, empty;
 
   __device__ PatchStages(const PatchParams& p, uint32_t base, int columns) : weight(base) {
     const int own_chunks = (p.chunks + p.splits - 1) / p.splits;
     source = weight + (p.resident ? own_chunks : p.stages) * columns * kPatchChunk;
     staging = source + p.stages * kPatchSourceBytes;
     sums = staging + (p.joins_eights ? kPatchStagingBytes : 0);
-    full = sums + p.sum_bytes;
+    sums_full = sums + p.sum_bytes;
+    full = sums_full + 8;
     empty = full + 8 * p.stages;
   }
 };

@@ -21,6 +21,8 @@ constexpr int patch_blocks(int columns) { return columns == 64 ? 2 : 1; }
 // Limit: 227 KB for a block, 228 for an SM, of which each block takes one more; less the barriers.
 constexpr int64_t patch_shared(int64_t blocks) { return (blocks == 2 ? 113 : 227) * 1024 - 512; }
 inline constexpr int kPatchMaxStages = 8;
+// A warpgroup's sums of a pair of eight columns.
+inline constexpr int kPatchPairBytes = 64 * 16 * 4;
 // Stages of an SM's blocks in which what memory takes to answer is under way: 96 KB.
 inline constexpr int kPatchEnoughStages = 6;
 // Lines (td, th) of a patch in NDHWC, each with a tensor map among the kernel's parameters (4 KB).
