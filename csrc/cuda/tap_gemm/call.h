@@ -11,6 +11,7 @@ namespace convt3d::cuda::tap_gemm {
 struct Launch {
   Params params;
   CUtensorMap packed;
+  CUtensorMap halo;  // where it comes by TMA
   int slabs;
   int num_sms;
   cudaStream_t stream;

@@ -18,6 +18,7 @@ struct Config {
   int columns, slabs;  // in_channels of a block; 64 rows each of a warpgroup
   Input input;
   bool planes;              // the halo lies in shared memory channel by channel, else in rows
+  bool boxes;               // planes that TMA loads
   int piece;                // elements of a copy, if pointers and strides allow it
   std::array<int, 3> taps;  // of a block
   std::array<int, 4> box;   // input positions of a tile: batch, d, h, w
@@ -28,6 +29,7 @@ struct Config {
   int block_rows;           // rows of a block that count
   int channels;             // out_channels of a block, at most
   int position_pitch, channel_pitch;  // bytes
+  double conflicts;                   // words of a bank that a warp gathers at once
   int slots, stages, stage_bytes, packed_bytes;
   int64_t blocks_of_width;  // of a group's out_channels
   int64_t group_rows;       // of a group of channels and a group of taps
@@ -39,7 +41,8 @@ struct Config {
   int64_t flush_tiles;  // tiles between additions to the sums in the workspace; 0: none
 };
 
-// `aligned`: input as it lies in memory may be used, if its layout and extents allow it.
+// `aligned`: TMA may load input as it lies in memory, and grad_output, if their layouts and extents
+// allow it.
 Config choose(const Description& description, const Device& device, bool aligned, bool* found);
 std::string to_string(const Config& config);
 

@@ -41,16 +41,19 @@ __device__ __forceinline__ void gather(uint32_t (&x)[4][kSlabs][4],
   }
 }
 
-// 32 positions of TF32 into the sums. `b`: the chunk's lines.
+// 32 positions of TF32 into the sums. `b`: the chunk's lines; `rounded`: x is.
 template <int kColumns, int kSlabs>
 __device__ __forceinline__ void multiply_tf32(Sums<kColumns, kSlabs>& sums,
-                                              uint32_t (&x)[4][kSlabs][4], uint32_t b) {
+                                              uint32_t (&x)[4][kSlabs][4], uint32_t b,
+                                              bool rounded) {
+  if (!rounded) {
 #pragma unroll
-  for (int k = 0; k < 4; ++k) {
+    for (int k = 0; k < 4; ++k) {
 #pragma unroll
-    for (int i = 0; i < kSlabs; ++i) {
+      for (int i = 0; i < kSlabs; ++i) {
 #pragma unroll
-      for (int e = 0; e < 4; ++e) x[k][i][e] = round_to_tf32(x[k][i][e]);
+        for (int e = 0; e < 4; ++e) x[k][i][e] = round_to_tf32(x[k][i][e]);
+      }
     }
   }
   sm90::wgmma_fence();
@@ -233,7 +236,7 @@ __device__ __forceinline__ void consume(const Params& p, const Job& job, uint32_
       if constexpr (kFull) {
         multiply_fp32<kColumns, kSlabs>(sums, x, b + chunk * kChunkBytes, chunks * kChunkBytes);
       } else {
-        multiply_tf32<kColumns, kSlabs>(sums, x, b + chunk * kChunkBytes);
+        multiply_tf32<kColumns, kSlabs>(sums, x, b + chunk * kChunkBytes, p.boxes);
       }
     }
     // This warp's wgmma are done, and all that it read is in registers that they used.

@@ -6,7 +6,7 @@
 //   M = (co, t), K = input positions (n, i), N = ci
 //
 //   halo of grad_output of a box of positions          packed input [ci][positions], TF32
-//   4 producer warps: cp.async                         1 thread: TMA
+//   4 producer warps: cp.async, or TMA                 1 thread: TMA
 //        |  any address per row and position                |
 //   registers of 2 warpgroups: A, 64 x 8  -------->  wgmma with B from shared memory
 //
@@ -22,7 +22,8 @@ namespace convt3d::cuda::tap_gemm {
 
 template <Precision kPrecision, int kColumns, int kSlabs>
 __global__ void __launch_bounds__(kThreads, 1)
-    tap_kernel(const __grid_constant__ Params p, const __grid_constant__ CUtensorMap packed) {
+    tap_kernel(const __grid_constant__ Params p, const __grid_constant__ CUtensorMap packed,
+               const __grid_constant__ CUtensorMap halo) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   constexpr bool kFull = kPrecision == Precision::fp32;
   constexpr Registers kRegisters = registers(kFull);
@@ -38,7 +39,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const Job job(p, blockIdx.x);
   if (threadIdx.x == 0) {
     for (int s = 0; s < p.stages; ++s) {
-      sm90::barrier_init(full + 8 * s, kProducerThreads + 1);
+      sm90::barrier_init(full + 8 * s, p.boxes ? 1 : kProducerThreads + 1);
       sm90::barrier_init(empty + 8 * s, kConsumerThreads / 32);
     }
     sm90::barrier_init_fence();
@@ -51,7 +52,11 @@ __global__ void __launch_bounds__(kThreads, 1)
     consume<kPrecision, kColumns, kSlabs>(p, job, shared_address(positions), stages, full, empty);
   } else {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters.producer));
-    produce<kFull, kColumns>(p, &packed, job, slots, stages, full, empty);
+    if (!p.boxes) {
+      produce<kFull, kColumns>(p, &packed, job, slots, stages, full, empty);
+    } else if (static_cast<int>(threadIdx.x) == kConsumerThreads) {
+      produce_boxes<kFull, kColumns>(p, &packed, &halo, job, stages, full, empty);
+    }
   }
 #endif
 }

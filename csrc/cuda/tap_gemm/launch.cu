@@ -82,11 +82,13 @@ Params make_params(const Description& description, const Config& config, const O
   params.position_pitch = config.position_pitch;
   params.channel_pitch = config.channel_pitch;
   params.planes = config.planes;
+  params.boxes = config.boxes;
+  params.halo_bytes = config.boxes ? config.channels * config.channel_pitch : 0;
   params.piece = config.piece;
   while (!piece_aligned(p, config, operands.output, params.piece)) params.piece /= 2;
   const int pieces =
       config.planes ? as_int(ceil_div(config.halo[2], params.piece)) : config.halo[2];
-  params.slots = config.box[0] * config.halo[0] * config.halo[1] * pieces;
+  params.slots = config.boxes ? 0 : config.box[0] * config.halo[0] * config.halo[1] * pieces;
   const int64_t tables = table_bytes(params.slots, params.positions);
   params.stages =
       as_int(std::min<int64_t>(config.stages, (kMaxShared - tables) / config.stage_bytes));
@@ -126,6 +128,22 @@ CUtensorMap input_lines(const Problem& p, const Config& config, const TensorView
     box.extent = {volume(p.input), p.in_channels, p.batch, 1, 1};
     box.stride = {1, s[1], s[0], s[0], s[0]};
   }
+  return sm90::encode(box);
+}
+
+// grad_output in boxes of a halo, of all channels of a block.
+CUtensorMap output_planes(const Problem& p, const Config& c, Precision precision,
+                          const TensorView& output) {
+  const auto& s = output.stride;
+  const Extent3 extent = p.output();
+  sm90::TensorBox box{
+      output.data,
+      precision,
+      {extent[2], extent[1], extent[0], p.batch, p.out_channels},
+      {1, s[3], s[2], s[0], s[1]},
+      {c.halo[2], c.halo[1], c.halo[0], c.box[0], c.channels},
+      {1, as_int(halo_steps(p, 1, true).common), as_int(halo_steps(p, 0, true).common), 1, 1}};
+  box.swizzled = false;
   return sm90::encode(box);
 }
 
@@ -193,18 +211,21 @@ void run_columns(const Launch& launch, int columns) {
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
   bool found = false;
-  const bool aligned = reinterpret_cast<uintptr_t>(operands.input.data) % 16 == 0;
+  const bool aligned = reinterpret_cast<uintptr_t>(operands.input.data) % 16 == 0 &&
+                       reinterpret_cast<uintptr_t>(operands.output.data) % 16 == 0;
   const Config config = choose(description, device, aligned, &found);
   if (!found) throw std::logic_error("tap_gemm: no cut fits");
   const Params params = make_params(description, config, operands, workspace);
   const bool packs = config.input == Input::packed;
-  const Launch launch{
-      params,
-      packs ? packed_lines(params) : input_lines(description.problem, config, operands.input),
-      config.slabs, device.num_sms, static_cast<cudaStream_t>(stream)};
+  const Problem& problem = description.problem;
+  const CUtensorMap input =
+      packs ? packed_lines(params) : input_lines(problem, config, operands.input);
+  const CUtensorMap halo =
+      config.boxes ? output_planes(problem, config, description.precision, operands.output) : input;
+  const Launch launch{params,       input,          halo,
+                      config.slabs, device.num_sms, static_cast<cudaStream_t>(stream)};
   if (packs) {
-    pack(launch, description.problem, operands.input, config.columns,
-         description.precision == Precision::fp32);
+    pack(launch, problem, operands.input, config.columns, description.precision == Precision::fp32);
   }
   with_precision<Precision::fp32, Precision::tf32>(
       description.precision,

@@ -22,9 +22,9 @@ void run_slabs(const Launch& launch) {
   const sm90::Grid grid{dim3(static_cast<unsigned>(p.jobs * p.splits)), dim3(kThreads), bytes,
                         launch.stream};
   if (p.input == Input::packed) {
-    sm90::launch_overlapping("tap_gemm kernel", kernel, grid, p, launch.packed);
+    sm90::launch_overlapping("tap_gemm kernel", kernel, grid, p, launch.packed, launch.halo);
   } else {  // the first launch, which overlaps with nothing before it
-    kernel<<<grid.blocks, grid.threads, bytes, launch.stream>>>(p, launch.packed);
+    kernel<<<grid.blocks, grid.threads, bytes, launch.stream>>>(p, launch.packed, launch.halo);
     check(cudaGetLastError(), "tap_gemm kernel");
   }
 }

@@ -41,7 +41,9 @@ struct Params {
   int positions, width, block_rows, group_rows, all_rows, row_tiles, column_tiles;
   int position_pitch, channel_pitch;
   bool planes;
-  int piece;  // elements of a copy
+  bool boxes;      // the halo comes by TMA; TF32: rounded
+  int halo_bytes;  // of a load
+  int piece;       // elements of a copy
   int slots, stages, stage_bytes, packed_bytes;
   int box_lines;  // of a load of packed input
   int jobs, splits, flush_tiles;

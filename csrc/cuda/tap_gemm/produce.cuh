@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The producers: tables of the halo, its copies by cp.async, the packed input by TMA.
+// The producers: tables of the halo, its copies by cp.async, the packed input by TMA. Planes whose
+// lines are multiples of 16 bytes come by TMA too, in one load, and then have no table.
 //
 //   planes  [channel][n][d][h][place on w]        rows  [n][d][h][place on w][channel]
 //
@@ -266,32 +267,38 @@ __device__ __forceinline__ void load_lines(const Params& p, const CUtensorMap* m
   }
 }
 
-// `full`, `empty`: barriers of stage 0. Empty: the consumer warps arrive. Full: all producers
-// arrive when their copies have landed, and one expects the bulk copy.
+// Input of a tile; the barrier expects it and `others` bytes.
+template <bool kFull, int kColumns>
+__device__ __forceinline__ void load_input(const Params& p, const CUtensorMap* map, const Job& job,
+                                           int tile, int others, uint32_t target,
+                                           uint32_t barrier) {
+  sm90::barrier_arrive_expect(barrier, p.packed_bytes + others);
+  if (!kFull && p.input != Input::packed) {  // TMA rounds, but does not split
+    load_lines(p, map, tile, job.column_tile * kColumns, target, barrier);
+    return;
+  }
+  const int lines = p.packed_bytes / kLineBytes;
+  const int column_tile = job.group * p.column_tiles + job.column_tile;
+  const int first = (column_tile * p.all_tiles + tile) * lines;
+  for (int line = 0; line < lines; line += p.box_lines) {
+    sm90::load_box(target + line * kLineBytes, map, barrier, 0, first + line, 0, 0, 0);
+  }
+}
+
+// `full`, `empty`: barriers of stage 0. Empty: the consumer warps arrive. Full: one thread expects
+// what TMA brings, and all producers arrive when their copies have landed.
 template <bool kFull, int kColumns>
 __device__ __forceinline__ void produce(const Params& p, const CUtensorMap* packed, const Job& job,
                                         const Slot* slots, uint32_t stages, uint32_t full,
                                         uint32_t empty) {
   const int thread = threadIdx.x - kConsumerThreads;
   const Walk walk(p, job, thread);
-  const int lines = p.packed_bytes / kLineBytes;
-  const int first_line = (job.group * p.column_tiles + job.column_tile) * p.all_tiles * lines;
   if (thread == 0) sm90::wait_for_earlier_launch();  // the packed input is written
   sm90::Ring ring;
   for (int tile = job.first_tile; tile < job.end_tile; ++tile, ring.next(p.stages)) {
     sm90::barrier_wait(empty + 8 * ring.stage, ring.parity ^ 1);
     const uint32_t target = stages + ring.stage * p.stage_bytes, barrier = full + 8 * ring.stage;
-    if (thread == 0) {
-      sm90::barrier_arrive_expect(barrier, p.packed_bytes);
-      if (!kFull && p.input != Input::packed) {  // TMA rounds, but does not split
-        load_lines(p, packed, tile, job.column_tile * kColumns, target, barrier);
-      } else {
-        for (int line = 0; line < lines; line += p.box_lines) {
-          sm90::load_box(target + line * kLineBytes, packed, barrier, 0,
-                         first_line + tile * lines + line, 0, 0, 0);
-        }
-      }
-    }
+    if (thread == 0) load_input<kFull, kColumns>(p, packed, job, tile, 0, target, barrier);
     const Origin origin(p, job, tile);
     const uint32_t halo = target + p.packed_bytes;
     if (p.piece == 4) {
@@ -302,6 +309,23 @@ __device__ __forceinline__ void produce(const Params& p, const CUtensorMap* pack
       load_halo<1>(p, walk, slots, origin, halo);
     }
     sm90::barrier_arrive_after_copies(barrier);
+  }
+}
+
+// The same by one thread, where the halo comes by TMA: all channels of the block in one load.
+template <bool kFull, int kColumns>
+__device__ __forceinline__ void produce_boxes(const Params& p, const CUtensorMap* packed,
+                                              const CUtensorMap* planes, const Job& job,
+                                              uint32_t stages, uint32_t full, uint32_t empty) {
+  sm90::wait_for_earlier_launch();  // the packed input is written
+  sm90::Ring ring;
+  for (int tile = job.first_tile; tile < job.end_tile; ++tile, ring.next(p.stages)) {
+    sm90::barrier_wait(empty + 8 * ring.stage, ring.parity ^ 1);
+    const uint32_t target = stages + ring.stage * p.stage_bytes, barrier = full + 8 * ring.stage;
+    load_input<kFull, kColumns>(p, packed, job, tile, p.halo_bytes, target, barrier);
+    const Origin origin(p, job, tile);
+    sm90::load_box(target + p.packed_bytes, planes, barrier, origin.at[2], origin.at[1],
+                   origin.at[0], p.batch - origin.images, job.group * p.out_channels + job.channel);
   }
 }
 

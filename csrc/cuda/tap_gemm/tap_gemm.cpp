@@ -10,6 +10,7 @@
 #include "cuda/common/kept_answer.h"
 #include "cuda/sm90/chain.h"
 #include "cuda/tap_gemm/config.h"
+#include "cuda/tap_gemm/shape.h"
 #include "cuda/tap_gemm/tile.h"
 #include "cuda/tap_gemm/tuning.h"
 #include "geometry/ceil_div.h"
@@ -19,17 +20,6 @@ namespace {
 
 int as_int(int64_t value) { return static_cast<int>(value); }
 double as_double(int64_t value) { return static_cast<double>(value); }
-
-// One call, in what the search needs.
-struct Shape {
-  const Problem& problem;
-  bool full, planes;
-  bool lines, flat;  // whether input may come so
-  int piece;
-  int64_t ins, outs, weights;  // channels of a group; all weights
-  int64_t num_sms;
-  std::array<AxisSteps, 3> steps;
-};
 
 Shape make_shape(const Description& description, const Device& device, bool aligned) {
   const Problem& p = description.problem;
@@ -46,70 +36,13 @@ Shape make_shape(const Description& description, const Device& device, bool alig
           planes,
           as_it_lies && p.input[2] % kMaxPiece == 0,
           as_it_lies && volume(p.input) % kMaxPiece == 0,
+          aligned && description.output == Layout::ncdhw && p.output()[2] % kMaxPiece == 0,
           piece,
           p.in_channels_per_group(),
           p.out_channels_per_group(),
           p.in_channels * p.out_channels_per_group() * volume(p.kernel),
           device.num_sms,
           {halo_steps(p, 0, planes), halo_steps(p, 1, planes), halo_steps(p, 2, planes)}};
-}
-
-// Rounds up to `rest` modulo `step`.
-int64_t up_to(int64_t value, int64_t step, int64_t rest) {
-  return ceil_div(std::max<int64_t>(value - rest, 0), step) * step + rest;
-}
-
-// Where the halo lies in shared memory; false if it does not fit. Pitches keep the 32 words that a
-// warp reads at once, of 4 neighbouring positions and 8 rows, in different banks as far as may be.
-bool place_halo(const Shape& shape, Config* config) {
-  const Problem& p = shape.problem;
-  constexpr int64_t kMost[3] = {int64_t{1} << kBitsD, int64_t{1} << kBitsH, int64_t{1} << kBitsW};
-  config->piece = shape.piece;
-  // Lines in pieces begin at one place of a piece for all tiles of a block.
-  if (shape.planes && config->tiles[3] > 1) {
-    while (p.stride[2] * config->box[3] % config->piece != 0) config->piece /= 2;
-  }
-  for (int axis = 0; axis < 3; ++axis) {
-    const AxisSteps& steps = shape.steps[axis];
-    int64_t halo =
-        (config->box[1 + axis] - 1) * steps.step + (config->taps[axis] - 1) * steps.tap_step + 1;
-    if (axis == 2 && shape.planes) {
-      halo = ceil_div(halo + config->piece - 1, config->piece) * config->piece;
-    }
-    if (halo >= kMost[axis]) return false;
-    config->halo[axis] = as_int(halo);
-  }
-  const int64_t lines = int64_t{config->box[0]} * config->halo[0] * config->halo[1];
-  const int64_t taps = int64_t{config->taps[0]} * config->taps[1] * config->taps[2];
-  int64_t bytes = 0;
-  if (shape.planes) {
-    config->line = config->halo[2] + (config->halo[2] % 16 == 0 ? 8 : 0);
-    int64_t words = lines * config->line;
-    if (taps <= 4) {
-      words = up_to(words, 32, taps == 4 ? 16 : taps == 2 || shape.steps[2].step > 1 ? 8 : 4);
-    }
-    config->position_pitch = 4;
-    config->channel_pitch = as_int(4 * ceil_div(words, kMaxPiece) * kMaxPiece);
-    bytes = int64_t{config->channel_pitch} * config->channels;
-  } else {
-    const int64_t step = shape.steps[2].step;
-    config->line = as_int(ceil_div(config->halo[2], step) * step);
-    const int64_t words = config->channels >= 8 ? up_to(config->channels, 16, 8)
-                                                : ceil_div(config->channels, kMaxPiece) * kMaxPiece;
-    config->position_pitch = as_int(4 * words);
-    config->channel_pitch = 4;
-    bytes = lines * config->line * config->position_pitch;
-  }
-  config->slots = as_int(lines * config->halo[2] / (shape.planes ? config->piece : 1));
-  const int64_t tables = table_bytes(config->slots, config->positions);
-  config->packed_bytes = config->positions * config->columns * 4 * (shape.full ? 2 : 1);
-  const int64_t stage = ceil_div(config->packed_bytes + bytes, kStageAlignment) * kStageAlignment;
-  const int64_t stages = (kMaxShared - tables) / stage;
-  // Where pieces turn out not to be aligned, slots are up to four times as many.
-  if (stages < kMinStages || kMaxPiece * tables + stage > kMaxShared) return false;
-  config->stage_bytes = as_int(stage);
-  config->stages = as_int(std::min<int64_t>(stages, kMaxStages));
-  return true;
 }
 
 // Whether input's boxes are lines as they lie in memory.
@@ -145,17 +78,17 @@ std::optional<double> complete(const Shape& shape, Config* config) {
   const double steps = kConsumerGroups * config->slabs * (config->positions / 8);
   const double products = shape.full ? 3 : 1;
   const double multiply = steps * products * config->columns / 2;
-  const double conflicts = shape.planes && shape.steps[2].step > 1 ? 1.5 : 1.2;
-  const double shared = steps * (products * config->columns / 4 + 16 * conflicts + 8);
+  const double shared = steps * (products * config->columns / 4 + 16 * config->conflicts + 8);
   const double compute = std::max(multiply, shared) + 0.2 * std::min(multiply, shared);
   const double places =
       as_double(int64_t{config->box[0]} * config->halo[0] * config->halo[1] * config->halo[2]);
   const double halo = places * config->channels;
   const double input_load = config->packed_bytes * (config->input == Input::packed ? 1 : kAsItLies);
-  const double load = (input_load + 4 * halo) / kLoadBytesPerClock;
-  const double copies = halo / config->piece / 32 * kPieceClocks;
+  const double lines = config->boxes ? places / config->halo[2] * config->channels : 0;
+  const double load = (input_load + 4 * halo) / kLoadBytesPerClock + lines * kLineClocks;
+  const double copies = config->boxes ? 0 : halo / config->piece / 32 * kPieceClocks;
   double tile = std::max(compute, std::max(load, copies)) + kTileClocks;
-  if (config->stages == kMinStages) tile += 0.3 * std::min(compute, load);
+  if (config->stages == kMinStages) tile += 0.5 * std::min(compute, load);
 
   const int64_t all_rows =
       config->group_rows * config->tap_groups[0] * config->tap_groups[1] * config->tap_groups[2];
@@ -290,11 +223,16 @@ Choice search(const Description& description, const Device& device, bool aligned
   for (size_t i = 0; i < all.size() && (i < kTried || !best.found); ++i) {
     for (const auto& box : tried) {
       for (Input input : {Input::packed, Input::lines, Input::flat}) {
-        Config config = all[i];
-        config.box = box;
-        config.input = input;
-        const std::optional<double> clocks = complete(shape, &config);
-        if (clocks && (!best.found || *clocks < best.clocks)) best = {config, *clocks, true};
+        for (bool comes_by_tma : {true, false}) {
+          if (comes_by_tma && !shape.boxes) continue;
+          Config config = all[i];
+          config.box = box;
+          config.input = input;
+          config.boxes = comes_by_tma;
+          const std::optional<double> clocks = complete(shape, &config);
+          if (clocks && (!best.found || *clocks < best.clocks)) best = {config, *clocks, true};
+          if (clocks) break;
+        }
       }
     }
   }
@@ -367,7 +305,7 @@ Verdict supports(const Description& description, const Device& device) {
   const Config config = choose(description, device, false, &found);
   if (!found) return Verdict::refuse("no tile of grad_output fits into shared memory");
   if (packed_input_bytes(config, p.groups) > kMaxPackedBytes) {
-    return Verdict::refuse("the packed input would take more than 2 GB");
+    return Verdict::refuse("the packed input would take more than 4 GB");
   }
   return Verdict::accept();
 }
@@ -394,7 +332,9 @@ std::string to_string(const Config& config) {
   };
   return std::to_string(config.block_rows) + " rows x " + std::to_string(config.columns) +
          " columns, " + join(config.taps) + " taps, " + join(config.box) + " positions, " +
-         (config.planes ? "planes, " : "rows, ") +
+         (config.boxes    ? "planes by TMA, "
+          : config.planes ? "planes, "
+                          : "rows, ") +
          (config.input == Input::packed ? "" : "input as it lies, ") +
          std::to_string(config.stages) + " stages, " + std::to_string(config.jobs) + " jobs, " +
          std::to_string(config.splits) + " splits" + (config.flush_tiles > 0 ? ", flushed" : "");

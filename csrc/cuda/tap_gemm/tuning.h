@@ -19,7 +19,8 @@ constexpr Registers registers(bool full) { return full ? Registers{72, 216} : Re
 inline constexpr int kStageAlignment = 1024;  // limit: swizzled lines repeat after so many bytes
 inline constexpr int64_t kMaxShared = 227 * 1024 - 2048;
 inline constexpr int kMinStages = 2, kMaxStages = 6;
-inline constexpr int kMaxPiece = 4;  // elements of a copy of 16 bytes
+inline constexpr int kMaxPiece = 4;                 // elements of a copy of 16 bytes
+inline constexpr int kMaxSpan = 256, kMaxStep = 8;  // limit: of a box of TMA
 // Positions of a line of 128 bytes of the packed input.
 using sm90::kChunk;
 using sm90::kLineBytes;
@@ -39,13 +40,14 @@ inline constexpr int64_t kNarrow = 32, kWide = 16, kManyTaps = 9;
 // is few_channels. Measured: 36 -> 1, 120 products, 1.43e-7 against torch's 0.69e-7.
 inline constexpr int64_t kMinSum = 16, kFewOut = 8, kMinFewSum = 256;
 // Bound of the packed input: what a large layer's tensors take themselves.
-inline constexpr int64_t kMaxPackedBytes = int64_t{2} << 30;
+inline constexpr int64_t kMaxPackedBytes = int64_t{4} << 30;
 inline constexpr int64_t kMaxPartialBytes = int64_t{64} << 20;
 
 // Estimates in clocks of an SM.
 inline constexpr double kLoadBytesPerClock = 28;  // from L2
 inline constexpr double kAsItLies = 2;      // times as long for input's lines that were not packed
-inline constexpr double kPieceClocks = 6;   // of 32 copies, whatever their size
+inline constexpr double kPieceClocks = 25;  // measured: of 32 copies, whatever their size
+inline constexpr double kLineClocks = 3;    // of a line that TMA loads, beside its bytes
 inline constexpr double kTileClocks = 120;  // barriers
 inline constexpr double kBlockClocks = 6000;        // tables, first load and result of a block
 inline constexpr double kMemoryBytesPerClock = 17;  // of one SM's share: packing, partial sums
