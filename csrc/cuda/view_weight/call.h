@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The entry point of each number of columns.
+// The entry point of each precision and number of columns.
 #pragma once
 #include <cuda.h>
 
 #include "cuda/view_weight/params.h"
+#include "plan/description.h"
 
 namespace convt3d::cuda::view_weight {
 
@@ -16,7 +17,7 @@ struct Launch {
 };
 
 // Defined in launch.cuh, instantiated in instances/.
-template <int kColumns>
+template <Precision kPrecision, int kColumns>
 void run(const Launch& launch);
 
 }  // namespace convt3d::cuda::view_weight

@@ -13,6 +13,7 @@
 namespace convt3d::cuda::view_weight {
 
 struct Config {
+  bool full = false;           // float32, as three products of TF32
   int columns = 0, units = 0;  // in_channels of a block; instructions of a warpgroup
   bool runs = false;           // a warpgroup's units are neighbouring taps of a line
   int out_width = 0;           // channels of a row of a view: 32 or 16
@@ -33,6 +34,8 @@ struct Config {
   bool packed_output = false;
 };
 
+// Numbers that each element of input is in shared memory.
+inline int parts_of_input(const Config& c) { return c.full ? 2 : 1; }
 inline int lanes_of_unit(const Config& c) { return kUnitRows / c.out_width; }
 inline int job_units(const Config& c) { return kWarpgroups * c.units; }
 inline sm90::Order order_of(const Config& c) {

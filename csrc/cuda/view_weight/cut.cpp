@@ -94,7 +94,8 @@ struct Shape {
 // Clocks of a box of a job.
 double box_clocks(const Config& c, const Stage& stage, const Views& views) {
   const double steps = as_double(stage.positions / kStepPositions * job_units(c));
-  const double lines = as_double(c.columns * stage.positions / sm90::kChunk);
+  const int factors = c.full ? 3 : 1;
+  const double lines = as_double(c.columns * stage.positions / sm90::kChunk * parts_of_input(c));
   const double rows = views.mean * as_double(stage.view_rows);
   const double columns = c.columns;
   const double row_bytes = c.out_width * kElementBytes;
@@ -103,10 +104,11 @@ double box_clocks(const Config& c, const Stage& stage, const Views& views) {
   const double gather = !c.runs             ? 16 * kConflicts
                         : c.out_width == 32 ? 2 * run / c.units * kConflicts
                                             : 4 * run / c.units;  // in pairs of the same banks
-  const double shared =
-      steps * (columns / 4 + gather) + rows * row_bytes / 128 + lines * (c.turns_input ? 3 : 1);
-  const double multiply =
-      std::max(steps * columns / 2, shared) + steps * kIssueClocks + kStageClocks;
+  const double shared = steps * (factors * columns / 4 + gather) + rows * row_bytes / 128 +
+                        lines * (c.turns_input ? 3 : 1);
+  const double exposed = c.full ? (columns / 4 + kSplitClocks) * kExposed : 0;
+  const double multiply = std::max(steps * factors * columns / 2, shared) +
+                          steps * (factors * kIssueClocks + exposed) + kStageClocks;
   const double turned =
       as_double(ceil_div(stage.positions / kStepPositions * raw_parts(c.columns), kTurningWarps));
   const double turn = c.turns_input ? turned * kTurnClocks + kStageClocks : 0;
@@ -118,7 +120,7 @@ double box_clocks(const Config& c, const Stage& stage, const Views& views) {
 // Blocks, stages and clocks of a config whose columns, units, taps and box are set; below zero
 // where it does not fit.
 double complete(const Shape& shape, const Stage& stage, const Views& views, Config* c) {
-  const int64_t input_bytes = stage.positions * c->columns * kElementBytes;
+  const int64_t input_bytes = stage.positions * c->columns * kElementBytes * parts_of_input(*c);
   const int64_t view_bytes =
       round_up(stage.view_rows * c->out_width * kElementBytes, kSwizzleAlign);
   const int64_t bytes = input_bytes + views.most * view_bytes;
@@ -140,8 +142,10 @@ double complete(const Shape& shape, const Stage& stage, const Views& views, Conf
   const int64_t jobs = int64_t{c->unit_jobs} * c->in_tiles;
   const int64_t work = jobs * c->all_tiles;
   if (work > kMaxWork || packed_input_bytes(*c) > kMaxPackedBytes) return -1;
-  c->chain = as_int(
-      std::max<int64_t>(1, sm90::max_chain(Precision::tf32) / (stage.positions / kStepPositions)));
+  const int64_t chain = c->full
+                            ? kMaxAdditions / (stage.positions / (2 * kStepPositions))
+                            : sm90::max_chain(Precision::tf32) / (stage.positions / kStepPositions);
+  c->chain = as_int(std::max<int64_t>(1, chain));
 
   const double box = box_clocks(*c, stage, views);
   const double packing =
@@ -173,7 +177,10 @@ std::optional<Views> cut_units(const Shape& shape, const Taps& taps, Config* c) 
 
 Config search(const Description& description, const Device& device) {
   const Problem& p = description.problem;
-  const bool rows = description.input == Layout::ndhwc && p.in_channels * kElementBytes % 16 == 0;
+  // Who turns rows of input does not split them.
+  const bool full = description.precision == Precision::fp32;
+  const bool rows =
+      !full && description.input == Layout::ndhwc && p.in_channels * kElementBytes % 16 == 0;
   const Shape shape{
       p, device.num_sms, description.weight == Layout::ndhwc, rows,
       as_double(p.batch * kElementBytes) *
@@ -196,12 +203,13 @@ Config search(const Description& description, const Device& device) {
       const std::vector<Stage> stages = stages_of(p, taps.halo, runs);
       for (int columns : kColumnsBuilt) {
         if (columns / 2 >= p.in_channels && columns > kColumnsBuilt[0]) continue;
-        if (runs && !has_runs(columns, as_int(p.kernel[2]))) continue;
-        const int most = runs ? as_int(p.kernel[2]) : kMaxUnits;
+        if (runs && !has_runs(description.precision, columns, as_int(p.kernel[2]))) continue;
+        const int most = runs ? as_int(p.kernel[2]) : most_units(description.precision, columns);
         for (int units = runs ? most : 1; units <= most; ++units) {
           for (int out_width : {32, 16}) {
             if (out_width > 16 && out_width / 2 >= p.out_channels) continue;
             Config c;
+            c.full = full;
             c.columns = columns;
             c.units = units;
             c.runs = runs;
@@ -281,7 +289,8 @@ int64_t raw_part_bytes(const Config& c) { return int64_t{c.positions} * kRawWidt
 
 int64_t packed_input_bytes(const Config& c) {
   if (c.turns_input) return 0;
-  return c.in_tiles * c.all_tiles * c.positions * c.columns * int64_t{kElementBytes};
+  return c.in_tiles * c.all_tiles * c.positions * c.columns * int64_t{kElementBytes} *
+         parts_of_input(c);
 }
 
 int64_t packed_output_bytes(const Description& description, const Config& c) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// grad_weight in TF32 as a matrix product:
+// grad_weight of float32 tensors as a matrix product:
 //
 //   grad_weight[ci, co, t] = sum over n, i of  grad_output[n, co, s*i + d*t - p] * input[n, ci, i]
 //
@@ -17,7 +17,9 @@
 // wgmma wants 32-bit operands of shared memory with K contiguous. input is packed so, line by line;
 // grad_output, with channels contiguous, goes through registers, whose rows may lie anywhere. Both
 // are boxes that TMA writes and rounds, zeros beyond the tensor included. Where few jobs read the
-// input, its rows of channels come as they are, and three warps bring them in line.
+// input, its rows of channels come as they are, and three warps bring them in line. In full float32
+// nothing is rounded: a stage has lines of input's high parts and lines of its low ones, and the
+// threads split what they gather.
 //
 //   warpgroups 0, 1   consumers   `kUnits` units each. While wgmma works on 16 positions, the next
 //                                 16 are gathered
@@ -36,9 +38,8 @@
 #include "cuda/sm90/mbarrier.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/ring.cuh"
-#include "cuda/sm90/wgmma.cuh"
-#include "cuda/sm90/wgmma_shared.cuh"
 #include "cuda/view_weight/load.cuh"
+#include "cuda/view_weight/multiply.cuh"
 
 namespace convt3d::cuda::view_weight {
 
@@ -83,141 +84,6 @@ struct Rows {
     return kRuns ? i * kUnitRows + half : 2 * i + half;
   }
 };
-
-// A of 16 positions.
-template <int kUnits>
-using Gathered = uint32_t[2][kUnits][4];
-
-// The words of this thread's channels at a row: `at`, swizzled.
-template <int kUnits>
-__device__ __forceinline__ void load_row(uint32_t (&x)[kUnits][4], int column, uint32_t at,
-                                         uint32_t swizzle) {
-  const uint32_t address = at ^ (at >> 3 & swizzle);
-  if constexpr (kUnits == 2) {
-    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(x[0][column]), "=r"(x[0][column + 1]), "=r"(x[1][column]),
-                   "=r"(x[1][column + 1])
-                 : "r"(address)
-                 : "memory");
-  } else {
-    asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
-                 : "=r"(x[0][column]), "=r"(x[0][column + 1])
-                 : "r"(address)
-                 : "memory");
-  }
-}
-
-template <int kUnits>
-__device__ __forceinline__ void gather(Gathered<kUnits>& x, uint32_t rows, uint32_t table,
-                                       uint32_t swizzle) {
-#pragma unroll
-  for (int k = 0; k < 2; ++k) {
-    uint32_t first, second;
-    asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
-                 : "=r"(first), "=r"(second)
-                 : "r"(table + 32 * k)
-                 : "memory");
-    load_row<kUnits>(x[k], 0, rows + first, swizzle);
-    load_row<kUnits>(x[k], 2, rows + second, swizzle);
-  }
-}
-
-template <int kColumns, int kUnits>
-__device__ __forceinline__ void multiply(float (&sum)[kUnits][kColumns / 2],
-                                         const Gathered<kUnits>& x, uint32_t lines) {
-  sm90::wgmma_fence();
-#pragma unroll
-  for (int k = 0; k < 2; ++k) {
-#pragma unroll
-    for (int i = 0; i < kUnits; ++i) {
-      sm90::Wgmma<float, kColumns>::run(sum[i], x[k][i], sm90::swizzled_descriptor(lines + 32 * k),
-                                        1);
-    }
-  }
-  sm90::wgmma_commit();
-}
-
-// The products of one box. `rows`: of this thread, in the stage's views.
-template <int kColumns, int kUnits>
-__device__ __forceinline__ void multiply_box(const Params& p, float (&sum)[kUnits][kColumns / 2],
-                                             uint32_t lines, uint32_t rows, uint32_t table) {
-  constexpr int kHalf = sm90::kLineBytes / 2;
-  Gathered<kUnits> x, y;
-  gather<kUnits>(x, rows, table, p.swizzle);
-#pragma unroll 1
-  for (int left = p.positions / sm90::kChunk; left > 0; --left) {
-    multiply<kColumns, kUnits>(sum, x, lines);
-    gather<kUnits>(y, rows, table + kHalf, p.swizzle);
-    sm90::wgmma_wait<0>();
-    multiply<kColumns, kUnits>(sum, y, lines + kHalf);
-    // Behind the last line, what is gathered is not used.
-    if (left > 1) table += sm90::kLineBytes;
-    lines += sm90::kLineBytes * kColumns;
-    gather<kUnits>(x, rows, table, p.swizzle);
-    sm90::wgmma_wait<0>();
-  }
-}
-
-// Eight positions of a line and those that the taps of a run meet behind them, of two channels.
-template <int kTaps>
-using Run = uint32_t[kRunPositions - 1 + kTaps][2];
-
-template <int kTaps>
-__device__ __forceinline__ void load_run(const Params& p, Run<kTaps>& x, uint32_t rows,
-                                         uint32_t table) {
-  uint32_t at = rows + load_shared(table);
-#pragma unroll
-  for (int i = 0; i < kRunPositions - 1 + kTaps; ++i, at += p.out_width * kElementBytes) {
-    asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
-                 : "=r"(x[i][0]), "=r"(x[i][1])
-                 : "r"(at ^ (at >> 3 & p.swizzle))
-                 : "memory");
-  }
-}
-
-// 32 positions: step k has positions 2 * k and 2 * k + 1 of each thread's eight.
-template <int kColumns, int kTaps>
-__device__ __forceinline__ void multiply_run(float (&sum)[kTaps][kColumns / 2], const Run<kTaps>& x,
-                                             uint32_t lines) {
-  // Limit: registers of A, whose fours begin at even rows and are copied for the others.
-  constexpr int kSteps = kRunPositions / 2, kAtOnce = kTaps > 5 ? 2 : kSteps;
-#pragma unroll
-  for (int k = 0; k < kSteps; ++k) {
-    if (k % kAtOnce == 0) sm90::wgmma_fence();
-#pragma unroll
-    for (int i = 0; i < kTaps; ++i) {
-      const int at = 2 * k + i;
-      const uint32_t a[4] = {x[at][0], x[at][1], x[at + 1][0], x[at + 1][1]};
-      sm90::Wgmma<float, kColumns>::run(sum[i], a, sm90::swizzled_descriptor(lines + 32 * k), 1);
-    }
-    if (k % kAtOnce == kAtOnce - 1) {
-      sm90::wgmma_commit();
-      sm90::wgmma_wait<0>();
-    }
-  }
-}
-
-// The products of one box, of runs. The other warpgroup multiplies while this one loads.
-template <int kColumns, int kTaps>
-__device__ __forceinline__ void multiply_runs(const Params& p, float (&sum)[kTaps][kColumns / 2],
-                                              uint32_t lines, uint32_t rows, uint32_t table) {
-#pragma unroll 1
-  for (int left = p.positions / sm90::kChunk; left > 0; --left) {
-    Run<kTaps> x;
-    load_run<kTaps>(p, x, rows, table);
-    multiply_run<kColumns, kTaps>(sum, x, lines);
-    table += sm90::kLineBytes;
-    lines += sm90::kLineBytes * kColumns;
-  }
-}
-
-// Keeps uses of the sums behind the wait for the wgmmas that write them.
-template <int kUnits, int kSums>
-__device__ __forceinline__ void pin(float (&sum)[kUnits][kSums]) {
-#pragma unroll
-  for (int i = 0; i < kUnits * kSums; ++i)
-    asm volatile("" : "+f"(sum[i / kSums][i % kSums])::"memory");
-}
 
 // The sums to their piece: [unit][64 rows][in_channels]. `again`: added to what is there.
 template <int kColumns, int kUnits, bool kRuns>
@@ -296,7 +162,7 @@ __device__ __forceinline__ void put_weight(const Params& p, const Rows<kUnits, k
   }
 }
 
-template <int kColumns, int kUnits, bool kRuns>
+template <Precision kPrecision, int kColumns, int kUnits, bool kRuns>
 __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   const Rows<kUnits, kRuns> of_thread(p);
   const uint32_t table = shared.table + threadIdx.x % 4 * 8;
@@ -325,10 +191,11 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
       for (const int stop = min(job_end, box + p.chain); box < stop; ++box) {
         sm90::barrier_wait(shared.full + 8 * ring.stage, ring.parity);
         const uint32_t stage = ring.stage * p.stage_bytes;
+        using Products = Multiply<kPrecision, kColumns, kUnits>;
         if constexpr (kRuns) {
-          multiply_runs<kColumns, kUnits>(p, sum, shared.stages + stage, rows + stage, table);
+          Products::runs(p, sum, shared.stages + stage, rows + stage, table);
         } else {
-          multiply_box<kColumns, kUnits>(p, sum, shared.stages + stage, rows + stage, table);
+          Products::box(p, sum, shared.stages + stage, rows + stage, table);
         }
         sm90::release(shared.empty, ring);
         ring.next(p.stages);
@@ -346,7 +213,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
 
 #endif
 
-template <int kColumns, int kUnits, bool kRuns>
+template <Precision kPrecision, int kColumns, int kUnits, bool kRuns>
 __global__ void __launch_bounds__(kThreads, 1)
     view_weight_kernel(const __grid_constant__ Params p,
                        const __grid_constant__ CUtensorMap input_map,
@@ -374,7 +241,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   __syncthreads();                // barriers and table are there
   if (warp < kConsumerWarps) {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kConsumerRegisters));
-    consume<kColumns, kUnits, kRuns>(p, shared);
+    consume<kPrecision, kColumns, kUnits, kRuns>(p, shared);
   } else {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kProducerRegisters));
     if (warp == kConsumerWarps) {

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "cuda/common/alignment.h"
+#include "cuda/common/call.h"
 #include "cuda/halo_weight/fold.h"
 #include "cuda/halo_weight/launch_reduce.cuh"
 #include "cuda/halo_weight/taps.h"
@@ -71,7 +72,7 @@ Params make_params(const Problem& problem, const Config& c, const Taps& taps,
   }
   p.positions = c.positions;
   p.order = order_of(c);
-  p.input_bytes = c.positions * c.columns * kElementBytes;
+  p.input_bytes = c.positions * c.columns * kElementBytes * parts_of_input(c);
   const int lines = p.input_bytes / sm90::kLineBytes;
   // Equal loads of whole swizzled blocks of 8 lines.
   p.input_loads = as_int(ceil_div(lines, kMaxSpan));
@@ -121,6 +122,7 @@ void pack_input(const Problem& problem, const Device& device, const Config& c,
   pack.all_tiles = as_int(c.all_tiles);
   pack.positions = c.positions;
   pack.order = order_of(c);
+  pack.split = c.full;
   pack.packed = packed;
   pack.overlapping = c.packed_output;  // grad_output's rows, before
   sm90::pack_tiles(pack, device.num_sms, stream);
@@ -138,12 +140,12 @@ TensorView rows_of(const Problem& problem, const TensorView& view, bool packs, f
   return {packed, {volume(extent) * row, 1, extent[1] * extent[2] * row, extent[2] * row, row}};
 }
 
-// Rows of channels, of which every `step`th is loaded.
-CUtensorMap rows_map(const TensorView& view, int64_t batch, int64_t channels, const Extent3& extent,
-                     const Extent3& step, const std::array<int, 5>& box) {
+// Rows of channels, of which every `step`th is loaded; TF32: rounded.
+CUtensorMap rows_map(Precision precision, const TensorView& view, int64_t batch, int64_t channels,
+                     const Extent3& extent, const Extent3& step, const std::array<int, 5>& box) {
   const auto& s = view.stride;
   return sm90::encode({view.data,
-                       Precision::tf32,
+                       precision,
                        {channels, extent[2], extent[1], extent[0], batch},
                        {1, s[4], s[3], s[2], s[0]},
                        box,
@@ -152,12 +154,13 @@ CUtensorMap rows_map(const TensorView& view, int64_t batch, int64_t channels, co
 
 CUtensorMap output_map(const Problem& p, const Config& c, const TensorView& view) {
   return rows_map(
-      view, p.batch, p.out_channels, p.output(), p.stride,
+      c.full ? Precision::fp32 : Precision::tf32, view, p.batch, p.out_channels, p.output(),
+      p.stride,
       {c.out_width, c.box[3] + c.halo[2], c.box[2] + c.halo[1], c.box[1] + c.halo[0], c.box[0]});
 }
 
 CUtensorMap input_rows_map(const Problem& p, const Config& c, const TensorView& view) {
-  return rows_map(view, p.batch, p.in_channels, p.input, {1, 1, 1},
+  return rows_map(Precision::tf32, view, p.batch, p.in_channels, p.input, {1, 1, 1},
                   {kRawWidth, c.box[3], c.box[2], c.box[1], c.box[0]});
 }
 
@@ -171,16 +174,17 @@ CUtensorMap input_lines_map(const Params& p, const Config& c, float* packed) {
                        {sm90::kChunk, p.lines, 1, 1, 1}});
 }
 
+template <Precision kPrecision>
 void run_columns(const Launch& launch, int columns) {
   switch (columns) {
     case 32:
-      return run<32>(launch);
+      return run<kPrecision, 32>(launch);
     case 48:
-      return run<48>(launch);
+      return run<kPrecision, 48>(launch);
     case 64:
-      return run<64>(launch);
+      return run<kPrecision, 64>(launch);
     case 128:
-      return run<128>(launch);
+      return run<kPrecision, 128>(launch);
     default:
       throw std::logic_error("view_weight has no kernel of so many columns");
   }
@@ -211,7 +215,10 @@ void launch(const Description& description, const Device& device, const Operands
   if (!c.turns_input) pack_input(problem, device, c, tensors.input, lines, on);
   const CUtensorMap input =
       c.turns_input ? input_rows_map(problem, c, tensors.input) : input_lines_map(p, c, lines);
-  run_columns({p, input, output_map(problem, c, output), c.units, c.runs, on}, c.columns);
+  const Launch call{p, input, output_map(problem, c, output), c.units, c.runs, on};
+  with_precision<Precision::fp32, Precision::tf32>(
+      description.precision,
+      [&]<Precision kPrecision>() { run_columns<kPrecision>(call, c.columns); });
   if (c.direct) return;
   halo_weight::reduce<float>({problem, tensors.weight, c.columns, c.out_width, on}, taps, p.work);
 }

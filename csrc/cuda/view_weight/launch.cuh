@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One checked launch; instances/ has one explicit instantiation per number of columns.
+// One checked launch; instances/ has one explicit instantiation per precision and columns.
 #pragma once
 #include <stdexcept>
 
@@ -12,26 +12,31 @@ namespace convt3d::cuda::view_weight {
 
 using Kernel = void (*)(Params, CUtensorMap, CUtensorMap);
 
-template <int kColumns, int kTaps>
+template <Precision kPrecision, int kColumns, int kTaps>
 Kernel kernel_of_runs() {
-  if constexpr (has_runs(kColumns, kTaps)) return view_weight_kernel<kColumns, kTaps, true>;
+  if constexpr (has_runs(kPrecision, kColumns, kTaps)) {
+    return view_weight_kernel<kPrecision, kColumns, kTaps, true>;
+  }
   throw std::logic_error("view_weight has no kernel of such runs");
 }
 
-template <int kColumns>
+template <Precision kPrecision, int kColumns>
 Kernel kernel_of(const Launch& launch) {
   if (launch.runs) {
-    return launch.units == 3   ? kernel_of_runs<kColumns, 3>()
-           : launch.units == 5 ? kernel_of_runs<kColumns, 5>()
-                               : kernel_of_runs<kColumns, 7>();
+    return launch.units == 3   ? kernel_of_runs<kPrecision, kColumns, 3>()
+           : launch.units == 5 ? kernel_of_runs<kPrecision, kColumns, 5>()
+                               : kernel_of_runs<kPrecision, kColumns, 7>();
   }
-  return launch.units == 1 ? view_weight_kernel<kColumns, 1, false>
-                           : view_weight_kernel<kColumns, 2, false>;
+  if (launch.units == 1) return view_weight_kernel<kPrecision, kColumns, 1, false>;
+  if constexpr (most_units(kPrecision, kColumns) >= 2) {
+    return view_weight_kernel<kPrecision, kColumns, 2, false>;
+  }
+  throw std::logic_error("view_weight has no kernel of so many units");
 }
 
-template <int kColumns>
+template <Precision kPrecision, int kColumns>
 void run(const Launch& launch) {
-  const Kernel kernel = kernel_of<kColumns>(launch);
+  const Kernel kernel = kernel_of<kPrecision, kColumns>(launch);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
         "view_weight shared memory");
   const Params& p = launch.params;

@@ -19,7 +19,7 @@ struct Params {
   int box_positions;  // of a box, and
   int positions;      // with those that fill up the last line
   sm90::Order order;  // of positions in a line
-  int input_bytes;    // of a stage, before the views
+  int input_bytes;    // of a stage, before the views; float32: high parts, then low ones
   bool turns_input;   // blocks turn rows of input around themselves: `raw_parts` of 32 channels
   int raw_parts, raw_part_bytes, raw_part_loaded;
   int input_loads, lines;  // loads of so many lines each

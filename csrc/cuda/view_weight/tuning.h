@@ -3,6 +3,8 @@
 #pragma once
 #include <cstdint>
 
+#include "plan/description.h"
+
 namespace convt3d::cuda::view_weight {
 
 inline constexpr int kElementBytes = 4;
@@ -12,11 +14,15 @@ inline constexpr int kWarpgroups = 2, kThreads = (kWarpgroups + 1) * 128;
 // Limit: registers, 64 K of an SM.
 inline constexpr int kConsumerRegisters = 216, kProducerRegisters = 72;
 inline constexpr int kColumnsBuilt[] = {32, 48, 64, 128};
-inline constexpr int kMaxUnits = 2;  // of a warpgroup
+// Units of a warpgroup. Limit: registers; float32 has the sums of 16 positions beside those of all.
+constexpr int most_units(Precision precision, int columns) {
+  return precision == Precision::fp32 && columns == 128 ? 1 : 2;
+}
 // Neighbouring taps of a line whose units a warpgroup multiplies together. Limit: registers.
 inline constexpr int kRunPositions = 8;  // of a thread
-constexpr bool has_runs(int columns, int taps) {
-  return columns == 32 && (taps == 3 || taps == 5 || taps == 7);
+constexpr bool has_runs(Precision precision, int columns, int taps) {
+  if (precision == Precision::fp32) return columns == 32 && taps == 3;
+  return columns == 32 ? taps == 3 || taps == 5 || taps == 7 : columns <= 64 && taps == 3;
 }
 // Limit: the kernel's parameters hold a table of lanes.
 inline constexpr int kMaxLanes = 512;
@@ -37,7 +43,12 @@ inline constexpr int kMaxCuts = 8;  // ways to cut an axis that are looked at
 // Limit: work is counted in 32 bits.
 inline constexpr int64_t kMaxWork = int64_t{1} << 30;
 // Bound of the packed input: what a large layer's tensors take themselves.
-inline constexpr int64_t kMaxPackedBytes = int64_t{2} << 30;
+inline constexpr int64_t kMaxPackedBytes = int64_t{4} << 30;
+// float32: the sums of a box's chunks are added one by one, and their rounding errors with them: so
+// many additions are 3e-7 of the result.
+inline constexpr int kMaxAdditions = 512;
+// float32: sums of fewer products have a smaller error one by one (see tap_gemm).
+inline constexpr int64_t kMinSum = 16, kFewOut = 8, kMinFewSum = 256;
 // Below, most columns would be padding.
 inline constexpr int64_t kMinColumns = 9;
 
@@ -45,7 +56,7 @@ inline constexpr int64_t kMinColumns = 9;
 // which turning all of grad_output into rows pays. Measured against tap_gemm: 1.05 to 1.6 times as
 // fast from 750 products on (256 where the tensors stay in L2, 108 where lines are odd), 0.4 to 0.9
 // times below.
-inline constexpr double kLeastElements = 4e5, kLeastRows = 0.7;
+inline constexpr double kLeastElements = 4e5, kLeastRows = 0.7, kLeastFullRows = 0.75;
 inline constexpr double kLeastProducts = 500, kLeastKeptProducts = 256, kLeastOddProducts = 100;
 
 // Estimates for the choice, in clocks of an SM.
@@ -56,6 +67,8 @@ inline constexpr double kConflicts = 1.15;     // of gathering A
 inline constexpr double kTurnClocks = 320;
 inline constexpr double kStageClocks = 300;         // barriers, first gather and drain of a stage
 inline constexpr double kIssueClocks = 4;           // of a wgmma, beside its products
+inline constexpr double kSplitClocks = 14;          // float32: of a step's A, and
+inline constexpr double kExposed = 0.4;             // the part of it and of additions that is seen
 inline constexpr double kPackBytesPerClock = 1700;  // of the device
 inline constexpr double kPackClocks = 2500;         // of its launch
 inline constexpr double kStartClocks = 6000;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// view_weight: grad_weight in TF32 on the tensor cores of Hopper (sm_90a), grad_output as rows of
-// channels, in views of every s-th position.
+// view_weight: grad_weight of float32 tensors (TF32, or full float32 as three TF32 products) on the
+// tensor cores of Hopper (sm_90a), grad_output as rows of channels, in views of every s-th
+// position.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cuda/view_weight/launch.cuh"
 
-template void convt3d::cuda::view_weight::run<128>(const convt3d::cuda::view_weight::Launch&);
+template void convt3d::cuda::view_weight::run<convt3d::Precision::tf32, 128>(
+    const convt3d::cuda::view_weight::Launch&);
