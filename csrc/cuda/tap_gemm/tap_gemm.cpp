@@ -84,11 +84,11 @@ std::optional<double> complete(const Shape& shape, Config* config) {
       as_double(int64_t{config->box[0]} * config->halo[0] * config->halo[1] * config->halo[2]);
   const double halo = places * config->channels;
   const double input_load = config->packed_bytes * (config->input == Input::packed ? 1 : kAsItLies);
-  const double lines = config->boxes ? places / config->halo[2] * config->channels : 0;
+  const double lines = shape.planes ? places / config->halo[2] * config->channels : 0;
   const double load = (input_load + 4 * halo) / kLoadBytesPerClock + lines * kLineClocks;
   const double copies = config->boxes ? 0 : halo / config->piece / 32 * kPieceClocks;
   double tile = std::max(compute, std::max(load, copies)) + kTileClocks;
-  if (config->stages == kMinStages) tile += 0.5 * std::min(compute, load);
+  if (config->stages == kMinStages) tile += 0.3 * std::min(compute, load);
 
   const int64_t all_rows =
       config->group_rows * config->tap_groups[0] * config->tap_groups[1] * config->tap_groups[2];

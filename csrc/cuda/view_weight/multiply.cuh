@@ -77,17 +77,15 @@ __device__ __forceinline__ void pin(float (&sum)[kUnits][kSums]) {
     asm volatile("" : "+f"(sum[i / kSums][i % kSums])::"memory");
 }
 
-// Lines of input as B, addresses in 16 bytes.
+// Lines of input as B.
 struct Lines {
-  uint32_t low;  // of a descriptor
+  uint32_t address;
 
-  __device__ __forceinline__ explicit Lines(uint32_t address) : low(address >> 4 | 1u << 16) {}
-  // 8 positions of a line's.
+  // 8 positions of each line.
   __device__ __forceinline__ uint64_t step(int bytes) const {
-    constexpr uint32_t kNextRows = 8 * sm90::kLineBytes >> 4, kSwizzle128 = 1;
-    return sm90::descriptor(low + (bytes >> 4), kNextRows | kSwizzle128 << 30);
+    return sm90::swizzled_descriptor(address + bytes);
   }
-  __device__ __forceinline__ void advance(int bytes) { low += bytes >> 4; }
+  __device__ __forceinline__ void advance(int bytes) { address += bytes; }
 };
 
 // `box`: all products of a box, `runs`: the same of runs. `lines`, `rows`: of the stage; `table`:
@@ -115,7 +113,7 @@ struct Multiply<Precision::tf32, kColumns, kUnits> {
   static __device__ __forceinline__ void box(const Params& p, Sums& sum, uint32_t first_line,
                                              uint32_t rows, uint32_t table) {
     constexpr int kHalf = sm90::kLineBytes / 2;
-    Lines lines(first_line);
+    Lines lines{first_line};
     Gathered<2, kUnits> x, y;
 #pragma unroll 1
     for (int left = p.positions / sm90::kChunk; left > 0; --left) {
@@ -138,7 +136,7 @@ struct Multiply<Precision::tf32, kColumns, kUnits> {
                                               uint32_t rows, uint32_t table) {
     // Limit: registers of A, whose fours begin at even rows and are copied for the others.
     constexpr int kSteps = kRunPositions / 2, kAtOnce = kUnits > 5 ? 2 : kSteps;
-    Lines lines(first_line);
+    Lines lines{first_line};
 #pragma unroll 1
     for (int left = p.positions / sm90::kChunk; left > 0; --left) {
       Run<kUnits> x;
@@ -206,7 +204,7 @@ struct Multiply<Precision::fp32, kColumns, kUnits> {
                                              uint32_t rows, uint32_t table) {
     constexpr int kSteps = kUnits == 1 ? 4 : 2;
     constexpr int kBytes = 32 * kSteps, kTimes = sm90::kLineBytes / kBytes;
-    Lines lines(first_line), low_lines(first_line + p.input_bytes / 2);
+    Lines lines{first_line}, low_lines{first_line + p.input_bytes / 2};
     Gathered<kSteps, kUnits> x;
     gather<kSteps, kUnits>(x, rows, table, p.swizzle);
 #pragma unroll 1
@@ -236,7 +234,7 @@ struct Multiply<Precision::fp32, kColumns, kUnits> {
   static __device__ __forceinline__ void runs(const Params& p, Sums& sum, uint32_t first_line,
                                               uint32_t rows, uint32_t table) {
     constexpr int kAtOnce = 4, kRows = kAtOnce - 1 + kUnits;
-    Lines lines(first_line), low_lines(first_line + p.input_bytes / 2);
+    Lines lines{first_line}, low_lines{first_line + p.input_bytes / 2};
 #pragma unroll 1
     for (int left = p.positions / sm90::kChunk; left > 0; --left) {
       Run<kUnits> x;
