@@ -57,6 +57,8 @@ inline constexpr int64_t kMinColumns = 9;
 // fast from 750 products on (256 where the tensors stay in L2, 108 where lines are odd), 0.4 to 0.9
 // times below.
 inline constexpr double kLeastElements = 4e5, kLeastRows = 0.7, kLeastFullRows = 0.75;
+// The same of runs of more than 32 in_channels.
+inline constexpr double kLeastRunRows = 0.6;
 inline constexpr double kLeastProducts = 500, kLeastKeptProducts = 256, kLeastOddProducts = 100;
 
 // Estimates for the choice, in clocks of an SM.

@@ -26,7 +26,8 @@ struct Worth {
     products = as_double(p.in_channels * volume(p.kernel)) * as_double(volume(p.input)) /
                as_double(volume(output));
     const int64_t blocks = int64_t{c.unit_jobs} * job_units(c) * kUnitRows;
-    rows = c.runs ? 1 : as_double(p.out_channels * volume(p.kernel)) / as_double(blocks);
+    rows = as_double(p.out_channels * volume(p.kernel)) / as_double(blocks);
+    if (c.runs && (c.columns == kColumnsBuilt[0] || rows >= kLeastRunRows)) rows = 1;
     const double input = as_double(p.batch * p.in_channels) * as_double(volume(p.input));
     kept = kElementBytes * (elements + input) < kKeptBytes;
     meets_all = true;
