@@ -22,6 +22,7 @@ struct Params {
   unsigned tiles;             // dense: of a batch item
   int extent[3];
   int channels, pieces;  // pieces of 16 bytes of a position
+  unsigned parts;        // of a position, kPieces each; those of a tile run together
   int64_t row_pitch;     // 0 where positions have no common one
 };
 
@@ -36,8 +37,8 @@ __global__ void __launch_bounds__(kThreads) strided_kernel(const __grid_constant
   constexpr int kVector = 16 / sizeof(T), kAtOnce = kThreads / kPositions;
   // One piece more than is used: eight lanes' pieces lie in different banks.
   __shared__ uint4 tile[kPositions][kPieces + 1];
-  const int64_t first = blockIdx.x * int64_t{kPositions};
-  const int first_piece = blockIdx.y * kPieces;
+  const int64_t first = blockIdx.x / p.parts * int64_t{kPositions};
+  const int first_piece = static_cast<int>(blockIdx.x % p.parts) * kPieces;
   const int pieces = min(kPieces, p.pieces - first_piece);
   const int here = static_cast<int>(min(p.positions - first, int64_t{kPositions}));
   const int lane = threadIdx.x % kPositions;
@@ -91,9 +92,11 @@ __global__ void __launch_bounds__(kThreads) dense_kernel(const __grid_constant__
     const int moved = sizeof(T) == 2 ? channel % 2 + channel / 8 % 4 * 2 : channel / 4 % 8;
     return channel * kColumns + (column ^ moved);
   };
-  const int64_t n = blockIdx.x / p.tiles;
-  const int64_t first = (blockIdx.x % p.tiles) * int64_t{kPositions};
-  const int first_channel = blockIdx.y * kChannels;
+  const unsigned block = blockIdx.x / p.parts;
+  const int part = static_cast<int>(blockIdx.x % p.parts);
+  const int64_t n = block / p.tiles;
+  const int64_t first = (block % p.tiles) * int64_t{kPositions};
+  const int first_channel = part * kChannels;
   const T* const source =
       static_cast<const T*>(p.source) + n * p.stride[0] + first_channel * p.stride[1] + first;
   uint4 loaded[kLoads];
@@ -111,9 +114,9 @@ __global__ void __launch_bounds__(kThreads) dense_kernel(const __grid_constant__
     tile[place(at / kColumns, at % kColumns)] = loaded[i];
   }
   __syncthreads();  // all threads have written what others read
-  uint4* const rows = p.rows + (n * p.volume + first) * p.pieces + blockIdx.y * kPieces;
+  uint4* const rows = p.rows + (n * p.volume + first) * p.pieces + part * kPieces;
   const auto store = [&](int position, int piece, const uint32_t(&value)[4]) {
-    if (first + position < p.volume && static_cast<int>(blockIdx.y) * kPieces + piece < p.pieces) {
+    if (first + position < p.volume && part * kPieces + piece < p.pieces) {
       rows[int64_t{position} * p.pieces + piece] =
           make_uint4(value[0], value[1], value[2], value[3]);
     }
@@ -157,12 +160,14 @@ __global__ void __launch_bounds__(kThreads) shifted_kernel(const __grid_constant
   let_next_launch_start();
   constexpr int kPitch = kColumns * 4 + 1;  // in words; odd, so that channels lie in other banks
   __shared__ uint32_t tile[kChannels * kPitch];
-  const int64_t n = blockIdx.x / p.tiles;
-  const int64_t first = (blockIdx.x % p.tiles) * int64_t{kPositions};
+  const unsigned block = blockIdx.x / p.parts;
+  const int part = static_cast<int>(blockIdx.x % p.parts);
+  const int64_t n = block / p.tiles;
+  const int64_t first = (block % p.tiles) * int64_t{kPositions};
   const int here = static_cast<int>(min(p.volume - first, int64_t{kPositions}));
-  const int channels = min(kChannels, p.channels - static_cast<int>(blockIdx.y) * kChannels);
+  const int channels = min(kChannels, p.channels - part * kChannels);
   const T* const source = static_cast<const T*>(p.source) + n * p.stride[0] +
-                          int64_t{blockIdx.y} * kChannels * p.stride[1] + first;
+                          int64_t{part} * kChannels * p.stride[1] + first;
   uint4 loaded[kLoads];
 #pragma unroll
   for (int i = 0; i < kLoads; ++i) {
@@ -183,9 +188,9 @@ __global__ void __launch_bounds__(kThreads) shifted_kernel(const __grid_constant
     to[3] = loaded[i].w;
   }
   __syncthreads();  // all threads have written what others read
-  uint4* const rows = p.rows + (n * p.volume + first) * p.pieces + blockIdx.y * kPieces;
+  uint4* const rows = p.rows + (n * p.volume + first) * p.pieces + part * kPieces;
   const int piece = threadIdx.x % kPieces;
-  if (static_cast<int>(blockIdx.y) * kPieces + piece >= p.pieces) return;
+  if (part * kPieces + piece >= p.pieces) return;
   const T* channel_at[kVector];
 #pragma unroll
   for (int v = 0; v < kVector; ++v) {
@@ -284,8 +289,7 @@ void launch(const RowPack& pack, const Params& p, cudaStream_t stream) {
   const int64_t blocks = tiled  ? pack.batch * p.tiles
                          : rows ? ceil_div(p.positions * p.pieces, kThreads)
                                 : ceil_div(p.positions, kPositions);
-  const dim3 grid(static_cast<unsigned>(blocks),
-                  rows ? 1 : static_cast<unsigned>(ceil_div(p.pieces, kPieces)));
+  const dim3 grid(static_cast<unsigned>(blocks) * (rows ? 1 : p.parts));
   if (pack.overlapping) {
     launch_overlapping("packing rows of channels", kernel, {grid, kThreads, 0, stream}, p);
   } else {
@@ -308,6 +312,7 @@ void pack_rows(const RowPack& pack, cudaStream_t stream) {
   p.channels = static_cast<int>(pack.channels);
   p.pieces =
       static_cast<int>(row_channels(pack.channels, pack.element_bytes) * pack.element_bytes / 16);
+  p.parts = static_cast<unsigned>(ceil_div(p.pieces, kPieces));
   p.row_pitch = row_pitch(pack);
   // As bits: zero is zero in every type.
   if (pack.element_bytes == 2) {
