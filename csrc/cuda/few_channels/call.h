@@ -21,8 +21,9 @@ void run_gather(const Call& call);
 // Defined in weight_launch.cuh: grad_weight, one file for each element type.
 template <typename T>
 void run_weight(const WeightCall& call);
-// Defined in matrix_launch.cuh: both gradients, one file for each 16-bit type.
-template <typename T>
+// Defined in matrix_launch.cuh: grad_input, and in 16 bits grad_weight, one file for each
+// precision.
+template <Precision kPrecision>
 void run_matrix(const MatrixCall& call);
 
 }  // namespace convt3d::cuda::few_channels

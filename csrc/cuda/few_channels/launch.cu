@@ -41,8 +41,8 @@ void launch(const Description& description, const Device& device, const Operands
   if (matrix_fits(description, device)) {
     const MatrixConfig config = choose_matrix(description, device);
     const MatrixCall call{description, device, operands, config, workspace, on};
-    return description.precision == Precision::fp16 ? run_matrix<__half>(call)
-                                                    : run_matrix<__nv_bfloat16>(call);
+    return with_precision<Precision::fp32, Precision::tf32, Precision::fp16, Precision::bf16>(
+        description.precision, [&]<Precision kPrecision>() { run_matrix<kPrecision>(call); });
   }
   if (description.direction == Direction::grad_weight) {
     const WeightConfig config = choose_weight(description, device);

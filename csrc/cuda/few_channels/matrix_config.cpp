@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "cuda/common/chunk.h"
+#include "cuda/common/tf32_rate.h"
 #include "cuda/few_channels/tuning.h"
 #include "geometry/ceil_div.h"
 
@@ -19,15 +21,16 @@ int64_t halo_chunks(const MatrixConfig& config, int64_t stride_w) {
 
 // Bytes of a block with this box.
 int64_t shared_bytes(const Description& description, const MatrixConfig& config) {
-  constexpr int64_t kChunkBytes = 16;
-  const int64_t halo = halo_chunks(config, description.problem.stride[2]) * kChunkBytes;
+  int64_t halo = halo_chunks(config, description.problem.stride[2]) * kChunkBytes;
   if (description.direction == Direction::grad_input) {
     const int64_t weights = config.out_chunks * 2 * config.pairs * config.blocks * kChunk;
     return halo + weights * kChunkBytes + 2 * config.pairs * int64_t{sizeof(int)};
   }
   const int64_t sums = config.tap_slices * matrix_pairs(config.blocks) * config.blocks * 4 * 32 *
                        int64_t{sizeof(float)};
-  return std::max(halo + config.blocks * kMatrixPositions * kChunkBytes, sums);
+  const int64_t place = kChunk * element_bytes(description.precision);  // bytes
+  halo *= place / kChunkBytes;
+  return std::max(halo + config.blocks * kMatrixPositions * place, sums);
 }
 
 void set_box(const Problem& p, int64_t d, int64_t h, MatrixConfig* config) {
@@ -81,7 +84,8 @@ MatrixConfig choose_matrix(const Description& description, const Device& device)
   config.pairs = ceil_div(config.taps, 2);
   config.blocks = p.in_channels_per_group() <= kChunk ? 1 : 4;
   config.in_tiles = ceil_div(p.in_channels_per_group(), config.blocks * kChunk);
-  config.out_chunks = ceil_div(p.out_channels_per_group(), kChunk);
+  const int own_outs = weight ? kChunk : chunk_of(element_bytes(description.precision));
+  config.out_chunks = ceil_div(p.out_channels_per_group(), own_outs);
   config.weight_tiles = p.groups * config.in_tiles * (weight ? config.out_chunks : 1);
   if (weight) {
     config.tap_slices = 1;
@@ -89,7 +93,9 @@ MatrixConfig choose_matrix(const Description& description, const Device& device)
   }
   choose_box(description, &config);
   const int64_t boxes = p.batch * volume(config.boxes);
-  const int64_t resident = !weight && config.blocks == 1 ? 3 : 2;  // blocks on an SM: registers
+  // Blocks on an SM: registers.
+  const bool full = description.precision == Precision::fp32;
+  const int64_t resident = !weight && !full && config.blocks == 1 ? 3 : 2;
   const int64_t wanted = ceil_div(device.num_sms * resident, config.weight_tiles);
   config.splits = std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, boxes));
   return config;
@@ -97,9 +103,16 @@ MatrixConfig choose_matrix(const Description& description, const Device& device)
 
 bool matrix_fits(const Description& description, const Device& device) {
   const Problem& p = description.problem;
-  if (description.direction == Direction::forward || element_bytes(description.precision) != 2 ||
+  if (description.direction == Direction::forward || description.precision == Precision::fp64 ||
       std::max(p.in_channels_per_group(), p.out_channels_per_group()) < kMinMatrixChannels) {
     return false;
+  }
+  if (element_bytes(description.precision) == 4) {
+    // float32 on the CUDA cores is faster where TF32 has a low rate.
+    const bool full = description.precision == Precision::fp32;
+    if (full && is_slow_in_tf32(device.arch)) return false;
+    const bool few = std::min(p.in_channels_per_group(), p.out_channels_per_group()) <= kMaxOuts;
+    if (description.direction == Direction::grad_weight && (!full || !few)) return false;
   }
   // One out channel would be an eighth of a chunk: 0.26 ms against 0.24 for GRNet's last layer.
   if (description.direction == Direction::grad_input && p.out_channels_per_group() == 1) {
@@ -107,6 +120,10 @@ bool matrix_fits(const Description& description, const Device& device) {
   }
   const MatrixConfig config = choose_matrix(description, device);
   const int64_t weights = p.in_channels * p.out_channels_per_group() * config.taps;
+  if (description.precision == Precision::tf32 &&
+      config.out_chunks * config.pairs > sm90::max_chain(Precision::tf32)) {
+    return false;
+  }
   return config.tap_slices <= kMatrixWarps && config.shared <= kMaxShared &&
          config.splits * weights * int64_t{sizeof(float)} <= kMaxPartBytes &&
          static_cast<double>(p.batch) * static_cast<double>(volume(config.boxes)) *

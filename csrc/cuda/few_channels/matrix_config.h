@@ -20,8 +20,8 @@ struct MatrixConfig {
   int64_t shared;                // bytes
 };
 
-// Whether the call is for the tensor cores: gradients of 16-bit tensors, but for depthwise and its
-// like, where box and weights fit shared memory.
+// Whether the call is for the tensor cores: gradients of 16-bit tensors and grad_input of float32,
+// but for depthwise and its like, where box and weights fit shared memory.
 bool matrix_fits(const Description& description, const Device& device);
 MatrixConfig choose_matrix(const Description& description, const Device& device);
 std::string to_string(const MatrixConfig& config);

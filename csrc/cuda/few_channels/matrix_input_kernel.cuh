@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// grad_input of 16-bit tensors on the tensor cores.
+// grad_input on the tensor cores.
 //
 //   input[n, ci, i] = sum over co, t of output[n, co, s*i + d*t - p] * weight[ci, co, t]
 //
-// M: 16 positions, N: a chunk of in channels, K: a chunk of out channels of two taps. A warp has
-// kRows times 16 positions and kBlocks chunks of in channels. grad_output is read in place for
+// M: 16 positions, N: eight in channels, K: a chunk of out channels of two taps. A warp has
+// kRows times 16 positions and kBlocks times eight in channels. grad_output is read in place for
 // every tap (matrix_tile.cuh); the weights of a block wait in shared memory, [out chunk][tap][in
-// chunk], a row of eight out channels for each in channel.
+// channel], a row of 16 bytes of out channels for each in channel.
+//
+// float32: operands are split into two TF32 numbers as they are read. The tensor cores truncate as
+// they add, so the three products of a pair of taps start from zero, small ones first, and are
+// added up with rounding. Results that splitting may have spoilt are summed again by the formula.
 //
 //        warp 0   warp 1  ...            block: a box of positions of one group, all taps
 //       +--------+--------+
@@ -18,6 +22,7 @@
 #include <cstdint>
 
 #include "cuda/common/element.cuh"
+#include "cuda/common/tf32_split.cuh"
 #include "cuda/few_channels/matrix_tile.cuh"
 
 namespace convt3d::cuda::few_channels {
@@ -26,17 +31,18 @@ constexpr int kRows = kMatrixPositions / (16 * kMatrixWarps);
 
 // The weights of kBlocks chunks of in channels from `first_in` of a group on; zeros beyond them,
 // and for the tap that completes a pair.
-template <typename T, int kBlocks>
+template <Precision kPrecision, int kBlocks>
 __device__ __forceinline__ void stage_weights(const MatrixSums& p, int group, int first_in,
-                                              T* weights) {
-  constexpr int kOfTap = kBlocks * kChunk * kChunk;
+                                              ElementOf<kPrecision>* weights) {
+  using T = ElementOf<kPrecision>;
+  constexpr int kOuts = chunk_of(sizeof(T)), kOfTap = kBlocks * kChunk * kOuts;
   const int count = p.out_chunks * 2 * p.pairs * kOfTap;
   for (int at = threadIdx.x; at < count; at += kMatrixThreads) {
     const int of_tap = at % kOfTap;
-    int out = of_tap % kChunk, in = first_in + of_tap / kChunk;
+    int out = of_tap % kOuts, in = first_in + of_tap / kOuts;
     int chunk = at / kOfTap;
     const int tap = chunk % (2 * p.pairs);
-    out += chunk / (2 * p.pairs) * kChunk;
+    out += chunk / (2 * p.pairs) * kOuts;
     T value = narrow<T>(0.0f);
     if (tap < p.taps && in < p.ins && out < p.outs) {
       int rest = tap;
@@ -45,16 +51,90 @@ __device__ __forceinline__ void stage_weights(const MatrixSums& p, int group, in
           p.weight)[(int64_t{group} * p.ins + in) * p.weight_stride[0] + out * p.weight_stride[1] +
                     rest * p.weight_stride[2] + h * p.weight_stride[3] + w * p.weight_stride[4]];
     }
+    if constexpr (kPrecision == Precision::tf32) value = round_to_tf32(value);
     weights[at] = value;
   }
 }
 
-template <typename T, int kBlocks>
+// Below this the low parts of what was multiplied may have been lost (TF32 ends at 2**-136).
+constexpr float kSmallestSum = 0x1p-90f;
+
+// Whether three products of split numbers may not give what float32 does.
+__device__ __forceinline__ bool is_doubtful(float sum) {
+  return !isfinite(sum) || (sum != 0 && fabsf(sum) < kSmallestSum);
+}
+
+// One result by its formula.
+__device__ __forceinline__ float sum_alone(const MatrixSums& p, int n, const int (&at)[3],
+                                           int group, int in) {
+  const auto* const weight =
+      static_cast<const float*>(p.weight) + (int64_t{group} * p.ins + in) * p.weight_stride[0];
+  const char* const output = static_cast<const char*>(p.output) + n * p.output_bytes[0] +
+                             group * p.outs * p.output_bytes[1];
+  float sum = 0;
+#pragma unroll 1
+  for (int tap = 0; tap < p.taps; ++tap) {
+    int rest = tap, of_axis[3];
+    of_axis[2] = divide(&rest, p.by_kernel[2]);
+    of_axis[1] = divide(&rest, p.by_kernel[1]);
+    of_axis[0] = rest;
+    const char* source = output;
+    const float* factor = weight;
+    bool inside = true;
+#pragma unroll
+    for (int axis = 0; axis < 3; ++axis) {
+      const int own =
+          at[axis] * p.stride[axis] + of_axis[axis] * p.dilation[axis] - p.padding[axis];
+      inside = inside && within(own, p.output_extent[axis]);
+      source += own * p.output_bytes[2 + axis];
+      factor += of_axis[axis] * p.weight_stride[2 + axis];
+    }
+    if (!inside) continue;
+#pragma unroll 1
+    for (int out = 0; out < p.outs; ++out) {
+      sum = fmaf(*reinterpret_cast<const float*>(source + out * p.output_bytes[1]),
+                 factor[out * p.weight_stride[1]], sum);
+    }
+  }
+  return sum;
+}
+
+// A position of a box, and whether it is inside.
+struct Place {
+  int at[3];
+  bool inside;
+};
+
+__device__ __forceinline__ Place find_place(const MatrixSums& p, const Box& box, int position) {
+  Place place;
+  place.inside = true;
+#pragma unroll
+  for (int axis = 2; axis >= 0; --axis) {
+    const int own = axis > 0 ? divide(&position, p.by_tile[axis]) : position;
+    place.at[axis] = box.first[axis] + own;
+    place.inside = place.inside && within(place.at[axis], p.input_extent[axis]);
+  }
+  return place;
+}
+
+// Where the result's channel `in` of a group lies at a position.
+template <typename T>
+__device__ __forceinline__ T* find_result(const MatrixSums& p, int n, const int (&at)[3], int group,
+                                          int in) {
+  return static_cast<T*>(p.result) + n * p.input_stride[0] + at[0] * p.input_stride[2] +
+         at[1] * p.input_stride[3] + at[2] * p.input_stride[4] +
+         (int64_t{group} * p.ins + in) * p.input_stride[1];
+}
+
+template <Precision kPrecision, int kBlocks>
 __global__ __launch_bounds__(kMatrixThreads,
                              2) void matrix_input_kernel(const __grid_constant__ MatrixSums p) {
+  using T = ElementOf<kPrecision>;
+  constexpr int kOuts = chunk_of(sizeof(T));
+  constexpr bool kSplit = kPrecision == Precision::fp32;
   extern __shared__ uint4 shared[];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int halo_chunks = p.halo[0] * p.halo[1] * p.scale[2] * p.columns;
+  const int halo_chunks = p.halo[0] * p.halo[1] * p.stride[2] * p.columns;
   const int weight_tiles = gridDim.x / p.splits;
   int group = blockIdx.x % weight_tiles;
   const int split = blockIdx.x / weight_tiles;
@@ -64,8 +144,8 @@ __global__ __launch_bounds__(kMatrixThreads,
   uint4* const halo = shared;
   T* const weights = reinterpret_cast<T*>(shared + halo_chunks);
   int* const offsets =
-      reinterpret_cast<int*>(weights + p.out_chunks * 2 * p.pairs * kBlocks * kChunk * kChunk);
-  stage_weights<T, kBlocks>(p, group, first_in, weights);
+      reinterpret_cast<int*>(weights + p.out_chunks * 2 * p.pairs * kBlocks * kChunk * kOuts);
+  stage_weights<kPrecision, kBlocks>(p, group, first_in, weights);
   for (int tap = threadIdx.x; tap < 2 * p.pairs; tap += kMatrixThreads) {
     offsets[tap] = chunk_of_tap(p, tap);
   }
@@ -87,8 +167,8 @@ __global__ __launch_bounds__(kMatrixThreads,
 #pragma unroll 1
     for (int out_chunk = 0; out_chunk < p.out_chunks; ++out_chunk) {
       __syncthreads();  // all have read the previous box; weights and offsets are there
-      stage_output<T, 2, true>(p, box, group * p.outs + out_chunk * kChunk,
-                               p.outs - out_chunk * kChunk, halo);
+      stage_output<T, 1, kSplit ? 4 : 2, true>(p, box, group * p.outs + out_chunk * kOuts,
+                                               p.outs - out_chunk * kOuts, halo);
       copies_commit();
       copies_wait<0>();
       __syncthreads();  // the box is there
@@ -97,41 +177,67 @@ __global__ __launch_bounds__(kMatrixThreads,
         const int offset = offsets[2 * pair + lane / 16];
         const uint32_t row_address =
             weight_address + (out_chunk * p.pairs + pair) * 2 * kBlocks * kChunk * 16;
-        uint32_t a[kRows][4];
+        uint32_t a[kRows][4], low_a[kRows][4];
 #pragma unroll
         for (int row = 0; row < kRows; ++row) {
-          load_matrices(a[row], halo_address + (base[row] + offset) * 16);
+          uint32_t own[4];
+          load_matrices(own, halo_address + (base[row] + offset) * 16);
+          if constexpr (kSplit) {
+            split_operand(own, a[row], low_a[row]);
+          } else {
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+              a[row][i] = kPrecision == Precision::tf32 ? round_to_tf32(own[i]) : own[i];
+            }
+          }
         }
 #pragma unroll
         for (int block = 0; block < kBlocks; ++block) {
           if (block >= chunks) break;
           uint32_t b[2];
           load_two_matrices(b, row_address + block * kChunk * 16);
+          if constexpr (kSplit) {
+            uint32_t high_b[2], low_b[2];
+            split_operand(b, high_b, low_b);
+            float part[kRows][4] = {};
 #pragma unroll
-          for (int row = 0; row < kRows; ++row) mma_sync<T>(sum[row][block], a[row], b);
+            for (int row = 0; row < kRows; ++row) mma_sync<T>(part[row], low_a[row], high_b);
+#pragma unroll
+            for (int row = 0; row < kRows; ++row) mma_sync<T>(part[row], a[row], low_b);
+#pragma unroll
+            for (int row = 0; row < kRows; ++row) {
+              mma_sync<T>(part[row], a[row], high_b);
+#pragma unroll
+              for (int i = 0; i < 4; ++i) sum[row][block][i] += part[row][i];
+            }
+          } else {
+#pragma unroll
+            for (int row = 0; row < kRows; ++row) mma_sync<T>(sum[row][block], a[row], b);
+          }
         }
       }
     }
     // Lane: positions lane / 4 and 8 more, in channels 2 * (lane % 4) and the next.
+    unsigned doubtful = 0;  // a bit for each sum
 #pragma unroll
     for (int row = 0; row < kRows; ++row) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        int position = (warp * kRows + row) * 16 + half * 8 + lane / 4;
-        const int w = box.first[2] + divide(&position, p.by_tile[2]);
-        const int h = box.first[1] + divide(&position, p.by_tile[1]);
-        const int d = box.first[0] + position;
-        if (!within(w, p.input_extent[2]) || !within(h, p.input_extent[1]) ||
-            !within(d, p.input_extent[0])) {
-          continue;
-        }
-        T* const own = static_cast<T*>(p.result) + box.n * p.input_stride[0] +
-                       d * p.input_stride[2] + h * p.input_stride[3] + w * p.input_stride[4];
+        const int position = (warp * kRows + row) * 16 + half * 8 + lane / 4;
+        const Place place = find_place(p, box, position);
+        if (!place.inside) continue;
 #pragma unroll
         for (int block = 0; block < kBlocks; ++block) {
           const int in = first_in + block * kChunk + lane % 4 * 2;
           const float* pair = sum[row][block] + half * 2;
-          T* const target = own + (int64_t{group} * p.ins + in) * p.input_stride[1];
+          T* const target = find_result<T>(p, box.n, place.at, group, in);
+          if constexpr (kSplit) {
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+              const int bit = ((row * 2 + half) * kBlocks + block) * 2 + i;
+              doubtful |= in + i < p.ins && is_doubtful(pair[i]) ? 1u << bit : 0u;
+            }
+          }
           if (p.long_inputs && in + 1 < p.ins) {
             Vector<T, 2> values{{narrow<T>(pair[0]), narrow<T>(pair[1])}};
             *reinterpret_cast<Vector<T, 2>*>(target) = values;
@@ -140,6 +246,16 @@ __global__ __launch_bounds__(kMatrixThreads,
           if (in < p.ins) target[0] = narrow<T>(pair[0]);
           if (in + 1 < p.ins) target[p.input_stride[1]] = narrow<T>(pair[1]);
         }
+      }
+    }
+    if constexpr (kSplit) {
+#pragma unroll 1
+      for (; doubtful != 0; doubtful &= doubtful - 1) {
+        const int bit = __ffs(static_cast<int>(doubtful)) - 1;
+        const int in = first_in + bit / 2 % kBlocks * kChunk + lane % 4 * 2 + bit % 2;
+        const int eight = bit / (2 * kBlocks);  // positions: of a row, and its half
+        const Place place = find_place(p, box, (warp * kRows * 2 + eight) * 8 + lane / 4);
+        *find_result<T>(p, box.n, place.at, group, in) = sum_alone(p, box.n, place.at, group, in);
       }
     }
   }

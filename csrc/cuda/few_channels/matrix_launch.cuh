@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // From a call of the tensor cores' gradients to its launches; instances/ has one explicit
-// instantiation per element type.
+// instantiation per precision.
 #pragma once
 #include "cuda/common/cuda_check.h"
 #include "cuda/few_channels/call.h"
@@ -16,8 +16,8 @@ inline MatrixSums describe_matrix(const MatrixCall& call) {
   const MatrixConfig& config = call.config;
   const TensorView &input = call.operands.input, &output = call.operands.output;
   const int64_t element = element_bytes(call.description.precision);
-  const Extent3 output_extent = problem.output();
   MatrixSums p{};
+  static_cast<Axes&>(p) = make_axes(problem);
   p.input = p.result = input.data;
   p.output = output.data;
   p.weight = call.operands.weight.data;
@@ -29,12 +29,6 @@ inline MatrixSums describe_matrix(const MatrixCall& call) {
     p.weight_stride[dim] = call.operands.weight.stride[dim];
   }
   for (int axis = 0; axis < 3; ++axis) {
-    p.input_extent[axis] = static_cast<int>(problem.input[axis]);
-    p.output_extent[axis] = static_cast<int>(output_extent[axis]);
-    p.kernel[axis] = static_cast<int>(problem.kernel[axis]);
-    p.scale[axis] = static_cast<int>(problem.stride[axis]);
-    p.padding[axis] = static_cast<int>(problem.padding[axis]);
-    p.dilation[axis] = static_cast<int>(problem.dilation[axis]);
     p.tile[axis] = static_cast<int>(config.tile[axis]);
     p.halo[axis] = static_cast<int>(config.halo[axis]);
     p.by_tile[axis] = make_divisor(p.tile[axis]);
@@ -53,16 +47,16 @@ inline MatrixSums describe_matrix(const MatrixCall& call) {
   p.boxes = static_cast<int>(problem.batch * volume(config.boxes));
   p.splits = static_cast<int>(config.splits);
   p.weights = problem.in_channels * p.outs * config.taps;
-  p.by_scale_w = make_divisor(p.scale[2]);
+  p.by_stride_w = make_divisor(p.stride[2]);
   p.by_in_tiles = make_divisor(p.in_tiles);
   p.by_out_chunks = make_divisor(p.out_chunks);
   // Whole chunks only: nothing beside a group's channels is read. grad_input stores pairs.
   const bool stores = call.description.direction == Direction::grad_input;
-  const int own = stores ? 2 : kChunk;
+  const int chunk = chunk_of(element), own = stores ? 2 : chunk;
   p.long_inputs = p.ins % own == 0 && aligned_channels(input, element, own);
-  p.long_outputs = p.outs % kChunk == 0 && aligned_channels(output, element, kChunk);
-  p.quad_inputs = !stores && !p.long_inputs && input.stride[4] == 1;
-  p.quad_outputs = !p.long_outputs && output.stride[4] == 1;
+  p.long_outputs = p.outs % chunk == 0 && aligned_channels(output, element, chunk);
+  p.quad_inputs = element == 2 && !stores && !p.long_inputs && input.stride[4] == 1;
+  p.quad_outputs = element == 2 && !p.long_outputs && output.stride[4] == 1;
   p.halo_quads = static_cast<int>(ceil_div(p.halo[2], int64_t{4}));
   p.tile_quads = static_cast<int>(ceil_div(p.tile[2], int64_t{4}));
   p.by_halo_quads = make_divisor(p.halo_quads);
@@ -80,16 +74,20 @@ void launch_matrix(const MatrixCall& call, Kernel kernel, const MatrixSums& p) {
   check(cudaGetLastError(), "few_channels matrix kernel");
 }
 
-template <typename T>
+template <Precision kPrecision>
 void run_matrix(const MatrixCall& call) {
+  using T = ElementOf<kPrecision>;
   const MatrixSums p = describe_matrix(call);
   const bool one = call.config.blocks == 1;
   if (call.description.direction == Direction::grad_input) {
-    return launch_matrix(call, one ? matrix_input_kernel<T, 1> : matrix_input_kernel<T, 4>, p);
+    return launch_matrix(
+        call, one ? matrix_input_kernel<kPrecision, 1> : matrix_input_kernel<kPrecision, 4>, p);
   }
-  launch_matrix(call, one ? matrix_weight_kernel<T, 1> : matrix_weight_kernel<T, 4>, p);
-  add_parts<T>(call.description.problem, call.operands.weight, call.workspace, call.config.splits,
-               {0, 1, 2}, call.stream);
+  if constexpr (kPrecision != Precision::tf32) {
+    launch_matrix(call, one ? matrix_weight_kernel<T, 1> : matrix_weight_kernel<T, 4>, p);
+    add_parts<T>(call.description.problem, call.operands.weight, call.workspace, call.config.splits,
+                 {0, 1, 2}, call.stream);
+  }
 }
 
 }  // namespace convt3d::cuda::few_channels

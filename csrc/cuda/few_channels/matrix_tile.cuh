@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The gradients of 16-bit tensors on the tensor cores: what both kernels share. Channels are taken
-// in *chunks* of eight, 16 bytes, zeros behind the last; a block has a box of positions i and the
-// part of grad_output that its taps read, all in shared memory, a chunk for each place:
+// Gradients on the tensor cores: what both kernels share. Channels are taken in *chunks* of 16
+// bytes, zeros behind the last; a block has a box of positions i and the part of grad_output that
+// its taps read, all in shared memory, a chunk for each place:
 //
 //   positions   tile[0] x tile[1] x tile[2]
 //   grad_output halo[0] x halo[1] x halo[2],  halo = s * (tile - 1) + d * (kernel - 1) + 1
@@ -15,6 +15,8 @@
 #pragma once
 #include <cstdint>
 
+#include "cuda/common/axes.h"
+#include "cuda/common/chunk.h"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/few_channels/matrix_config.h"
@@ -23,14 +25,13 @@
 
 namespace convt3d::cuda::few_channels {
 
-struct MatrixSums {
+struct MatrixSums : Axes {
   const void* input;   // grad_weight
   const void* output;  // grad_output
   const void* weight;  // grad_input
   void* result;        // grad_input
   float* parts;        // grad_weight: [split][in_channels][out_channels / groups][taps]
   int64_t input_stride[5], output_bytes[5], input_bytes[5], weight_stride[5];
-  int input_extent[3], output_extent[3], kernel[3], scale[3], padding[3], dilation[3];
   int ins, outs;             // channels of a group
   int in_tiles, out_chunks;  // of a group: blocks of kBlocks chunks; chunks
   int tile[3], halo[3];
@@ -39,7 +40,7 @@ struct MatrixSums {
   int tap_slices;     // grad_weight: warps side by side on the pairs
   int boxes, splits;  // boxes of positions, in all; blocks that share them
   int64_t weights;
-  Divisor by_tile[3], by_boxes[3], by_halo[3], by_kernel[3], by_scale_w;
+  Divisor by_tile[3], by_boxes[3], by_halo[3], by_kernel[3], by_stride_w;
   Divisor by_in_tiles, by_out_chunks;
   bool long_inputs, long_outputs;  // one load brings a chunk
   bool quad_inputs, quad_outputs;  // four positions of a channel are loaded at once
@@ -65,7 +66,7 @@ __device__ __forceinline__ Box find_box(const MatrixSums& p, int index) {
 // base(position) of a position of the box.
 __device__ __forceinline__ int chunk_of_position(const MatrixSums& p, int position) {
   const int w = divide(&position, p.by_tile[2]), h = divide(&position, p.by_tile[1]);
-  return (position * p.scale[0] * p.halo[1] + h * p.scale[1]) * p.scale[2] * p.columns + w;
+  return (position * p.stride[0] * p.halo[1] + h * p.stride[1]) * p.stride[2] * p.columns + w;
 }
 
 // offset(tap); pairs of taps are complete: the last tap stands in for one that is not there.
@@ -74,8 +75,8 @@ __device__ __forceinline__ int chunk_of_tap(const MatrixSums& p, int tap) {
   const int w = divide(&rest, p.by_kernel[2]) * p.dilation[2];
   const int h = divide(&rest, p.by_kernel[1]) * p.dilation[1];
   int column = w;
-  const int residue = divide(&column, p.by_scale_w);
-  return ((rest * p.dilation[0] * p.halo[1] + h) * p.scale[2] + residue) * p.columns + column;
+  const int residue = divide(&column, p.by_stride_w);
+  return ((rest * p.dilation[0] * p.halo[1] + h) * p.stride[2] + residue) * p.columns + column;
 }
 
 // One chunk to shared memory, zeros where not `there`.
@@ -86,7 +87,8 @@ __device__ __forceinline__ void stage_chunk(uint4* target, const char* source, b
     copy_async<16>(shared_address(target), source, there ? 16 : 0);
     return;
   }
-  const auto chunk = load_elements<kChunk, T>(source, there, channel_bytes, channels, false);
+  constexpr int kElements = chunk_of(sizeof(T));
+  const auto chunk = load_elements<kElements, T>(source, there, channel_bytes, channels, false);
   *target = make_uint4(chunk.bits.value[0], chunk.bits.value[1], chunk.bits.value[2],
                        chunk.bits.value[3]);
 }
@@ -104,17 +106,17 @@ __device__ __forceinline__ HaloPlace find_halo(const MatrixSums& p, const int (&
   const int line = rest, own_h = divide(&rest, p.by_halo[1]);
   const int d = first[0] + rest, h = first[1] + own_h, w = first[2] + own_w;
   int column = own_w;
-  const int residue = divide(&column, p.by_scale_w);
-  return {(line * p.scale[2] + residue) * p.columns + column,
+  const int residue = divide(&column, p.by_stride_w);
+  return {(line * p.stride[2] + residue) * p.columns + column,
           d * p.output_bytes[2] + h * p.output_bytes[3] + w * p.output_bytes[4],
           within(d, p.output_extent[0]) && within(h, p.output_extent[1]) &&
               within(w, p.output_extent[2])};
 }
 
-// Four positions on w of eight channels, positions side by side in memory, turned into chunks. A
-// line may start on any element: words that hold one of it are loaded, and shifted into place.
-// `corner` is the first position of the line, `w` its coordinate, `inside` whether the line is in
-// the tensor; store(i, chunk) takes position i.
+// 16 bits: four positions on w of eight channels, positions side by side in memory, turned into
+// chunks. A line may start on any element: words that hold one of it are loaded, and shifted into
+// place. `corner` is the first position of the line, `w` its coordinate, `inside` whether the line
+// is in the tensor; store(i, chunk) takes position i.
 template <typename Store>
 __device__ __forceinline__ void stage_quad(const char* corner, bool inside, int w, int extent,
                                            int64_t channel_bytes, int channels,
@@ -148,9 +150,9 @@ __device__ __forceinline__ void stage_quad(const char* corner, bool inside, int 
   }
 }
 
-// grad_output around a box, channels from `first_out` of the tensor on; kUnroll chunks in flight.
-// kQuads: whether there are registers for stage_quad.
-template <typename T, int kUnroll, bool kQuads>
+// grad_output around a box, channels from `first_out` of the tensor on, kChunks chunks a place;
+// kUnroll chunks in flight. kQuads: whether there are registers for stage_quad.
+template <typename T, int kChunks, int kUnroll, bool kQuads>
 __device__ __forceinline__ void stage_output(const MatrixSums& p, const Box& box, int first_out,
                                              int channels, uint4* halo) {
   const char* const source = static_cast<const char*>(p.output) + box.n * p.output_bytes[0] +
@@ -158,9 +160,9 @@ __device__ __forceinline__ void stage_output(const MatrixSums& p, const Box& box
   int first[3];
 #pragma unroll
   for (int axis = 0; axis < 3; ++axis) {
-    first[axis] = box.first[axis] * p.scale[axis] - p.padding[axis];
+    first[axis] = box.first[axis] * p.stride[axis] - p.padding[axis];
   }
-  if (kQuads && p.quad_outputs) {
+  if (sizeof(T) == 2 && kQuads && p.quad_outputs) {
     const int quads = p.halo[0] * p.halo[1] * p.halo_quads;
 #pragma unroll 1
     for (int at = threadIdx.x; at < quads; at += kMatrixThreads) {
@@ -172,8 +174,8 @@ __device__ __forceinline__ void stage_output(const MatrixSums& p, const Box& box
       const auto store = [&](int i, const uint4& chunk) {
         int column = own_w + i;
         if (column >= p.halo[2]) return;
-        const int residue = divide(&column, p.by_scale_w);
-        halo[(line * p.scale[2] + residue) * p.columns + column] = chunk;
+        const int residue = divide(&column, p.by_stride_w);
+        halo[(line * p.stride[2] + residue) * p.columns + column] = chunk;
       };
       stage_quad(source + d * p.output_bytes[2] + h * p.output_bytes[3] + int64_t{w} * 2, inside, w,
                  p.output_extent[2], p.output_bytes[1], channels, store);
@@ -181,7 +183,7 @@ __device__ __forceinline__ void stage_output(const MatrixSums& p, const Box& box
     return;
   }
   const int count = p.halo[0] * p.halo[1] * p.halo[2];
-  if (p.outs <= kNarrowChunk) {
+  if (sizeof(T) == 2 && p.outs <= kNarrowChunk) {
     // One or two loads a place: more places in flight.
 #pragma unroll 4
     for (int at = threadIdx.x; at < count; at += kMatrixThreads) {
@@ -193,10 +195,12 @@ __device__ __forceinline__ void stage_output(const MatrixSums& p, const Box& box
     return;
   }
 #pragma unroll kUnroll
-  for (int at = threadIdx.x; at < count; at += kMatrixThreads) {
-    const HaloPlace place = find_halo(p, first, at);
-    stage_chunk<T>(halo + place.target, source + place.source, place.there, p.output_bytes[1],
-                   channels, p.long_outputs);
+  for (int at = threadIdx.x; at < count * kChunks; at += kMatrixThreads) {
+    const HaloPlace place = find_halo(p, first, at / kChunks);
+    const int chunk = at % kChunks, channel = chunk * chunk_of(sizeof(T));
+    stage_chunk<T>(
+        halo + place.target * kChunks + chunk, source + place.source + channel * p.output_bytes[1],
+        place.there && channel < channels, p.output_bytes[1], channels - channel, p.long_outputs);
   }
 }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// grad_weight of 16-bit tensors on the tensor cores.
+// grad_weight on the tensor cores.
 //
 //   weight[ci, co, t] = sum over n, i of input[n, ci, i] * output[n, co, s*i + d*t - p]
 //
-// M: a chunk of out channels of two taps, N: a chunk of in channels, K: 16 positions. Both operands
-// lie with positions as rows and are transposed as they are loaded. A warp keeps up to kPairs pairs
-// of taps and kBlocks chunks of in channels; warps have other taps, or other positions:
+// M: eight out channels of two taps, N: eight in channels, K: 16 positions. Both operands lie with
+// positions as rows and are transposed as they are loaded. A warp keeps up to kPairs pairs of taps
+// and kBlocks times eight in channels; warps have other taps, or other positions:
 //
 //            taps ->
 //   position +--------+--------+        tap_slices = 2: warps 0 and 1 have the two halves of the
@@ -18,22 +18,26 @@
 // after so many, sums go to this block's part in the workspace, where they add up in float32 with
 // rounding, and start again from zero.
 //
+// float32 is split into two TF32 numbers as it is read; the three products of 16 positions start
+// from zero, small ones first, and are added up with rounding.
+//
 // supports() guarantees: 32-bit counts and coordinates, a box within kMaxShared, all pairs of taps
 // within the warps of a block.
 #pragma once
 #include <cstdint>
 
 #include "cuda/common/element.cuh"
+#include "cuda/common/tf32_split.cuh"
 #include "cuda/few_channels/matrix_tile.cuh"
 
 namespace convt3d::cuda::few_channels {
 
-// The input of a box, [chunk][position].
+// The input of a box, [eight channels][position].
 template <typename T, int kBlocks>
 __device__ __forceinline__ void stage_input(const MatrixSums& p, const Box& box, int first_in,
                                             int channels, uint4* target) {
   const char* const source = static_cast<const char*>(p.input) + box.n * p.input_bytes[0];
-  if (kBlocks == 1 && p.quad_inputs) {  // registers
+  if (sizeof(T) == 2 && kBlocks == 1 && p.quad_inputs) {  // registers
     const int quads = p.tile[0] * p.tile[1] * p.tile_quads;
 #pragma unroll 1
     for (int at = threadIdx.x; at < quads; at += kMatrixThreads) {
@@ -51,25 +55,39 @@ __device__ __forceinline__ void stage_input(const MatrixSums& p, const Box& box,
     }
     return;
   }
+  constexpr int kChunks = kChunk / chunk_of(sizeof(T));
 #pragma unroll 1
-  for (int at = threadIdx.x; at < kBlocks * kMatrixPositions; at += kMatrixThreads) {
-    const int block = at / kMatrixPositions;
-    int position = at % kMatrixPositions;
+  for (int at = threadIdx.x; at < kBlocks * kMatrixPositions * kChunks; at += kMatrixThreads) {
+    const int block = at / (kMatrixPositions * kChunks);
+    const int first = block * kChunk + at % kChunks * chunk_of(sizeof(T));
+    int position = at / kChunks % kMatrixPositions;
     const int w = box.first[2] + divide(&position, p.by_tile[2]);
     const int h = box.first[1] + divide(&position, p.by_tile[1]);
     const int d = box.first[0] + position;
     const bool there = within(w, p.input_extent[2]) && within(h, p.input_extent[1]) &&
-                       within(d, p.input_extent[0]) && block * kChunk < channels;
+                       within(d, p.input_extent[0]) && first < channels;
     stage_chunk<T>(target + at,
-                   source + (first_in + block * kChunk) * p.input_bytes[1] + d * p.input_bytes[2] +
+                   source + (first_in + first) * p.input_bytes[1] + d * p.input_bytes[2] +
                        h * p.input_bytes[3] + w * p.input_bytes[4],
-                   there, p.input_bytes[1], channels - block * kChunk, p.long_inputs);
+                   there, p.input_bytes[1], channels - first, p.long_inputs);
   }
+}
+
+// Which row of the product is which: row `eighth` of the upper (half 0) or lower eight rows is a
+// tap of a pair and one of eight out channels. In float32 a lane's two rows are neighbouring
+// channels, which one load brings.
+struct Row {
+  int tap, out;
+};
+
+template <typename T>
+__device__ __forceinline__ Row row_of(int eighth, int half) {
+  return sizeof(T) == 4 ? Row{eighth / 4, eighth % 4 * 2 + half} : Row{half, eighth};
 }
 
 // The sum over the slices of positions, in their order, to the workspace: `first` of this block, or
 // added to what it has left there.
-template <int kPairs, int kBlocks>
+template <typename T, int kPairs, int kBlocks>
 __device__ __forceinline__ void write_matrix_part(const MatrixSums& p, int group, int first_in,
                                                   int first_out, bool first, float* part,
                                                   float* exchange,
@@ -92,12 +110,79 @@ __device__ __forceinline__ void write_matrix_part(const MatrixSums& p, int group
   for (int at = threadIdx.x; at < p.tap_slices * kSums * 32; at += kMatrixThreads) {
     const int of_lane = at % 32, s = at / 32 % kSums, tap_slice_of = at / (32 * kSums);
     const int pair = tap_slice_of + s / (4 * kBlocks) * p.tap_slices;
-    const int tap = 2 * pair + s % 4 / 2;
     const int in = first_in + s / 4 % kBlocks * kChunk + of_lane % 4 * 2 + s % 2;
-    const int out = first_out + of_lane / 4;
+    const Row row = row_of<T>(of_lane / 4, s % 4 / 2);
+    const int tap = 2 * pair + row.tap, out = first_out + row.out;
     if (tap >= p.taps || in >= p.ins || out >= p.outs) continue;
     float* const own = part + ((int64_t{group} * p.ins + in) * p.outs + out) * p.taps + tap;
     *own = first ? exchange[at] : *own + exchange[at];
+  }
+}
+
+// float32: a split operand.
+template <int n>
+struct Split {
+  uint32_t high[n], low[n];
+};
+
+// float32, 16 positions from `first` of the box on: K is four of them for each register of a lane.
+template <int kPairs, int kBlocks>
+__device__ __forceinline__ void add_split(const MatrixSums& p, const float* halo,
+                                          const float* input, int first, int chunks, int own_pairs,
+                                          const int (&offset)[kPairs],
+                                          float (&sum)[kPairs][kBlocks][4]) {
+  const int lane = threadIdx.x % 32;
+  const float* place[2][2];
+  Split<2> b[2][kBlocks];
+#pragma unroll
+  for (int step = 0; step < 2; ++step) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int position = first + step * 8 + half * 4 + lane % 4;
+      place[step][half] = halo + chunk_of_position(p, position) * kChunk;
+    }
+#pragma unroll
+    for (int block = 0; block < kBlocks; ++block) {
+      if (block >= chunks) break;
+      const float* const own =
+          input + (block * kMatrixPositions + first + step * 8 + lane % 4) * kChunk + lane / 4;
+      const uint32_t two[2] = {__float_as_uint(own[0]), __float_as_uint(own[4 * kChunk])};
+      split_operand(two, b[step][block].high, b[step][block].low);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kPairs; ++i) {
+    if (i >= own_pairs) break;
+    Split<4> a[2];
+#pragma unroll
+    for (int step = 0; step < 2; ++step) {
+      uint32_t own[4];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const auto two = *reinterpret_cast<const uint2*>(place[step][half] + offset[i]);
+        own[half * 2] = two.x, own[half * 2 + 1] = two.y;
+      }
+      split_operand(own, a[step].high, a[step].low);
+    }
+#pragma unroll
+    for (int block = 0; block < kBlocks; ++block) {
+      if (block >= chunks) break;
+      float part[4] = {};
+#pragma unroll
+      for (int step = 0; step < 2; ++step) {
+        mma_sync<float>(part, a[step].low, b[step][block].high);
+      }
+#pragma unroll
+      for (int step = 0; step < 2; ++step) {
+        mma_sync<float>(part, a[step].high, b[step][block].low);
+      }
+#pragma unroll
+      for (int step = 0; step < 2; ++step) {
+        mma_sync<float>(part, a[step].high, b[step][block].high);
+      }
+#pragma unroll
+      for (int s = 0; s < 4; ++s) sum[i][block][s] += part[s];
+    }
   }
 }
 
@@ -107,7 +192,7 @@ __global__ __launch_bounds__(kMatrixThreads,
   constexpr int kPairs = matrix_pairs(kBlocks);
   extern __shared__ uint4 shared[];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int halo_chunks = p.halo[0] * p.halo[1] * p.scale[2] * p.columns;
+  const int halo_chunks = p.halo[0] * p.halo[1] * p.stride[2] * p.columns;
   const int weight_tiles = gridDim.x / p.splits;
   int group = blockIdx.x % weight_tiles;
   const int split = blockIdx.x / weight_tiles;
@@ -115,18 +200,26 @@ __global__ __launch_bounds__(kMatrixThreads,
   const int first_in = divide(&group, p.by_in_tiles) * kBlocks * kChunk;
   const int chunks = min((p.ins - first_in + kChunk - 1) / kChunk, kBlocks);
 
+  // Chunks of eight channels.
+  constexpr int kChunks = kChunk / chunk_of(sizeof(T));
   uint4* const halo = shared;
-  uint4* const input = shared + halo_chunks;
+  uint4* const input = shared + halo_chunks * kChunks;
   const uint32_t halo_address = shared_address(halo), input_address = shared_address(input);
   const int tap_slice = warp % p.tap_slices, slice = warp / p.tap_slices;
   const int slices = kMatrixWarps / p.tap_slices;
-  // Rows of a that this lane addresses: eight positions of one tap of each pair.
+  // Rows of a that this lane addresses: eight positions of one tap of each pair, in bytes. float32:
+  // the tap and the channels of this lane's rows, in elements.
   int offset[kPairs];
   int own_pairs = 0;
 #pragma unroll
   for (int i = 0; i < kPairs; ++i) {
     const int pair = tap_slice + i * p.tap_slices;
-    offset[i] = chunk_of_tap(p, 2 * pair + lane / 8 % 2) * 16;
+    if constexpr (sizeof(T) == 4) {
+      const Row row = row_of<T>(lane / 4, 0);
+      offset[i] = chunk_of_tap(p, 2 * pair + row.tap) * kChunk + row.out;
+    } else {
+      offset[i] = chunk_of_tap(p, 2 * pair + lane / 8 % 2) * 16;
+    }
     if (pair < p.pairs) own_pairs = i + 1;
   }
   // Boxes of a chain: a warp has one instruction per pair and chunk for every 16 of its positions.
@@ -141,39 +234,46 @@ __global__ __launch_bounds__(kMatrixThreads,
   for (int index = split; index < p.boxes; index += p.splits) {
     const Box box = find_box(p, index);
     __syncthreads();  // all have read the previous box
-    stage_output<T, 1, kBlocks == 1>(p, box, group * p.outs + first_out, p.outs - first_out, halo);
+    stage_output<T, kChunks, kChunks, kBlocks == 1>(p, box, group * p.outs + first_out,
+                                                    p.outs - first_out, halo);
     stage_input<T, kBlocks>(p, box, group * p.ins + first_in, p.ins - first_in, input);
     copies_commit();
     copies_wait<0>();
     __syncthreads();  // the box is there
 #pragma unroll 1
     for (int step = slice; step < kMatrixPositions / 16; step += slices) {
-      uint32_t b[kBlocks][2];
-#pragma unroll
-      for (int block = 0; block < kBlocks; ++block) {
-        if (block >= chunks) break;
-        load_two_matrices_transposed(
-            b[block], input_address + (block * kMatrixPositions + step * 16 + lane % 16) * 16);
-      }
-      const uint32_t base =
-          halo_address + chunk_of_position(p, step * 16 + lane / 16 * 8 + lane % 8) * 16;
-#pragma unroll
-      for (int i = 0; i < kPairs; ++i) {
-        if (i >= own_pairs) break;
-        uint32_t a[4];
-        load_matrices_transposed(a, base + offset[i]);
+      if constexpr (sizeof(T) == 4) {
+        add_split<kPairs, kBlocks>(p, reinterpret_cast<const float*>(halo),
+                                   reinterpret_cast<const float*>(input), step * 16, chunks,
+                                   own_pairs, offset, sum);
+      } else {
+        uint32_t b[kBlocks][2];
 #pragma unroll
         for (int block = 0; block < kBlocks; ++block) {
           if (block >= chunks) break;
-          mma_sync<T>(sum[i][block], a, b[block]);
+          load_two_matrices_transposed(
+              b[block], input_address + (block * kMatrixPositions + step * 16 + lane % 16) * 16);
+        }
+        const uint32_t base =
+            halo_address + chunk_of_position(p, step * 16 + lane / 16 * 8 + lane % 8) * 16;
+#pragma unroll
+        for (int i = 0; i < kPairs; ++i) {
+          if (i >= own_pairs) break;
+          uint32_t a[4];
+          load_matrices_transposed(a, base + offset[i]);
+#pragma unroll
+          for (int block = 0; block < kBlocks; ++block) {
+            if (block >= chunks) break;
+            mma_sync<T>(sum[i][block], a, b[block]);
+          }
         }
       }
     }
     if (++summed < chain() && index + p.splits < p.boxes) continue;
     const bool first = index - split < chain() * p.splits;
-    write_matrix_part<kPairs, kBlocks>(p, group, first_in, first_out, first,
-                                       p.parts + split * p.weights,
-                                       reinterpret_cast<float*>(shared), sum);
+    write_matrix_part<T, kPairs, kBlocks>(p, group, first_in, first_out, first,
+                                          p.parts + split * p.weights,
+                                          reinterpret_cast<float*>(shared), sum);
 #pragma unroll
     for (int s = 0; s < kPairs * kBlocks * 4; ++s) {
       sum[s / (4 * kBlocks)][s / 4 % kBlocks][s % 4] = 0;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "cuda/common/chunk.h"
 #include "cuda/group_gemm/tuning.h"
 #include "plan/description.h"
 
@@ -21,13 +22,14 @@ struct Parts {
 // Taps as the kernel takes them. Tap t of an axis has the residue d*t mod s and reads the input of
 // the cell less d*t / s (its shift). On d and h, the taps of a residue are first, first + step, ...
 // On w, kWidth residues are taken together, and a slice is a shift with a tap of each, or none
-// (-1).
+// (-1); those with a tap of the last come first.
 struct Taps {
   int first[2][kMaxStride], count[2][kMaxStride], step[2];
   int width_first[kMaxStride + 1];  // slices of a block of residues on w
   int width_shift[kMaxTapsW], width_tap[kMaxTapsW][2];
-  // Pairs of slices of each list, lists in the order (residue of d, of h, block of residues on w).
-  int list_first[kMaxLists + 1];
+  // Pairs of slices of each list, lists in the order (residue of d, of h, block of residues on w),
+  // and how many of them, from the first, have a tap of the last residue on w.
+  int list_first[kMaxLists + 1], list_all[kMaxLists];
 };
 
 struct Config {
@@ -46,7 +48,7 @@ struct Config {
   int64_t shared;  // bytes; 0 where no tile fits
 };
 
-Parts split_channels(const Problem& problem);
+Parts split_channels(const Problem& problem, int64_t element_bytes);
 Taps list_taps(const Problem& problem, int64_t in_chunks);
 Config choose(const Description& description, const Device& device);
 

@@ -5,28 +5,50 @@
 #include <numeric>
 
 #include "cuda/common/kept_answer.h"
+#include "cuda/common/tf32_rate.h"
 #include "cuda/group_gemm/config.h"
 #include "cuda/group_gemm/tuning.h"
 #include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::group_gemm {
 
-Parts split_channels(const Problem& problem) {
+Parts split_channels(const Problem& problem, int64_t element_bytes) {
   const int64_t ins = problem.in_channels_per_group(), outs = problem.out_channels_per_group();
   Parts parts{};
-  parts.of_group = ceil_div(outs, kChunk);
+  parts.of_group = ceil_div(outs, kColumns);
   parts.groups = 1;
   if (parts.of_group == 1) {
     // Groups side by side fill the eight columns, as far as their in channels fit.
-    const int64_t fit = std::max<int64_t>(1, kMaxInChunks * kChunk / ins);
-    parts.groups = std::min({kChunk / outs, fit, problem.groups});
+    const int64_t fit = std::max<int64_t>(1, kMaxIns / ins);
+    parts.groups = std::min({kColumns / outs, fit, problem.groups});
   }
   parts.ins = parts.groups * ins;
-  parts.outs = std::min<int64_t>(parts.groups * outs, kChunk);
+  parts.outs = std::min<int64_t>(parts.groups * outs, kColumns);
   parts.count = ceil_div(problem.groups, parts.groups) * parts.of_group;
-  parts.in_chunks = ceil_div(parts.ins, kChunk);
+  parts.in_chunks = ceil_div(parts.ins, chunk_of(element_bytes));
   return parts;
 }
+
+namespace {
+
+// Slices of a stride of 2 on w: those with a tap of both residues first. Returns how many.
+int sort_width(Taps* taps, int slices) {
+  Taps sorted = *taps;
+  int count = 0, all = 0;
+  for (const bool both : {true, false}) {
+    for (int slice = 0; slice < slices; ++slice) {
+      if ((taps->width_tap[slice][1] >= 0) != both) continue;
+      sorted.width_shift[count] = taps->width_shift[slice];
+      std::copy_n(taps->width_tap[slice], 2, sorted.width_tap[count]);
+      ++count;
+    }
+    if (both) all = count;
+  }
+  *taps = sorted;
+  return all;
+}
+
+}  // namespace
 
 Taps list_taps(const Problem& problem, int64_t in_chunks) {
   Taps taps{};
@@ -58,14 +80,19 @@ Taps list_taps(const Problem& problem, int64_t in_chunks) {
     }
   }
   taps.width_first[stride / width] = slices;
+  int all = slices;  // of a stride of 2, which has one block of residues
+  if (width == 2) all = sort_width(&taps, slices);
   int list = 0;
   for (int64_t d = 0; d < problem.stride[0]; ++d) {
     for (int64_t h = 0; h < problem.stride[1]; ++h) {
       for (int64_t block = 0; block < stride / width; ++block, ++list) {
-        const int64_t count = int64_t{taps.count[0][d]} * taps.count[1][h] *
-                              (taps.width_first[block + 1] - taps.width_first[block]) * in_chunks;
-        taps.list_first[list + 1] =
-            taps.list_first[list] + static_cast<int>(ceil_div(count, int64_t{2}));
+        const int64_t of_width = int64_t{taps.count[0][d]} * taps.count[1][h] * in_chunks;
+        const int width_slices = taps.width_first[block + 1] - taps.width_first[block];
+        const auto pairs = [&](int64_t of_block) {
+          return static_cast<int>(ceil_div(of_width * of_block, int64_t{2}));
+        };
+        taps.list_first[list + 1] = taps.list_first[list] + pairs(width_slices);
+        taps.list_all[list] = pairs(std::min(all, width_slices));
       }
     }
   }
@@ -78,6 +105,7 @@ namespace {
 void set_tile(const Description& description, int64_t depth, int64_t height, Config* config) {
   const Problem& p = description.problem;
   const bool planes = description.output == Layout::ncdhw;
+  const int64_t element = element_bytes(description.precision);
   config->tile = {depth, height, config->cells[2]};
   for (int axis = 0; axis < 3; ++axis) {
     config->halo[axis] = config->tile[axis] + config->reach[axis];
@@ -87,26 +115,30 @@ void set_tile(const Description& description, int64_t depth, int64_t height, Con
   config->plane = ceil_div(volume(config->halo), int64_t{8}) * 8 + 2;
   const int64_t positions = height * p.stride[1] * p.output()[2];
   if (planes) {
-    // Up to seven elements before the first, and 16 bytes beyond a multiple of 64: see store.cuh.
-    config->pitch = ceil_div(positions + 7, int64_t{32}) * 32 + 8;
-    config->stage_bytes = kChunk * config->pitch * 2;
+    // Room for the elements between 16 bytes' alignment and the first, and eight elements (two
+    // columns of which lie in other banks) beyond a multiple of 64 bytes: see store.cuh.
+    const int64_t line = 64 / element, skew = chunk_of(element) - 1;
+    config->pitch = ceil_div(positions + skew, line) * line + 8;
+    config->stage_bytes = kColumns * config->pitch * element;
   } else {
     config->pitch = positions;
     // One chunk more for what is outside.
-    config->stage_bytes = (ceil_div(positions * config->block_parts, int64_t{8}) * 8 + 1) * 16;
+    const int64_t chunks = positions * config->block_parts * kColumns / chunk_of(element);
+    config->stage_bytes = (ceil_div(chunks, int64_t{8}) * 8 + 1) * kChunkBytes;
   }
   const int64_t rows = ceil_div(height * config->cells[2], int64_t{kUnitRows}) * kUnitRows;
   config->shared = config->block_parts * config->parts.in_chunks * config->plane * 16 +
                    config->stage_bytes +
                    config->block_parts * config->pairs * 32 * 8 * config->width + rows * 8 +
-                   config->pairs * 8 + config->block_parts * kChunk * 4;
+                   config->pairs * 8 + config->block_parts * kColumns * 4;
 }
 
 // Clocks of the busiest SM, by the model of tuning.h.
 double time_of(const Description& description, const Device& device, Config* config) {
   const Problem& p = description.problem;
   const int64_t fit = kSmShared / (config->shared + kBlockShared);
-  const int64_t resident = std::clamp<int64_t>(fit, 1, group_gemm::resident(device.arch));
+  const int64_t most = group_gemm::resident(device.arch, description.precision);
+  const int64_t resident = std::clamp<int64_t>(fit, 1, most);
   const int64_t boxes = std::max<int64_t>(1, p.batch * volume(config->boxes));
   config->splits = std::clamp<int64_t>(device.num_sms * resident / config->part_tiles, 1, boxes);
   const auto parts = static_cast<double>(config->block_parts);
@@ -121,8 +153,8 @@ double time_of(const Description& description, const Device& device, Config* con
   const double stored = static_cast<double>(config->stage_bytes) / 16;
   const double stage =
       kStageClocks * static_cast<double>(volume(config->halo) * config->parts.in_chunks) * parts;
-  const double box = stage + planes * (rounds * (kUnitClocks + kPairClocks * pairs) +
-                                       kStoreClocks * stored + kPlaneClocks);
+  const double unit = kUnitClocks + pair_clocks(description.precision) * pairs;
+  const double box = stage + planes * (rounds * unit + kStoreClocks * stored + kPlaneClocks);
   // One block alone waits for each of its steps; more hide each other's.
   const double exposed = resident == 1 ? 2.0 : resident == 2 ? 1.2 : 1.0;
   const int64_t tiles = ceil_div(config->part_tiles * config->splits, device.num_sms * resident);
@@ -130,15 +162,15 @@ double time_of(const Description& description, const Device& device, Config* con
 }
 
 int64_t parts_of_block(const Description& description, const Parts& parts) {
-  if (description.output == Layout::ncdhw) return 1;
   // NDHWC: 32 or 48 bytes side by side are whole sectors of memory.
+  if (description.output == Layout::ncdhw || element_bytes(description.precision) == 4) return 1;
   return parts.count % 2 != 0 && parts.count % 3 == 0 ? 3 : std::min<int64_t>(2, parts.count);
 }
 
 Config search(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   Config config{};
-  config.parts = split_channels(p);
+  config.parts = split_channels(p, element_bytes(description.precision));
   config.width = p.stride[2] == 2 ? 2 : 1;
   config.width_blocks = p.stride[2] / config.width;
   const Taps taps = list_taps(p, config.parts.in_chunks);
@@ -170,13 +202,11 @@ Config search(const Description& description, const Device& device) {
 Verdict supports_problem(const Description& description) {
   const Problem& p = description.problem;
   if (description.direction != Direction::forward) return Verdict::refuse("forward only");
-  if (element_bytes(description.precision) != 2) {
-    return Verdict::refuse("float16 and bfloat16 only");
-  }
-  if (p.out_channels_per_group() > kChunk) {
+  if (description.precision == Precision::fp64) return Verdict::refuse("not in float64");
+  if (p.out_channels_per_group() > kColumns) {
     return Verdict::refuse("more than 8 out channels per group");
   }
-  if (p.in_channels_per_group() > kMaxInChunks * kChunk) {
+  if (p.in_channels_per_group() > kMaxIns) {
     return Verdict::refuse("more than 32 in channels per group");
   }
   if (p.kernel[2] > kMaxTapsW) return Verdict::refuse("more than 16 taps on w");
@@ -187,8 +217,8 @@ Verdict supports_problem(const Description& description) {
       return Verdict::refuse("an axis is longer than 2**15");
     }
   }
-  if (description.output != Layout::ncdhw && p.out_channels % kChunk != 0 &&
-      p.out_channels > kChunk) {
+  if (description.output != Layout::ncdhw && p.out_channels % kColumns != 0 &&
+      p.out_channels > kColumns) {
     return Verdict::refuse("NDHWC stores chunks of 8 out channels");
   }
   // Measured, NDHWC: few_channels needs 0.110 ms for 64 depthwise channels of 32^3, k3 s2, this
@@ -198,8 +228,11 @@ Verdict supports_problem(const Description& description) {
     return Verdict::refuse("depthwise NDHWC: few_channels is faster");
   }
   if (volume(p.stride) > kMaxLists) return Verdict::refuse("more than 64 residues");
-  const Parts parts = split_channels(p);
-  if (volume(p.kernel) * parts.in_chunks > 2 * kMaxPairs) {
+  // Instructions that one sum runs through, which truncate: docs/numerics.md. In float32 each pair
+  // of slices starts a new one.
+  const Parts parts = split_channels(p, element_bytes(description.precision));
+  if (description.precision != Precision::fp32 &&
+      volume(p.kernel) * parts.in_chunks > 2 * sm90::max_chain(description.precision)) {
     return Verdict::refuse("sums of too many taps");
   }
   if (static_cast<double>(p.batch) * static_cast<double>(p.output()[0]) *
@@ -217,6 +250,9 @@ Config choose(const Description& description, const Device& device) {
 }
 
 Verdict supports(const Description& description, const Device& device) {
+  if (description.precision == Precision::fp32 && is_slow_in_tf32(device.arch)) {
+    return Verdict::refuse("three TF32 products take longer than one of float32 on this GPU");
+  }
   const Verdict verdict = supports_problem(description);
   if (!verdict.ok) return verdict;
   if (choose(description, device).shared == 0) {

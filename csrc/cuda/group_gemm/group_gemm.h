@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// group_gemm: forward in 16 bits of groups with at most eight out channels, depthwise among them,
-// on the tensor cores by mma.sync.
+// group_gemm: forward of groups with at most eight out channels, depthwise among them, on the
+// tensor cores by mma.sync.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "cuda/common/element.cuh"
 #include "cuda/group_gemm/call.h"
 #include "cuda/group_gemm/group_gemm.h"
 
@@ -10,8 +9,8 @@ void launch(const Description& description, const Device& device, const Operands
   const Config config = choose(description, device);
   const Call call{description, device,    operands,
                   config,      workspace, static_cast<cudaStream_t>(stream)};
-  with_precision<Precision::fp16, Precision::bf16>(
-      description.precision, [&]<Precision kPrecision>() { run<ElementOf<kPrecision>>(call); });
+  with_precision<Precision::fp32, Precision::tf32, Precision::fp16, Precision::bf16>(
+      description.precision, [&]<Precision kPrecision>() { run<kPrecision>(call); });
 }
 
 }  // namespace convt3d::cuda::group_gemm

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// From a call to its launch; instances/ has one explicit instantiation per element type.
+// From a call to its launch; instances/ has one explicit instantiation per precision.
 #pragma once
 #include <algorithm>
 
@@ -11,7 +11,7 @@
 
 namespace convt3d::cuda::group_gemm {
 
-// Whether two neighbours on w, from an even one on, are one aligned word, of any channel.
+// 16 bits: whether two neighbours on w, from an even one on, are one aligned word, of any channel.
 inline bool words_of_pairs(const Problem& problem, const TensorView& input) {
   bool words = problem.input[2] % 2 == 0 && input.stride[4] == 1 &&
                reinterpret_cast<uintptr_t>(input.data) % 4 == 0;
@@ -23,33 +23,32 @@ inline bool words_of_pairs(const Problem& problem, const TensorView& input) {
   return words;
 }
 
-inline Load choose_load(const Problem& problem, const Parts& parts, const TensorView& input) {
-  const bool chunks = problem.in_channels % kChunk == 0 && parts.ins % kChunk == 0;
-  if (chunks && rows_aligned(input, problem.batch, problem.input, 2)) return Load::rows;
-  return words_of_pairs(problem, input) ? Load::pairs : Load::single;
+inline Load choose_load(const Problem& problem, const Parts& parts, const TensorView& input,
+                        int64_t element) {
+  const int chunk = chunk_of(element);
+  const bool chunks = problem.in_channels % chunk == 0 && parts.ins % chunk == 0;
+  if (chunks && rows_aligned(input, problem.batch, problem.input, element)) return Load::rows;
+  return element == 2 && words_of_pairs(problem, input) ? Load::pairs : Load::single;
 }
 
 inline GroupGemm describe(const Call& call) {
   const Problem& problem = call.description.problem;
   const Config& config = call.config;
   const Operands& operands = call.operands;
+  const int64_t element = element_bytes(call.description.precision);
   const Extent3 output = problem.output();
   GroupGemm p{};
+  static_cast<Axes&>(p) = make_axes(problem);
   p.input = operands.input.data;
   p.weight = operands.weight.data;
   p.bias = operands.bias;
   p.output = operands.output.data;
   p.bias_stride = operands.bias_stride;
   for (int dim = 0; dim < 5; ++dim) {
-    p.input_bytes[dim] = operands.input.stride[dim] * 2;
+    p.input_bytes[dim] = operands.input.stride[dim] * element;
     p.weight_stride[dim] = operands.weight.stride[dim];
   }
   for (int axis = 0; axis < 3; ++axis) {
-    p.input_extent[axis] = static_cast<int>(problem.input[axis]);
-    p.output_extent[axis] = static_cast<int>(output[axis]);
-    p.stride[axis] = static_cast<int>(problem.stride[axis]);
-    p.padding[axis] = static_cast<int>(problem.padding[axis]);
-    p.dilation[axis] = static_cast<int>(problem.dilation[axis]);
     p.first_cell[axis] = static_cast<int>(config.first_cell[axis]);
     p.reach[axis] = static_cast<int>(config.reach[axis]);
     p.tile[axis] = static_cast<int>(config.tile[axis]);
@@ -92,8 +91,8 @@ inline GroupGemm describe(const Call& call) {
   const int64_t first_w = config.first_cell[2] - config.reach[2];
   const int64_t lead = first_w % 2 != 0 ? 1 : 0;
   p.pair_columns = static_cast<int>(ceil_div(config.halo[2] + lead, int64_t{2}));
-  p.load = choose_load(problem, config.parts, operands.input);
-  p.whole_rows = problem.out_channels % kChunk == 0 && config.parts.outs == kChunk &&
+  p.load = choose_load(problem, config.parts, operands.input, element);
+  p.whole_rows = problem.out_channels % kColumns == 0 && config.parts.outs == kColumns &&
                  reinterpret_cast<uintptr_t>(p.output) % 16 == 0;
   p.taps = list_taps(problem, config.parts.in_chunks);
   for (int axis = 0; axis < 2; ++axis) {
@@ -112,9 +111,9 @@ inline GroupGemm describe(const Call& call) {
   return p;
 }
 
-template <typename T, bool kPlanes, int kWidth>
+template <Precision kPrecision, bool kPlanes, int kWidth>
 void launch_kernel(const Call& call) {
-  const auto kernel = group_gemm_kernel<T, kPlanes, kWidth>;
+  const auto kernel = group_gemm_kernel<kPrecision, kPlanes, kWidth>;
   const int shared = static_cast<int>(call.config.shared);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
         "group_gemm attribute");
@@ -123,13 +122,13 @@ void launch_kernel(const Call& call) {
   check(cudaGetLastError(), "group_gemm kernel");
 }
 
-template <typename T>
+template <Precision kPrecision>
 void run(const Call& call) {
   const bool planes = call.description.output == Layout::ncdhw, two = call.config.width == 2;
-  if (planes && two) return launch_kernel<T, true, 2>(call);
-  if (planes) return launch_kernel<T, true, 1>(call);
-  if (two) return launch_kernel<T, false, 2>(call);
-  launch_kernel<T, false, 1>(call);
+  if (planes && two) return launch_kernel<kPrecision, true, 2>(call);
+  if (planes) return launch_kernel<kPrecision, true, 1>(call);
+  if (two) return launch_kernel<kPrecision, false, 2>(call);
+  launch_kernel<kPrecision, false, 1>(call);
 }
 
 }  // namespace convt3d::cuda::group_gemm

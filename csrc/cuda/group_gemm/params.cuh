@@ -2,20 +2,32 @@
 // One call as the kernel sees it, and the place of a block in it.
 #pragma once
 #include <cstdint>
+#include <type_traits>
 
+#include "cuda/common/axes.h"
 #include "cuda/common/divisor.cuh"
 #include "cuda/group_gemm/config.h"
 
 namespace convt3d::cuda::group_gemm {
 
+// Elements of a chunk.
+template <typename T>
+constexpr int kChunk = chunk_of(sizeof(T));
+// An element as bits, for copies.
+template <typename T>
+using Bits = std::conditional_t<sizeof(T) == 2, unsigned short, unsigned>;
+// Chunks of a part's columns.
+template <typename T>
+constexpr int kColumnChunks = kColumns / kChunk<T>;
+
 // How a block reads the input.
 enum class Load {
   rows,    // NDHWC: 16 bytes are a chunk
-  pairs,   // NCDHW: two positions on w in one load
+  pairs,   // NCDHW, 16 bits: two positions on w in one load
   single,  // any strides
 };
 
-struct GroupGemm {
+struct GroupGemm : Axes {
   const void* input;
   const void* weight;
   const void* bias;  // may be null
@@ -24,7 +36,6 @@ struct GroupGemm {
   int64_t input_bytes[5];               // strides in bytes: n, c, d, h, w
   int64_t weight_stride[5];             // in, out, d, h, w
   int64_t output_plane, output_volume;  // elements of one channel
-  int input_extent[3], output_extent[3], stride[3], padding[3], dilation[3];
   int first_cell[3], reach[3], tile[3], halo[3];
   int in_channels, out_channels, groups;
   int group_ins, group_outs;             // channels of a group
@@ -60,9 +71,9 @@ __device__ __forceinline__ Part find_part(const GroupGemm& p, int index) {
     const int group = index * p.part_groups, groups = min(p.part_groups, p.groups - group);
     return {group * p.group_ins, groups * p.group_ins, group * p.group_outs, groups * p.group_outs};
   }
-  const int group = index / p.parts_of_group, first = index % p.parts_of_group * kChunk;
+  const int group = index / p.parts_of_group, first = index % p.parts_of_group * kColumns;
   return {group * p.group_ins, p.group_ins, group * p.group_outs + first,
-          min(kChunk, p.group_outs - first)};
+          min(kColumns, p.group_outs - first)};
 }
 
 // Whether in channel `in` and out channel `out` of a part are of one group.
@@ -155,7 +166,7 @@ __device__ __forceinline__ bool is_inside(int packed, const Lines& lines, int re
 struct Regions {
   uint4* halo;     // [part][chunk][place]
   uint4* stage;    // see store.cuh
-  uint2* factors;  // B: [part][pair][lane][residue on w of the block]
+  uint2* factors;  // B: [part][pair][lane][residue on w of the block]; float32: not split yet
   Row* rows;
   float* bias;   // [part][column]
   int* offsets;  // bytes of the slices of a pair, relative to the cell

@@ -4,6 +4,8 @@
 #include <cstdint>
 
 #include "cuda/common/element.cuh"
+#include "cuda/common/mma_sync.cuh"
+#include "cuda/group_gemm/load.cuh"
 #include "cuda/group_gemm/params.cuh"
 
 namespace convt3d::cuda::group_gemm {
@@ -16,13 +18,16 @@ struct Slice {
 __device__ __forceinline__ Slice find_slice(const GroupGemm& p, const int (&residue)[2], int block,
                                             int index) {
   Slice slice;
-  const int first = p.taps.width_first[block], count = p.taps.width_first[block + 1] - first;
+  const int first = p.taps.width_first[block];
   slice.chunk = index % p.in_chunks;
   index /= p.in_chunks;
-  slice.width = first + index % count;
-  index /= count;
-  const int step_h = index % p.taps.count[1][residue[1]];
-  const int step[2] = {index / p.taps.count[1][residue[1]], step_h};
+  int step[2];
+#pragma unroll
+  for (int axis = 1; axis >= 0; --axis) {
+    step[axis] = index % p.taps.count[axis][residue[axis]];
+    index /= p.taps.count[axis][residue[axis]];
+  }
+  slice.width = first + index;
 #pragma unroll
   for (int axis = 0; axis < 2; ++axis) {
     slice.tap[axis] = p.taps.first[axis][residue[axis]] + step[axis] * p.taps.step[axis];
@@ -31,24 +36,26 @@ __device__ __forceinline__ Slice find_slice(const GroupGemm& p, const int (&resi
   return slice;
 }
 
-// Two neighbouring in channels of B, from `in` of the part on, as they lie in a register.
-template <typename T>
+// What a register has of B, from the in channel `in` of the part on: two neighbouring ones in 16
+// bits, one in float32. TF32 is rounded.
+template <Precision kPrecision>
 __device__ __forceinline__ unsigned load_factors(const GroupGemm& p, const Part& part,
                                                  const Slice& slice, int residue, int in, int out) {
+  using T = ElementOf<kPrecision>;
   const int tap_w = p.taps.width_tap[slice.width][residue];
   unsigned bits = 0;
   if (tap_w < 0 || out >= part.outs) return 0;
 #pragma unroll
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < int{4 / sizeof(T)}; ++i) {
     if (in + i >= part.ins || !same_group(p, in + i, out)) continue;
     const int of_group = (part.first_out + out) % p.group_outs;
-    const auto* const own = static_cast<const unsigned short*>(p.weight) +
+    const auto* const own = static_cast<const Bits<T>*>(p.weight) +
                             (int64_t{part.first_in} + in + i) * p.weight_stride[0] +
                             of_group * p.weight_stride[1] + slice.tap[0] * p.weight_stride[2] +
                             slice.tap[1] * p.weight_stride[3] + tap_w * p.weight_stride[4];
     bits |= static_cast<unsigned>(*own) << (16 * i);
   }
-  return bits;
+  return kPrecision == Precision::tf32 ? round_to_tf32(bits) : bits;
 }
 
 // The list of a pair, as the residues and the block of residues on w that it belongs to.
@@ -62,12 +69,15 @@ __device__ __forceinline__ int find_list(const GroupGemm& p, int pair, int (&res
   return pair - p.taps.list_first[list];
 }
 
-// B and the offsets of A. A lane of mma.m16n8k16 has of B the in channels 2 * (lane % 4) and the
-// next of the out channel lane / 4, for both slices of a pair; a warp takes a pair.
-template <typename T, int kWidth>
-__device__ __forceinline__ void prepare_pairs(const GroupGemm& p, const Regions& at,
-                                              int first_part) {
+// B and the offsets of A. A lane of mma.sync has of B four bytes of in channels, 4 * (lane % 4) and
+// on, of the out channel lane / 4, for both slices of a pair; a warp takes a pair. Returns kSigns
+// where a weight of float32 is special.
+template <Precision kPrecision, int kWidth>
+__device__ __forceinline__ unsigned prepare_pairs(const GroupGemm& p, const Regions& at,
+                                                  int first_part) {
+  using T = ElementOf<kPrecision>;
   const int lane = threadIdx.x % 32;
+  unsigned bits = 0;
 #pragma unroll 1
   for (int item = threadIdx.x / 32; item < p.pairs * p.block_parts; item += kWarps) {
     int own = item;
@@ -91,8 +101,9 @@ __device__ __forceinline__ void prepare_pairs(const GroupGemm& p, const Regions&
       if (!there || first_part + own >= p.parts) continue;
 #pragma unroll
       for (int r = 0; r < kWidth; ++r) {
-        factors[r][half] =
-            load_factors<T>(p, part, slice, r, slice.chunk * kChunk + lane % 4 * 2, lane / 4);
+        const int in = slice.chunk * kChunk<T> + lane % 4 * int{4 / sizeof(T)};
+        factors[r][half] = load_factors<kPrecision>(p, part, slice, r, in, lane / 4);
+        if constexpr (kPrecision == Precision::fp32) bits |= special<kPrecision>(factors[r][half]);
       }
     }
 #pragma unroll
@@ -100,11 +111,14 @@ __device__ __forceinline__ void prepare_pairs(const GroupGemm& p, const Regions&
       at.factors[(item * 32 + lane) * kWidth + r] = make_uint2(factors[r][0], factors[r][1]);
     }
   }
+  return bits;
 }
 
-template <typename T, int kWidth>
-__device__ __forceinline__ void prepare(const GroupGemm& p, const Regions& at, int first_part) {
-  prepare_pairs<T, kWidth>(p, at, first_part);
+// Returns as prepare_pairs does.
+template <Precision kPrecision, int kWidth>
+__device__ __forceinline__ unsigned prepare(const GroupGemm& p, const Regions& at, int first_part) {
+  using T = ElementOf<kPrecision>;
+  const unsigned bits = prepare_pairs<kPrecision, kWidth>(p, at, first_part);
   // Cells of a tile, in the order (h, w). Rows of A behind the last are those of the first cell.
 #pragma unroll 1
   for (int index = threadIdx.x; index < p.row_units * kUnitRows; index += kThreads) {
@@ -128,14 +142,15 @@ __device__ __forceinline__ void prepare(const GroupGemm& p, const Regions& at, i
       at.halo[own * p.plane + place] = make_uint4(0, 0, 0, 0);
     }
   }
-  for (int column = threadIdx.x; column < p.block_parts * kChunk; column += kThreads) {
-    const int index = first_part + column / kChunk, of_part = column % kChunk;
+  for (int column = threadIdx.x; column < p.block_parts * kColumns; column += kThreads) {
+    const int index = first_part + column / kColumns, of_part = column % kColumns;
     const Part part = find_part(p, index);
     const bool there = p.bias != nullptr && index < p.parts && of_part < part.outs;
     at.bias[column] =
         there ? widen(static_cast<const T*>(p.bias)[(part.first_out + of_part) * p.bias_stride])
               : 0.0f;
   }
+  return bits;
 }
 
 }  // namespace convt3d::cuda::group_gemm

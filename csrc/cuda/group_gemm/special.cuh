@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Outputs of a box with a NaN or Inf in its input, which the zeros of B have carried to groups and
-// residues that it does not belong to.
+// Outputs of a box with a special element in its input (load.cuh): a NaN or Inf, which the zeros of
+// B have carried to groups and residues that it does not belong to, or a number of float32 that
+// split parts are no match for.
 #pragma once
 #include <cstdint>
 
@@ -12,10 +13,11 @@ namespace convt3d::cuda::group_gemm {
 
 // One output by its formula: taps that there are, channels of its own group. `place`: of its cell
 // in the halo; `first_in`: the group's first in channel there.
-template <typename T>
+template <Precision kPrecision>
 __device__ __forceinline__ float sum_alone(const GroupGemm& p, const uint4* halo, int out,
                                            int residue_d, int residue_h, int block, int r,
                                            int place, int first_in) {
+  using T = ElementOf<kPrecision>;
   const auto* const input = reinterpret_cast<const T*>(halo);
   const int group = out / p.group_outs;
   const auto* const weight = static_cast<const T*>(p.weight) +
@@ -40,8 +42,12 @@ __device__ __forceinline__ float sum_alone(const GroupGemm& p, const uint4* halo
           const T factor = weight[i * p.weight_stride[0] + d * p.weight_stride[2] +
                                   h * p.weight_stride[3] + w * p.weight_stride[4]];
           const int in = first_in + i;
-          const T value = input[(in / kChunk * p.plane + own) * kChunk + in % kChunk];
-          sum = fmaf(widen(value), widen(factor), sum);
+          const T value = input[(in / kChunk<T> * p.plane + own) * kChunk<T> + in % kChunk<T>];
+          if constexpr (kPrecision == Precision::tf32) {
+            sum = fmaf(round_to_tf32(value), round_to_tf32(factor), sum);
+          } else {
+            sum = fmaf(widen(value), widen(factor), sum);
+          }
         }
       }
     }
@@ -49,23 +55,32 @@ __device__ __forceinline__ float sum_alone(const GroupGemm& p, const uint4* halo
   return sum;
 }
 
-// A plane in the staging area: what is not finite there is summed again.
-template <typename T, bool kPlanes, int kWidth>
+// float32: below this the low parts of what was multiplied may have been lost.
+inline constexpr float kSmallestSum = 0x1p-90f;
+
+template <Precision kPrecision>
+__device__ __forceinline__ bool is_doubtful(float value) {
+  return !isfinite(value) || (kPrecision == Precision::fp32 && fabsf(value) < kSmallestSum);
+}
+
+// A plane in the staging area: what is doubtful there is summed again.
+template <Precision kPrecision, bool kPlanes, int kWidth>
 __device__ __forceinline__ void repair_plane(const GroupGemm& p, const Regions& at,
                                              const Plane& plane, int first_part) {
+  using T = ElementOf<kPrecision>;
   auto* const stage = reinterpret_cast<T*>(at.stage);
-  constexpr int kOfUnit = kUnitRows * kChunk;
+  constexpr int kOfUnit = kUnitRows * kColumns;
 #pragma unroll 1
   for (int i = threadIdx.x; i < p.units * p.row_units * kOfUnit; i += kThreads) {
     const Unit unit = find_unit<kPlanes, kWidth>(p, i / kOfUnit / p.row_units);
     const int first_row = i / kOfUnit % p.row_units * kUnitRows;
     if (first_part + unit.part >= p.parts) break;
     const Part part = find_part(p, first_part + unit.part);
-    const int column = i % kChunk;
-    const Row row = at.rows[first_row + i % kOfUnit / kChunk];
+    const int column = i % kColumns;
+    const Row row = at.rows[first_row + i % kOfUnit / kColumns];
     if (column >= part.outs) continue;
     const Lines lines = find_lines(p, plane, unit, kWidth);
-    const int skew = kPlanes ? skew_of(p, first_element(p, plane, part.first_out + column)) : 0;
+    const int skew = kPlanes ? skew_of<T>(p, first_element(p, plane, part.first_out + column)) : 0;
     const int first_place =
         unit.part * p.in_chunks * p.plane + plane.cell * p.halo[1] * p.halo[2] + row.place;
     const int first_in = p.parts_of_group > 1 ? 0 : column / p.group_outs * p.group_ins;
@@ -73,11 +88,11 @@ __device__ __forceinline__ void repair_plane(const GroupGemm& p, const Regions& 
     for (int r = 0; r < kWidth; ++r) {
       const int position = lines.origin + (row.packed >> kInsideBits) + r;
       if (!is_inside(row.packed, lines, unit.block * kWidth + r, position)) continue;
-      T* const own = stage + staged_at<kPlanes>(p, position, unit.part, column, skew);
-      if (isfinite(widen(*own))) continue;
-      const float sum = sum_alone<T>(p, at.halo, part.first_out + column, plane.residue,
-                                     unit.residue_h, unit.block, r, first_place, first_in);
-      *own = narrow<T>(sum + at.bias[unit.part * kChunk + column]);
+      T* const own = stage + staged_at<T, kPlanes>(p, position, unit.part, column, skew);
+      if (!is_doubtful<kPrecision>(widen(*own))) continue;
+      const float sum = sum_alone<kPrecision>(p, at.halo, part.first_out + column, plane.residue,
+                                              unit.residue_h, unit.block, r, first_place, first_in);
+      *own = narrow<T>(sum + at.bias[unit.part * kColumns + column]);
     }
   }
 }

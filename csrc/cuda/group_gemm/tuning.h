@@ -4,16 +4,19 @@
 #include <cstdint>
 
 #include "cuda/sm90/chain.h"
+#include "plan/description.h"
 
 namespace convt3d::cuda::group_gemm {
 
-// Channels of a chunk: 16 bytes, the N of mma.m16n8k16 and half of its K.
-inline constexpr int kChunk = 8;
+// Out channels of a part: the N of mma.sync.
+inline constexpr int kColumns = 8;
 inline constexpr int kWarps = 8;
 inline constexpr int kThreads = 32 * kWarps;
-// Blocks on an SM that the registers allow: 32 sums, 16 of A and 4 of B a thread. On others than
-// 9.0 a third block would spill a register.
-constexpr int resident(int arch) { return arch == 90 ? 3 : 2; }
+// Blocks on an SM that the registers allow: 32 sums, 16 of A and 4 of B a thread; in float32 they
+// are split, and have a second sum. On others than 9.0 a third block would spill a register.
+constexpr int resident(int arch, Precision precision) {
+  return arch == 90 && precision != Precision::fp32 ? 3 : 2;
+}
 // Cells that a warp multiplies at once, in tiles of 16: what one load of B serves.
 inline constexpr int kRowTiles = 4;
 inline constexpr int kUnitRows = 16 * kRowTiles;
@@ -22,10 +25,13 @@ inline constexpr int kUnitRows = 16 * kRowTiles;
 inline constexpr int kMaxStride = 8;
 inline constexpr int kMaxTapsW = 16;
 inline constexpr int kMaxLists = 64;
-// Chunks of in channels that one part reads: beyond, most of B's blocks are zeros.
-inline constexpr int64_t kMaxInChunks = 4;
-// Instructions that one sum runs through, which truncate: docs/numerics.md.
-inline constexpr int64_t kMaxPairs = sm90::max_chain(Precision::bf16);
+// In channels that one part reads: beyond, most of B's blocks are zeros.
+inline constexpr int64_t kMaxIns = 32;
+
+// float32, as bits of magnitudes. From 2**56 on products of two, or of their parts, may reach an
+// infinity; below 2**-96 a low part ends (TF32 ends at 2**-136) less than 2**-24 below the number.
+inline constexpr unsigned kLargeBits = (127 + 56) << 23;
+inline constexpr unsigned kSmallBits = (127 - 96) << 23;
 
 // Limit of compute capability 8.6, 8.9 and 12.0: 99 KB of shared memory for a block.
 inline constexpr int64_t kMaxShared = 96 * 1024;
@@ -37,9 +43,10 @@ inline constexpr int64_t kMaxCount = int64_t{1} << 30;
 inline constexpr int64_t kMaxExtent = int64_t{1} << 15;
 
 // For the choice of a tile, clocks of an SM: a chunk of the halo staged, 64 cells of one residue of
-// d and h, sixteen bytes stored, and the barriers of one plane of outputs.
+// d and h (and a pair of slices of them), sixteen bytes stored, and the barriers of one plane of
+// outputs.
 inline constexpr double kStageClocks = 1.2;
-inline constexpr double kPairClocks = 20;
+constexpr double pair_clocks(Precision precision) { return precision == Precision::fp32 ? 60 : 20; }
 inline constexpr double kUnitClocks = 120;
 inline constexpr double kStoreClocks = 0.65;
 inline constexpr double kPlaneClocks = 1000;

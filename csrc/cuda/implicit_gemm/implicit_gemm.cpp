@@ -295,6 +295,10 @@ Config choose(const Description& description, const Device& device) {
   });
 }
 
+// float32: weights of one channel of grad_input, up to which few_channels is faster and has room
+// for them in shared memory.
+constexpr int64_t kMaxGroupWeights = 1280;
+
 Verdict supports_problem(const Description& description) {
   const Problem& p = description.problem;
   if (description.direction == Direction::grad_weight) return Verdict::refuse("no grad_weight");
@@ -310,7 +314,8 @@ Verdict supports_problem(const Description& description) {
   const bool narrow = element_bytes(description.precision) == 2;
   if (p.groups > 1 && columns <= kMinChannels &&
       (volume(p.kernel) < kMinGroupTaps ||
-       (narrow && description.direction == Direction::grad_input))) {
+       (description.direction == Direction::grad_input &&
+        (narrow || volume(p.kernel) * p.out_channels_per_group() <= kMaxGroupWeights)))) {
     return Verdict::refuse("at most 8 channels of a group in the result, and too few taps");
   }
   if (narrow && description.direction == Direction::grad_input && p.groups == 1 &&

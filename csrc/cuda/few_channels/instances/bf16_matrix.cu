@@ -2,5 +2,5 @@
 #include "cuda/few_channels/matrix_launch.cuh"
 
 namespace convt3d::cuda::few_channels {
-template void run_matrix<__nv_bfloat16>(const MatrixCall&);
+template void run_matrix<Precision::bf16>(const MatrixCall&);
 }  // namespace convt3d::cuda::few_channels

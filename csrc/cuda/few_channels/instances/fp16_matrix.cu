@@ -2,5 +2,5 @@
 #include "cuda/few_channels/matrix_launch.cuh"
 
 namespace convt3d::cuda::few_channels {
-template void run_matrix<__half>(const MatrixCall&);
+template void run_matrix<Precision::fp16>(const MatrixCall&);
 }  // namespace convt3d::cuda::few_channels

@@ -2,5 +2,5 @@
 #include "cuda/group_gemm/launch.cuh"
 
 namespace convt3d::cuda::group_gemm {
-template void run<__nv_bfloat16>(const Call&);
+template void run<Precision::bf16>(const Call&);
 }  // namespace convt3d::cuda::group_gemm

@@ -2,5 +2,5 @@
 #include "cuda/group_gemm/launch.cuh"
 
 namespace convt3d::cuda::group_gemm {
-template void run<__half>(const Call&);
+template void run<Precision::fp16>(const Call&);
 }  // namespace convt3d::cuda::group_gemm
