@@ -100,13 +100,13 @@ __device__ __forceinline__ float sum_alone(const MatrixSums& p, int n, const int
 }
 
 // A position of a box, and whether it is inside.
-struct Place {
+struct Position {
   int at[3];
   bool inside;
 };
 
-__device__ __forceinline__ Place find_place(const MatrixSums& p, const Box& box, int position) {
-  Place place;
+__device__ __forceinline__ Position find_position(const MatrixSums& p, const Box& box, int position) {
+  Position place;
   place.inside = true;
 #pragma unroll
   for (int axis = 2; axis >= 0; --axis) {
@@ -224,7 +224,7 @@ __global__ __launch_bounds__(kMatrixThreads,
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int position = (warp * kRows + row) * 16 + half * 8 + lane / 4;
-        const Place place = find_place(p, box, position);
+        const Position place = find_position(p, box, position);
         if (!place.inside) continue;
 #pragma unroll
         for (int block = 0; block < kBlocks; ++block) {
@@ -254,7 +254,7 @@ __global__ __launch_bounds__(kMatrixThreads,
         const int bit = __ffs(static_cast<int>(doubtful)) - 1;
         const int in = first_in + bit / 2 % kBlocks * kChunk + lane % 4 * 2 + bit % 2;
         const int eight = bit / (2 * kBlocks);  // positions: of a row, and its half
-        const Place place = find_place(p, box, (warp * kRows * 2 + eight) * 8 + lane / 4);
+        const Position place = find_position(p, box, (warp * kRows * 2 + eight) * 8 + lane / 4);
         *find_result<T>(p, box.n, place.at, group, in) = sum_alone(p, box.n, place.at, group, in);
       }
     }

@@ -84,7 +84,11 @@ void run_matrix(const MatrixCall& call) {
         call, one ? matrix_input_kernel<kPrecision, 1> : matrix_input_kernel<kPrecision, 4>, p);
   }
   if constexpr (kPrecision != Precision::tf32) {
-    launch_matrix(call, one ? matrix_weight_kernel<T, 1> : matrix_weight_kernel<T, 4>, p);
+    if constexpr (kPrecision == Precision::fp32) {
+      launch_matrix(call, matrix_weight_kernel<T, 1>, p);  // see matrix_fits
+    } else {
+      launch_matrix(call, one ? matrix_weight_kernel<T, 1> : matrix_weight_kernel<T, 4>, p);
+    }
     add_parts<T>(call.description.problem, call.operands.weight, call.workspace, call.config.splits,
                  {0, 1, 2}, call.stream);
   }
