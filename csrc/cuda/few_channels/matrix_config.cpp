@@ -30,11 +30,11 @@ int64_t shared_bytes(const Description& description, const MatrixConfig& config)
                        int64_t{sizeof(float)};
   const int64_t place = kChunk * element_bytes(description.precision);  // bytes
   halo *= place / kChunkBytes;
-  return std::max(halo + config.blocks * kMatrixPositions * place, sums);
+  return std::max(halo + config.blocks * volume(config.tile) * place, sums);
 }
 
-void set_box(const Problem& p, int64_t d, int64_t h, MatrixConfig* config) {
-  config->tile = {d, h, kMatrixPositions / (d * h)};
+void set_box(const Problem& p, const Extent3& tile, MatrixConfig* config) {
+  config->tile = tile;
   for (int axis = 0; axis < 3; ++axis) {
     config->halo[axis] =
         p.stride[axis] * (config->tile[axis] - 1) + p.dilation[axis] * (p.kernel[axis] - 1) + 1;
@@ -43,15 +43,15 @@ void set_box(const Problem& p, int64_t d, int64_t h, MatrixConfig* config) {
   config->columns = ceil_div(config->halo[2], p.stride[2]);
 }
 
-// The box that covers the call in the least time, by the model of tuning.h.
-void choose_box(const Description& description, MatrixConfig* config) {
+// The box of so many positions that covers the call in the least time, by the model of tuning.h.
+void choose_box(const Description& description, int64_t positions, MatrixConfig* config) {
   const Problem& p = description.problem;
   const bool planes = description.output == Layout::ncdhw;
   double best = 0;
   MatrixConfig chosen = *config;
-  for (int64_t d = 1; d <= kMatrixPositions; d *= 2) {
-    for (int64_t h = 1; d * h <= kMatrixPositions; h *= 2) {
-      set_box(p, d, h, config);
+  for (int64_t d = 1; d <= positions; d *= 2) {
+    for (int64_t h = 1; d * h <= positions; h *= 2) {
+      set_box(p, {d, h, positions / (d * h)}, config);
       const double lines =
           static_cast<double>(config->halo[0]) * static_cast<double>(config->halo[1]);
       const int64_t quads =
@@ -91,7 +91,10 @@ MatrixConfig choose_matrix(const Description& description, const Device& device)
     config.tap_slices = 1;
     while (config.tap_slices * matrix_pairs(config.blocks) < config.pairs) config.tap_slices *= 2;
   }
-  choose_box(description, &config);
+  choose_box(description, kMatrixPositions, &config);
+  if (weight && config.shared > kMaxShared && element_bytes(description.precision) == 4) {
+    choose_box(description, kMatrixPositions / 2, &config);
+  }
   const int64_t boxes = p.batch * volume(config.boxes);
   // Blocks on an SM: registers.
   const bool full = description.precision == Precision::fp32;

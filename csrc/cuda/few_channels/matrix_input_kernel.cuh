@@ -105,7 +105,8 @@ struct Position {
   bool inside;
 };
 
-__device__ __forceinline__ Position find_position(const MatrixSums& p, const Box& box, int position) {
+__device__ __forceinline__ Position find_position(const MatrixSums& p, const Box& box,
+                                                  int position) {
   Position place;
   place.inside = true;
 #pragma unroll

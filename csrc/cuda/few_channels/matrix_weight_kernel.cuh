@@ -32,6 +32,12 @@
 
 namespace convt3d::cuda::few_channels {
 
+// float32 has half the positions where more do not fit, and one block of channels.
+template <typename T>
+__device__ __forceinline__ int box_positions(const MatrixSums& p) {
+  return sizeof(T) == 4 ? p.tile[0] * p.tile[1] * p.tile[2] : kMatrixPositions;
+}
+
 // The input of a box, [eight channels][position].
 template <typename T, int kBlocks>
 __device__ __forceinline__ void stage_input(const MatrixSums& p, const Box& box, int first_in,
@@ -56,8 +62,9 @@ __device__ __forceinline__ void stage_input(const MatrixSums& p, const Box& box,
     return;
   }
   constexpr int kChunks = kChunk / chunk_of(sizeof(T));
+  const int count = box_positions<T>(p) * kBlocks * kChunks;
 #pragma unroll 1
-  for (int at = threadIdx.x; at < kBlocks * kMatrixPositions * kChunks; at += kMatrixThreads) {
+  for (int at = threadIdx.x; at < count; at += kMatrixThreads) {
     const int block = at / (kMatrixPositions * kChunks);
     const int first = block * kChunk + at % kChunks * chunk_of(sizeof(T));
     int position = at / kChunks % kMatrixPositions;
@@ -241,7 +248,7 @@ __global__ __launch_bounds__(kMatrixThreads,
     copies_wait<0>();
     __syncthreads();  // the box is there
 #pragma unroll 1
-    for (int step = slice; step < kMatrixPositions / 16; step += slices) {
+    for (int step = slice; step < box_positions<T>(p) / 16; step += slices) {
       if constexpr (sizeof(T) == 4) {
         add_split<kPairs, kBlocks>(p, reinterpret_cast<const float*>(halo),
                                    reinterpret_cast<const float*>(input), step * 16, chunks,
