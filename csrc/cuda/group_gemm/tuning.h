@@ -27,6 +27,8 @@ inline constexpr int kMaxTapsW = 16;
 inline constexpr int kMaxLists = 64;
 // In channels that one part reads: beyond, most of B's blocks are zeros.
 inline constexpr int64_t kMaxIns = 32;
+// Of TF32 and float32, a chunk: beyond are the CUDA cores.
+inline constexpr int64_t kMinFloatIns = 4;
 
 // float32, as bits of magnitudes. From 2**56 on products of two, or of their parts, may reach an
 // infinity; below 2**-96 a low part ends (TF32 ends at 2**-136) less than 2**-24 below the number.
