@@ -88,9 +88,16 @@ __device__ __forceinline__ void stage_chunk(uint4* target, const char* source, b
     return;
   }
   constexpr int kElements = chunk_of(sizeof(T));
-  const auto chunk = load_elements<kElements, T>(source, there, channel_bytes, channels, false);
-  *target = make_uint4(chunk.bits.value[0], chunk.bits.value[1], chunk.bits.value[2],
-                       chunk.bits.value[3]);
+  if constexpr (sizeof(T) == 4) {
+#pragma unroll
+    for (int i = 0; i < kElements; ++i, source += channel_bytes) {
+      copy_async<4>(shared_address(target) + 4 * i, source, there && i < channels ? 4 : 0);
+    }
+  } else {
+    const auto chunk = load_elements<kElements, T>(source, there, channel_bytes, channels, false);
+    *target = make_uint4(chunk.bits.value[0], chunk.bits.value[1], chunk.bits.value[2],
+                         chunk.bits.value[3]);
+  }
 }
 
 // Where a place of the halo lies in shared memory and in grad_output, and whether it is inside.

@@ -27,7 +27,7 @@ inline constexpr int kMaxTapsW = 16;
 inline constexpr int kMaxLists = 64;
 // In channels that one part reads: beyond, most of B's blocks are zeros.
 inline constexpr int64_t kMaxIns = 32;
-// Of TF32 and float32, a chunk: beyond are the CUDA cores.
+// The fewest of a group in TF32 and float32: a chunk.
 inline constexpr int64_t kMinFloatIns = 4;
 
 // float32, as bits of magnitudes. From 2**56 on products of two, or of their parts, may reach an
