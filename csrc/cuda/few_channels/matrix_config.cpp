@@ -16,7 +16,7 @@ namespace {
 constexpr double kWaitClocks = 400;
 
 // grad_input of float32: products of a result that pay for turning grad_output into chunks.
-constexpr int64_t kMinMatrixProducts = 512;
+constexpr int64_t kMinMatrixProducts = 0;
 
 int64_t halo_chunks(const MatrixConfig& config, int64_t stride_w) {
   return config.halo[0] * config.halo[1] * stride_w * config.columns;
@@ -27,7 +27,7 @@ int64_t shared_bytes(const Description& description, const MatrixConfig& config)
   int64_t halo = halo_chunks(config, description.problem.stride[2]) * kChunkBytes;
   if (description.direction == Direction::grad_input) {
     const int64_t weights = config.out_chunks * 2 * config.pairs * config.blocks * kChunk;
-    return halo + weights * kChunkBytes + 2 * config.pairs * int64_t{sizeof(int)};
+    return config.buffers * halo + weights * kChunkBytes + 2 * config.pairs * int64_t{sizeof(int)};
   }
   const int64_t sums = config.tap_slices * matrix_pairs(config.blocks) * config.blocks * 4 * 32 *
                        int64_t{sizeof(float)};
@@ -94,7 +94,12 @@ MatrixConfig choose_matrix(const Description& description, const Device& device)
     config.tap_slices = 1;
     while (config.tap_slices * matrix_pairs(config.blocks) < config.pairs) config.tap_slices *= 2;
   }
+  config.buffers = !weight && element_bytes(description.precision) == 4 ? 2 : 1;
   choose_box(description, kMatrixPositions, &config);
+  if (config.buffers == 2 && config.shared > kMaxShared) {
+    config.buffers = 1;
+    choose_box(description, kMatrixPositions, &config);
+  }
   if (weight && config.shared > kMaxShared && element_bytes(description.precision) == 4) {
     choose_box(description, kMatrixPositions / 2, &config);
   }

@@ -17,6 +17,7 @@ struct MatrixConfig {
   int64_t weight_tiles;          // parts of the weights that blocks have of their own
   Extent3 boxes;                 // boxes of positions of a batch item
   int64_t splits;                // blocks that share the boxes
+  int64_t buffers;               // grad_input: parts of grad_output in shared memory; 2 in 32 bits
   int64_t shared;                // bytes
 };
 

@@ -17,6 +17,9 @@
 //       | 2 x 16 | 2 x 16 |              loop over chunks of out channels: stage, multiply
 //       +--------+--------+
 //
+// In 32 bits all of it comes by cp.async: what is staged is the chunk, or box, after the one that
+// is multiplied, where shared memory holds two.
+//
 // supports() guarantees: 32-bit counts and coordinates, box and weights within kMaxShared.
 #pragma once
 #include <cstdint>
@@ -143,7 +146,7 @@ __global__ __launch_bounds__(kMatrixThreads,
   const int chunks = min((p.ins - first_in + kChunk - 1) / kChunk, kBlocks);
 
   uint4* const halo = shared;
-  T* const weights = reinterpret_cast<T*>(shared + halo_chunks);
+  T* const weights = reinterpret_cast<T*>(shared + p.buffers * halo_chunks);
   int* const offsets =
       reinterpret_cast<int*>(weights + p.out_chunks * 2 * p.pairs * kBlocks * kChunk * kOuts);
   stage_weights<kPrecision, kBlocks>(p, group, first_in, weights);
@@ -156,10 +159,23 @@ __global__ __launch_bounds__(kMatrixThreads,
   for (int row = 0; row < kRows; ++row) {
     base[row] = chunk_of_position(p, (warp * kRows + row) * 16 + lane % 16);
   }
-  const uint32_t halo_address = shared_address(halo);
   // Rows of b: an in channel of one tap of the pair; lanes from 16 on repeat them.
   const uint32_t weight_address =
       shared_address(weights) + (lane / 8 % 2 * kBlocks * kChunk + lane % 8) * 16;
+
+  int next = split, next_chunk = 0;
+  const auto stage_next = [&](uint4* target) {
+    if (next < p.boxes) {
+      stage_output<T, 1, kSplit ? 4 : 2, true>(p, find_box(p, next),
+                                               group * p.outs + next_chunk * kOuts,
+                                               p.outs - next_chunk * kOuts, target);
+    }
+    if (++next_chunk == p.out_chunks) next_chunk = 0, next += p.splits;
+    copies_commit();
+  };
+  const bool ahead = sizeof(T) == 4 && p.buffers == 2;
+  int buffer = 0;
+  if (ahead) stage_next(halo);
 
 #pragma unroll 1
   for (int index = split; index < p.boxes; index += p.splits) {
@@ -167,12 +183,18 @@ __global__ __launch_bounds__(kMatrixThreads,
     float sum[kRows][kBlocks][4] = {};
 #pragma unroll 1
     for (int out_chunk = 0; out_chunk < p.out_chunks; ++out_chunk) {
-      __syncthreads();  // all have read the previous box; weights and offsets are there
-      stage_output<T, 1, kSplit ? 4 : 2, true>(p, box, group * p.outs + out_chunk * kOuts,
-                                               p.outs - out_chunk * kOuts, halo);
-      copies_commit();
-      copies_wait<0>();
-      __syncthreads();  // the box is there
+      // All have read what lay there before; weights and offsets are there.
+      __syncthreads();
+      if (ahead) {
+        stage_next(halo + (buffer ^ 1) * halo_chunks);
+        copies_wait<1>();
+      } else {
+        stage_next(halo);
+        copies_wait<0>();
+      }
+      __syncthreads();  // the part of grad_output is there
+      const uint32_t halo_address = shared_address(halo + buffer * halo_chunks);
+      if (ahead) buffer ^= 1;
 #pragma unroll 2
       for (int pair = 0; pair < p.pairs; ++pair) {
         const int offset = offsets[2 * pair + lane / 16];

@@ -46,6 +46,7 @@ inline MatrixSums describe_matrix(const MatrixCall& call) {
   p.tap_slices = static_cast<int>(config.tap_slices);
   p.boxes = static_cast<int>(problem.batch * volume(config.boxes));
   p.splits = static_cast<int>(config.splits);
+  p.buffers = static_cast<int>(config.buffers);
   p.weights = problem.in_channels * p.outs * config.taps;
   p.by_stride_w = make_divisor(p.stride[2]);
   p.by_in_tiles = make_divisor(p.in_tiles);

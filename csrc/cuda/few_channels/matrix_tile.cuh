@@ -39,6 +39,7 @@ struct MatrixSums : Axes {
   int taps, pairs;    // pairs of taps
   int tap_slices;     // grad_weight: warps side by side on the pairs
   int boxes, splits;  // boxes of positions, in all; blocks that share them
+  int buffers;        // grad_input: as in config.h
   int64_t weights;
   Divisor by_tile[3], by_boxes[3], by_halo[3], by_kernel[3], by_stride_w;
   Divisor by_in_tiles, by_out_chunks;

@@ -67,32 +67,32 @@ __device__ __forceinline__ void read_factors(uint32_t (&b)[kWidth][2], const uin
   }
 }
 
-// float32, a pair of slices, for the first kOwn residues on w. The tensor cores truncate as they add,
-// so each such sum starts from zero, the small products come first, and the sums are added up with
-// rounding. What split_operand() cannot split is special (load.cuh). Two pairs in one such sum would
-// spill registers.
-template <int kOwn, int kWidth>
+// float32, a pair of slices, for the first kResidues residues on w. The tensor cores truncate as they
+// add, so each such sum starts from zero, the small products come first, and the sums are added up
+// with rounding. What split_operand() cannot split is special (load.cuh). Two pairs in one such sum
+// would spill registers.
+template <int kResidues, int kWidth>
 __device__ __forceinline__ void add_split(const uint2* factors, uint32_t shift,
                                           const uint32_t (&base)[kRowTiles],
                                           float (&sum)[kRowTiles][kWidth][4]) {
-  uint32_t b[kWidth][2], high_b[kOwn][2], low_b[kOwn][2];
+  uint32_t b[kWidth][2], high_b[kResidues][2], low_b[kResidues][2];
   read_factors<kWidth>(b, factors);
 #pragma unroll
-  for (int r = 0; r < kOwn; ++r) split_operand(b[r], high_b[r], low_b[r]);
+  for (int r = 0; r < kResidues; ++r) split_operand(b[r], high_b[r], low_b[r]);
 #pragma unroll
   for (int tile = 0; tile < kRowTiles; ++tile) {
     uint32_t a[4], high_a[4], low_a[4];
     load_matrices(a, base[tile] + shift);
     split_operand(a, high_a, low_a);
-    float part[kOwn][4];
+    float part[kResidues][4];
 #pragma unroll
-    for (int r = 0; r < kOwn; ++r) {
+    for (int r = 0; r < kResidues; ++r) {
       mma_start<float>(part[r], low_a, high_b[r], make_float2(0, 0));
     }
 #pragma unroll
-    for (int r = 0; r < kOwn; ++r) mma_sync<float>(part[r], high_a, low_b[r]);
+    for (int r = 0; r < kResidues; ++r) mma_sync<float>(part[r], high_a, low_b[r]);
 #pragma unroll
-    for (int r = 0; r < kOwn; ++r) {
+    for (int r = 0; r < kResidues; ++r) {
       mma_sync<float>(part[r], high_a, high_b[r]);
 #pragma unroll
       for (int i = 0; i < 4; ++i) sum[tile][r][i] += part[r][i];

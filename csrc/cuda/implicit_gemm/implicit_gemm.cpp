@@ -297,7 +297,7 @@ Config choose(const Description& description, const Device& device) {
 
 // float32: weights of one channel of grad_input, up to which few_channels is faster and has room
 // for them in shared memory.
-constexpr int64_t kMaxGroupWeights = 1280;
+constexpr int64_t kMaxGroupWeights = 900;
 
 Verdict supports_problem(const Description& description) {
   const Problem& p = description.problem;
