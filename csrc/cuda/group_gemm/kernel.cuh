@@ -67,10 +67,10 @@ __device__ __forceinline__ void read_factors(uint32_t (&b)[kWidth][2], const uin
   }
 }
 
-// float32, a pair of slices, for the first kResidues residues on w. The tensor cores truncate as they
-// add, so each such sum starts from zero, the small products come first, and the sums are added up
-// with rounding. What split_operand() cannot split is special (load.cuh). Two pairs in one such sum
-// would spill registers.
+// float32, a pair of slices, for the first kResidues residues on w. The tensor cores truncate as
+// they add, so each such sum starts from zero, the small products come first, and the sums are
+// added up with rounding. What split_operand() cannot split is special (load.cuh). Two pairs in one
+// such sum would spill registers.
 template <int kResidues, int kWidth>
 __device__ __forceinline__ void add_split(const uint2* factors, uint32_t shift,
                                           const uint32_t (&base)[kRowTiles],
