@@ -21,6 +21,9 @@ struct MatrixConfig {
   int64_t shared;                // bytes
 };
 
+// Chunks of in channels of a thread block where a group has more than one: registers.
+constexpr int matrix_blocks(int64_t element_bytes) { return element_bytes == 4 ? 2 : 4; }
+
 // Whether the call is for the tensor cores: gradients of 16-bit tensors and grad_input of float32,
 // but for depthwise and its like, where box and weights fit shared memory.
 bool matrix_fits(const Description& description, const Device& device);

@@ -31,6 +31,9 @@
 namespace convt3d::cuda::few_channels {
 
 constexpr int kRows = kMatrixPositions / (16 * kMatrixWarps);
+// float32: pairs of taps that are added up before they are added to the total; the error grows with
+// the root of the additions in a row.
+constexpr int kRun = 8;
 
 // The weights of kBlocks chunks of in channels from `first_in` of a group on; zeros beyond them,
 // and for the tap that completes a pair.
@@ -181,6 +184,16 @@ __global__ __launch_bounds__(kMatrixThreads,
   for (int index = split; index < p.boxes; index += p.splits) {
     const Box box = find_box(p, index);
     float sum[kRows][kBlocks][4] = {};
+    // float32: what earlier runs of pairs have left.
+    float total[kSplit ? kRows : 1][kBlocks][4] = {};
+    const auto add_run = [&] {
+#pragma unroll
+      for (int i = 0; i < kRows * kBlocks * 4; ++i) {
+        float& of_run = sum[i / (4 * kBlocks)][i / 4 % kBlocks][i % 4];
+        total[i / (4 * kBlocks)][i / 4 % kBlocks][i % 4] += of_run;
+        of_run = 0;
+      }
+    };
 #pragma unroll 1
     for (int out_chunk = 0; out_chunk < p.out_chunks; ++out_chunk) {
       // All have read what lay there before; weights and offsets are there.
@@ -197,6 +210,7 @@ __global__ __launch_bounds__(kMatrixThreads,
       if (ahead) buffer ^= 1;
 #pragma unroll 2
       for (int pair = 0; pair < p.pairs; ++pair) {
+        if (kSplit && pair % kRun == 0) add_run();
         const int offset = offsets[2 * pair + lane / 16];
         const uint32_t row_address =
             weight_address + (out_chunk * p.pairs + pair) * 2 * kBlocks * kChunk * 16;
@@ -240,6 +254,7 @@ __global__ __launch_bounds__(kMatrixThreads,
         }
       }
     }
+    if constexpr (kSplit) add_run();
     // Lane: positions lane / 4 and 8 more, in channels 2 * (lane % 4) and the next.
     unsigned doubtful = 0;  // a bit for each sum
 #pragma unroll
@@ -252,7 +267,7 @@ __global__ __launch_bounds__(kMatrixThreads,
 #pragma unroll
         for (int block = 0; block < kBlocks; ++block) {
           const int in = first_in + block * kChunk + lane % 4 * 2;
-          const float* pair = sum[row][block] + half * 2;
+          const float* pair = (kSplit ? total[kSplit ? row : 0] : sum[row])[block] + half * 2;
           T* const target = find_result<T>(p, box.n, place.at, group, in);
           if constexpr (kSplit) {
 #pragma unroll

@@ -81,8 +81,10 @@ void run_matrix(const MatrixCall& call) {
   const MatrixSums p = describe_matrix(call);
   const bool one = call.config.blocks == 1;
   if (call.description.direction == Direction::grad_input) {
+    constexpr int kBlocks = matrix_blocks(sizeof(T));
     return launch_matrix(
-        call, one ? matrix_input_kernel<kPrecision, 1> : matrix_input_kernel<kPrecision, 4>, p);
+        call, one ? matrix_input_kernel<kPrecision, 1> : matrix_input_kernel<kPrecision, kBlocks>,
+        p);
   }
   if constexpr (kPrecision != Precision::tf32) {
     if constexpr (kPrecision == Precision::fp32) {

@@ -100,30 +100,35 @@ __device__ __forceinline__ void add_split(const uint2* factors, uint32_t shift,
   }
 }
 
-// A pair of slices; kStart: the first of a sum, which starts from the bias of this lane's columns.
-template <Precision kPrecision, int kWidth, bool kStart>
+// A pair of slices, for the first kResidues residues on w; kStart: the first of a sum, which starts
+// from the bias of this lane's columns.
+template <Precision kPrecision, int kResidues, bool kStart, int kWidth>
 __device__ __forceinline__ void add_pair(const uint2* factors, uint32_t shift, const float2& bias,
                                          const uint32_t (&base)[kRowTiles],
                                          float (&sum)[kRowTiles][kWidth][4]) {
-  using T = ElementOf<kPrecision>;
-  uint32_t b[kWidth][2], a[kRowTiles][4];
-  read_factors<kWidth>(b, factors);
+  if constexpr (kPrecision == Precision::fp32) {
+    add_split<kResidues>(factors, shift, base, sum);
+  } else {
+    using T = ElementOf<kPrecision>;
+    uint32_t b[kWidth][2], a[kRowTiles][4];
+    read_factors<kWidth>(b, factors);
 #pragma unroll
-  for (int tile = 0; tile < kRowTiles; ++tile) {
-    load_matrices(a[tile], base[tile] + shift);
-    if constexpr (kPrecision == Precision::tf32) {
+    for (int tile = 0; tile < kRowTiles; ++tile) {
+      load_matrices(a[tile], base[tile] + shift);
+      if constexpr (kPrecision == Precision::tf32) {
 #pragma unroll
-      for (uint32_t& value : a[tile]) value = round_to_tf32(value);
+        for (uint32_t& value : a[tile]) value = round_to_tf32(value);
+      }
     }
-  }
 #pragma unroll
-  for (int tile = 0; tile < kRowTiles; ++tile) {
+    for (int tile = 0; tile < kRowTiles; ++tile) {
 #pragma unroll
-    for (int r = 0; r < kWidth; ++r) {
-      if constexpr (kStart) {
-        mma_start<T>(sum[tile][r], a[tile], b[r], bias);
-      } else {
-        mma_sync<T>(sum[tile][r], a[tile], b[r]);
+      for (int r = 0; r < kResidues; ++r) {
+        if constexpr (kStart) {
+          mma_start<T>(sum[tile][r], a[tile], b[r], bias);
+        } else {
+          mma_sync<T>(sum[tile][r], a[tile], b[r]);
+        }
       }
     }
   }
@@ -142,8 +147,10 @@ __device__ __forceinline__ void multiply(const GroupGemm& p, const Regions& at, 
   const int* offset = at.offsets + 2 * begin + lane / 16;
   const float2 bias =
       *reinterpret_cast<const float2*>(at.bias + unit.part * kColumns + lane % 4 * 2);
-  constexpr bool kSplit = kPrecision == Precision::fp32;
-  if (kSplit || begin == end) {  // the latter: residues without taps
+  // In 32 bits the products of the second residue are left out where it has no tap; in 16 bits they
+  // cost less than to start sums otherwise than by their first product.
+  constexpr bool kSkips = sizeof(ElementOf<kPrecision>) == 4;
+  if (kSkips || begin == end) {  // the latter: residues without taps
 #pragma unroll
     for (int i = 0; i < kRowTiles * kWidth * 4; ++i) {
       sum[i / (4 * kWidth)][i / 4 % kWidth][i % 4] = i % 2 == 0 ? bias.x : bias.y;
@@ -151,15 +158,15 @@ __device__ __forceinline__ void multiply(const GroupGemm& p, const Regions& at, 
     if (begin == end) return;
   }
   int pair = begin;
-  if constexpr (kSplit) {
+  if constexpr (kSkips) {
     const int all = begin + p.taps.list_all[list];
 #pragma unroll 1
     for (; pair < all; ++pair, factors += 32 * kWidth, offset += 2) {
-      add_split<kWidth, kWidth>(factors, *offset + first, base, sum);
+      add_pair<kPrecision, kWidth, false>(factors, *offset + first, bias, base, sum);
     }
 #pragma unroll 1
     for (; pair < end; ++pair, factors += 32 * kWidth, offset += 2) {
-      add_split<1, kWidth>(factors, *offset + first, base, sum);
+      add_pair<kPrecision, 1, false>(factors, *offset + first, bias, base, sum);
     }
   } else {
     add_pair<kPrecision, kWidth, true>(factors, *offset + first, bias, base, sum);

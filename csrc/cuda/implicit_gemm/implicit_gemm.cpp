@@ -298,6 +298,8 @@ Config choose(const Description& description, const Device& device) {
 // float32: weights of one channel of grad_input, up to which few_channels is faster and has room
 // for them in shared memory.
 constexpr int64_t kMaxGroupWeights = 900;
+// Taps from which few_channels takes 32-bit grad_input of eight out channels.
+constexpr int64_t kMinLineTaps = 16;
 
 Verdict supports_problem(const Description& description) {
   const Problem& p = description.problem;
@@ -318,10 +320,13 @@ Verdict supports_problem(const Description& description) {
         (narrow || volume(p.kernel) * p.out_channels_per_group() <= kMaxGroupWeights)))) {
     return Verdict::refuse("at most 8 channels of a group in the result, and too few taps");
   }
-  if (narrow && description.direction == Direction::grad_input && p.groups == 1 &&
+  // Measured in NCDHW, 8 -> 16 of 4 x 96 x 64 x 80, k3 s2: 0.40 ms against 0.64 in TF32, 0.55
+  // against 0.74 in float32; as fast, or slower, in NDHWC.
+  const bool lines = description.output == Layout::ncdhw && volume(p.kernel) >= kMinLineTaps;
+  if ((narrow || lines) && description.direction == Direction::grad_input && p.groups == 1 &&
       p.out_channels <= kMinChannels && p.in_channels <= 2 * kMinChannels && volume(p.stride) > 1 &&
       volume(p.kernel) <= kMinGroupTaps) {
-    return Verdict::refuse("16-bit grad_input of so few channels: few_channels is faster");
+    return Verdict::refuse("grad_input of so few channels: few_channels is faster");
   }
   if (std::max(p.in_channels, p.out_channels) > kMaxChannels || p.batch > kMaxExtent) {
     return Verdict::refuse("more channels or batch than 32-bit coordinates hold");
