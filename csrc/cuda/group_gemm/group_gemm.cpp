@@ -230,6 +230,14 @@ Verdict supports_problem(const Description& description) {
     if (p.in_channels_per_group() < kMinFloatIns) {
       return Verdict::refuse("32 bits, fewer than 4 in channels per group");
     }
+    // 0.45 ms against 0.12 for 32 -> 2 channels of 4 x 48^3, k3 s2.
+    if (2 * split_channels(p, element_bytes(description.precision)).outs <= kColumns) {
+      return Verdict::refuse("32 bits, at most 4 out channels side by side");
+    }
+    if (description.precision == Precision::fp32 &&
+        p.in_channels_per_group() * volume(p.kernel) < kMinProducts * volume(p.stride)) {
+      return Verdict::refuse("float32 sums of so few products that those of split numbers show");
+    }
     if (p.stride[2] != 2) return Verdict::refuse("32 bits, and a stride on w that is not 2");
   }
   // Measured, NDHWC: few_channels needs 0.110 ms for 64 depthwise channels of 32^3, k3 s2, this

@@ -108,6 +108,13 @@ inline GroupGemm describe(const Call& call) {
   p.by_stride_h = make_divisor(p.stride[1]);
   p.by_pairs = make_divisor(p.pairs);
   p.by_tile_w = make_divisor(p.tile[2]);
+  p.by_group_ins = make_divisor(p.group_ins);
+  p.by_group_outs = make_divisor(p.group_outs);
+  for (int axis = 0; axis < 2; ++axis) {
+    for (int residue = 0; residue < kMaxStride; ++residue) {
+      p.by_taps[axis][residue] = make_divisor(std::max(1, p.taps.count[axis][residue]));
+    }
+  }
   return p;
 }
 

@@ -55,6 +55,7 @@ struct GroupGemm : Axes {
   Taps taps;
   Divisor by_boxes[2], by_halo[2], by_halo_w, by_pair_columns, by_chunks, by_in_chunks;
   Divisor by_width_blocks, by_stride_d, by_stride_h, by_row_step, by_tile_w, by_pairs;
+  Divisor by_group_ins, by_group_outs, by_taps[2][kMaxStride];  // by_taps: those of a residue
 };
 
 __device__ __forceinline__ bool within(int coordinate, int extent) {
@@ -78,7 +79,9 @@ __device__ __forceinline__ Part find_part(const GroupGemm& p, int index) {
 
 // Whether in channel `in` and out channel `out` of a part are of one group.
 __device__ __forceinline__ bool same_group(const GroupGemm& p, int in, int out) {
-  return p.parts_of_group > 1 || in / p.group_ins == out / p.group_outs;
+  divide(&in, p.by_group_ins);
+  divide(&out, p.by_group_outs);
+  return p.parts_of_group > 1 || in == out;
 }
 
 // A tile of cells: its batch item and first cells.

@@ -19,19 +19,18 @@ __device__ __forceinline__ Slice find_slice(const GroupGemm& p, const int (&resi
                                             int index) {
   Slice slice;
   const int first = p.taps.width_first[block];
-  slice.chunk = index % p.in_chunks;
-  index /= p.in_chunks;
+  slice.chunk = divide(&index, p.by_in_chunks);
   int step[2];
 #pragma unroll
   for (int axis = 1; axis >= 0; --axis) {
-    step[axis] = index % p.taps.count[axis][residue[axis]];
-    index /= p.taps.count[axis][residue[axis]];
+    step[axis] = divide(&index, p.by_taps[axis][residue[axis]]);
   }
   slice.width = first + index;
 #pragma unroll
   for (int axis = 0; axis < 2; ++axis) {
     slice.tap[axis] = p.taps.first[axis][residue[axis]] + step[axis] * p.taps.step[axis];
-    slice.shift[axis] = p.dilation[axis] * slice.tap[axis] / p.stride[axis];
+    slice.shift[axis] = p.dilation[axis] * slice.tap[axis];
+    divide(&slice.shift[axis], axis == 0 ? p.by_stride_d : p.by_stride_h);
   }
   return slice;
 }
@@ -48,7 +47,8 @@ __device__ __forceinline__ unsigned load_factors(const GroupGemm& p, const Part&
 #pragma unroll
   for (int i = 0; i < int{4 / sizeof(T)}; ++i) {
     if (in + i >= part.ins || !same_group(p, in + i, out)) continue;
-    const int of_group = (part.first_out + out) % p.group_outs;
+    int channel = part.first_out + out;
+    const int of_group = divide(&channel, p.by_group_outs);
     const auto* const own = static_cast<const Bits<T>*>(p.weight) +
                             (int64_t{part.first_in} + in + i) * p.weight_stride[0] +
                             of_group * p.weight_stride[1] + slice.tap[0] * p.weight_stride[2] +
@@ -63,10 +63,11 @@ __device__ __forceinline__ int find_list(const GroupGemm& p, int pair, int (&res
                                          int* block) {
   int list = 0;
   while (p.taps.list_first[list + 1] <= pair) ++list;
-  *block = list % p.width_blocks;
-  residue[1] = list / p.width_blocks % p.stride[1];
-  residue[0] = list / p.width_blocks / p.stride[1];
-  return pair - p.taps.list_first[list];
+  pair -= p.taps.list_first[list];
+  *block = divide(&list, p.by_width_blocks);
+  residue[1] = divide(&list, p.by_stride_h);
+  residue[0] = list;
+  return pair;
 }
 
 // B and the offsets of A. A lane of mma.sync has of B four bytes of in channels, 4 * (lane % 4) and

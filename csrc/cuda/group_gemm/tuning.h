@@ -29,6 +29,9 @@ inline constexpr int kMaxLists = 64;
 inline constexpr int64_t kMaxIns = 32;
 // The fewest of a group in TF32 and float32: a chunk.
 inline constexpr int64_t kMinFloatIns = 4;
+// float32: products of a sum, averaged over the residues. The split parts of a number hold 2**-24
+// of it less, which one rounding of a product does not; sums of 16 hide it.
+inline constexpr int64_t kMinProducts = 16;
 
 // float32, as bits of magnitudes. From 2**56 on products of two, or of their parts, may reach an
 // infinity; below 2**-96 a low part ends (TF32 ends at 2**-136) less than 2**-24 below the number.
