@@ -193,9 +193,18 @@ __device__ __forceinline__ void add_split(const MatrixSums& p, const float* halo
   }
 }
 
+#if defined(__CUDA_ARCH__)
+constexpr int kArch = __CUDA_ARCH__ / 10;
+#else
+constexpr int kArch = 90;
+#endif
+// Blocks on an SM. float32 would spill five registers on 10.0 and 12.0.
+template <typename T>
+constexpr int kWeightBlocks = sizeof(T) == 4 && kArch >= 100 ? 1 : 2;
+
 template <typename T, int kBlocks>
-__global__ __launch_bounds__(kMatrixThreads,
-                             2) void matrix_weight_kernel(const __grid_constant__ MatrixSums p) {
+__global__ __launch_bounds__(kMatrixThreads, kWeightBlocks<T>) void matrix_weight_kernel(
+    const __grid_constant__ MatrixSums p) {
   constexpr int kPairs = matrix_pairs(kBlocks);
   extern __shared__ uint4 shared[];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
