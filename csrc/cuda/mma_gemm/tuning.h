@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 
+#include "cuda/common/tf32_rate.h"
 #include "plan/description.h"
 
 namespace convt3d::cuda::mma_gemm {
@@ -31,10 +32,6 @@ constexpr int64_t shared_bytes(int arch) {
       return 101376;
   }
 }
-
-// Whether tensor cores multiply TF32 as slowly as the other units multiply float32: 128 products a
-// clock and SM (vendor's peak rates).
-constexpr bool is_slow_in_tf32(int arch) { return arch == 86 || arch == 89 || arch >= 120; }
 
 // Where three TF32 products take longer than one of float32; no such kernel is built there.
 constexpr bool is_refused(Precision precision, int arch) {
