@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
 
 namespace convt3d::cuda::column_gemm {
@@ -44,18 +43,6 @@ __device__ __forceinline__ uint32_t bits_of(const T* element, bool there) {
 // that the low parts of its operands may have been lost (TF32 ends at 2**-136).
 __device__ __forceinline__ bool is_doubtful(float sum) {
   return !(fabsf(sum) <= 0x1.fffffep127f) || (sum != 0 && fabsf(sum) < 0x1p-90f);
-}
-
-// x = high + low, where both are finite and not denormal; high stays in x. The multiply drops the
-// last 13 bits of low itself, towards zero: 2**-21 of x at most, of either sign.
-template <int n>
-__device__ __forceinline__ void split_in_place(uint32_t (&x)[n], uint32_t (&low)[n]) {
-#pragma unroll
-  for (int i = 0; i < n; ++i) {
-    const float whole = __uint_as_float(x[i]);
-    x[i] = round_to_tf32(x[i]);
-    low[i] = __float_as_uint(whole - __uint_as_float(x[i]));
-  }
 }
 
 // Elements side by side in memory, in stores of at most 16 bytes.

@@ -20,8 +20,7 @@
 //
 // Two stages: while a box is multiplied, the next one is on its way (cp.async). supports_input()
 // guarantees groups 1, dilation 1, at most 64 columns, 32-bit coordinates, and a box that fits;
-// strides in memory are any and 64-bit. float32 is three TF32 products, which begin at zero in
-// each step and are added up with rounding.
+// strides in memory are any and 64-bit; float32 is refused.
 #pragma once
 #include <cstdint>
 
@@ -121,7 +120,6 @@ __device__ __forceinline__ void multiply_columns(const InputParams& p, const uin
                                                  uint32_t offsets, uint32_t weight, bool whole,
                                                  float (&sum)[2][4][4]) {
   using T = ElementOf<kPrecision>;
-  constexpr bool kSplit = kPrecision == Precision::fp32;
   constexpr int kPerLane = 8 / sizeof(T);
   const int lane = threadIdx.x % 32;
   offsets += lane % 4 * (kPerLane * 4);
@@ -187,56 +185,17 @@ __device__ __forceinline__ void multiply_columns(const InputParams& p, const uin
                      : "memory");
       }
     }
-    uint32_t a_low[kSplit ? 2 : 1][4], b_low[kSplit ? 4 : 1][2];
-    if constexpr (kSplit) {
-#pragma unroll
-      for (int m = 0; m < 2; ++m) split_in_place(a[m], a_low[m]);
-#pragma unroll
-      for (int j = 0; j < 4; ++j) split_in_place(b[j], b_low[j]);
-    }
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
         // 16 in channels are one half of the product.
-        if (!whole && (kChannelsLast ? j >= 2 : m == 1)) continue;
-        if constexpr (kSplit) {
-          float part[4] = {};
-          mma_sync<T>(part, a_low[m], b[j]);  // the small products first
-          mma_sync<T>(part, a[m], b_low[j]);
-          mma_sync<T>(part, a[m], b[j]);
-#pragma unroll
-          for (int i = 0; i < 4; ++i) sum[m][j][i] += part[i];
-        } else {
-          mma_sync<T>(sum[m][j], a[m], b[j]);
-        }
+        if (whole || (kChannelsLast ? j < 2 : m == 0)) mma_sync<T>(sum[m][j], a[m], b[j]);
       }
     }
     offsets += 16 * kPerLane;
     weight += 1024;
   }
-}
-
-// One result in plain float32.
-__device__ __noinline__ inline float exact_input(const InputParams& p, int n, int ci, int d, int h,
-                                                 int w) {
-  const auto* output = static_cast<const float*>(p.output) + n * p.output_stride[0];
-  const auto* weight = static_cast<const float*>(p.weight) + ci * p.weight_stride[0];
-  float sum = 0;
-  for (int column = 0; column < p.columns; ++column) {
-    const Column c = find_column(p, column, false);
-    const int o[3] = {d * p.stride[0] + c.d - p.padding[0], h * p.stride[1] + c.h - p.padding[1],
-                      w * p.stride[2] + c.w - p.padding[2]};
-    if (!within(o[0], p.output_extent[0]) || !within(o[1], p.output_extent[1]) ||
-        !within(o[2], p.output_extent[2])) {
-      continue;
-    }
-    sum += output[c.co * p.output_stride[1] + o[0] * p.output_stride[2] +
-                  o[1] * p.output_stride[3] + o[2] * p.output_stride[4]] *
-           weight[c.co * p.weight_stride[1] + c.d * p.weight_stride[2] + c.h * p.weight_stride[3] +
-                  c.w * p.weight_stride[4]];
-  }
-  return sum;
 }
 
 // Four results side by side at `target`, of which `there` are.
@@ -256,11 +215,10 @@ __device__ __forceinline__ void store_four(T* target, int64_t step, bool whole, 
 }
 
 // 32 positions, whose places are given, and 32 in channels.
-template <Precision kPrecision, bool kChannelsLast>
+template <typename T, bool kChannelsLast>
 __device__ __forceinline__ void store_block(const InputParams& p, const InputBox& box,
                                             const uint32_t* place, int first_channel,
                                             const float (&sum)[2][4][4]) {
-  using T = ElementOf<kPrecision>;
   const int lane = threadIdx.x % 32;
   // A lane has two groups of four, `side`, and four rows: positions and channels, in either order.
   constexpr int kPlaces = kChannelsLast ? 4 : 2;
@@ -282,29 +240,12 @@ __device__ __forceinline__ void store_block(const InputParams& p, const InputBox
       const int channel =
           first_channel + (kChannelsLast ? side * 16 + lane % 4 * 4 : row * 8 + lane / 4);
       if (channel >= p.in_channels) continue;
-      float value[4];
-      [[maybe_unused]] unsigned again = 0;  // fp32: the results that are doubtful
-#pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        value[k] = sum[m][2 * side + k / 2][half + k % 2];
-        if constexpr (kPrecision == Precision::fp32) {
-          if (is_doubtful(value[k])) again |= 1u << k;
-        }
-      }
+      const float value[4] = {sum[m][2 * side][half], sum[m][2 * side][half + 1],
+                              sum[m][2 * side + 1][half], sum[m][2 * side + 1][half + 1]};
       const int there = kChannelsLast ? p.in_channels - channel
                                       : min(p.input_extent[2] - input_w, p.cells[2] - w);
-      T* const target = position + channel * p.input_stride[1];
-      const int64_t step = p.input_stride[kChannelsLast ? 1 : 4];
-      store_four(target, step, p.whole_stores, there, value);
-      if constexpr (kPrecision == Precision::fp32) {
-#pragma unroll 1
-        for (; again != 0; again &= again - 1) {
-          const int k = __ffs(static_cast<int>(again)) - 1;
-          if (k >= there) break;
-          target[k * step] = exact_input(p, box.n, channel + (kChannelsLast ? k : 0), d, h,
-                                         input_w + (kChannelsLast ? 0 : k));
-        }
-      }
+      store_four(position + channel * p.input_stride[1], p.input_stride[kChannelsLast ? 1 : 4],
+                 p.whole_stores, there, value);
     }
   }
 }
@@ -312,9 +253,6 @@ __device__ __forceinline__ void store_block(const InputParams& p, const InputBox
 template <Precision kPrecision, bool kChannelsLast>
 __global__ void __launch_bounds__(kInputThreads, 2)
     column_input_kernel(const __grid_constant__ InputParams p) {
-#ifdef __CUDA_ARCH__
-  if constexpr (is_refused(kPrecision, __CUDA_ARCH__ / 10)) return;
-#endif
   using T = ElementOf<kPrecision>;
   constexpr int kPerLane = 8 / sizeof(T);
   extern __shared__ __align__(128) uint32_t memory[];
@@ -354,7 +292,7 @@ __global__ void __launch_bounds__(kInputThreads, 2)
       multiply_columns<kPrecision, kChannelsLast>(p, from, shared_address(offset),
                                                   shared_address(weights) + chunk * p.steps * 1024,
                                                   chunk * 32 + 16 < p.in_channels, sum);
-      store_block<kPrecision, kChannelsLast>(p, box, place + first_row, chunk * 32, sum);
+      store_block<T, kChannelsLast>(p, box, place + first_row, chunk * 32, sum);
     }
   }
 }

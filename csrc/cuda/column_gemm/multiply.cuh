@@ -101,7 +101,7 @@ __device__ __forceinline__ void load_rows(uint32_t (&a)[4], const Rows& rows, ui
 
 // sum += the products of one chunk. `weight`: this lane's words of the chunk's first operand.
 // Tensor cores truncate as they accumulate: supports() bounds the chains of 16 bits and TF32, and
-// fp32's sums are added up with rounding after kSplitShifts shifts of a step.
+// fp32's sums are added up with rounding after each step.
 template <Precision kPrecision, bool kRowsOfChannels, int kColumnTiles>
 __device__ __forceinline__ void multiply(const Params& p, const Shift* shifts,
                                          const Rows (&rows)[kTiles], uint32_t stage,
@@ -112,7 +112,6 @@ __device__ __forceinline__ void multiply(const Params& p, const Shift* shifts,
   const int pairs = p.shifts[0] * p.shifts[1];
 #pragma unroll 1
   for (int step = 0; step < p.steps; ++step, stage += step_bytes) {
-    [[maybe_unused]] float part[kSplit ? kTiles : 1][kColumnTiles][4] = {};
 #pragma unroll 2
     for (int shift = 0; shift < pairs; ++shift) {
       const uint32_t from = stage - shifts[shift].rows;
@@ -122,7 +121,8 @@ __device__ __forceinline__ void multiply(const Params& p, const Shift* shifts,
       for (int m = 0; m < kTiles; ++m) {
         load_rows<T, kRowsOfChannels>(a[m], rows[m], from, p.pitch);
         if constexpr (kSplit) {
-          split_in_place(a[m], rest[m]);
+          const uint32_t exact[4] = {a[m][0], a[m][1], a[m][2], a[m][3]};
+          split_tf32(exact, a[m], rest[m]);
         } else if constexpr (kPrecision == Precision::tf32) {
 #pragma unroll
           for (uint32_t& value : a[m]) value = round_to_tf32(value);
@@ -132,14 +132,13 @@ __device__ __forceinline__ void multiply(const Params& p, const Shift* shifts,
       for (int first = 0; first < kColumnTiles; first += kTilesAtOnce) {
         if (kColumnTiles > kTilesAtOnce && (mask >> first & ((1u << kTilesAtOnce) - 1)) == 0)
           continue;
-        uint32_t b[kTilesAtOnce][2], low[kSplit ? kTilesAtOnce : 1][2];
+        uint32_t b[kTilesAtOnce][2];
 #pragma unroll
         for (int i = 0; i < kTilesAtOnce; ++i) {
           asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
                        : "=r"(b[i][0]), "=r"(b[i][1])
                        : "r"(weight + (first + i) * 256)
                        : "memory");
-          if constexpr (kSplit) split_in_place(b[i], low[i]);
         }
 #pragma unroll
         for (int i = 0; i < kTilesAtOnce; ++i) {
@@ -147,9 +146,14 @@ __device__ __forceinline__ void multiply(const Params& p, const Shift* shifts,
 #pragma unroll
           for (int m = 0; m < kTiles; ++m) {
             if constexpr (kSplit) {
-              mma_sync<T>(part[m][first + i], rest[m], b[i]);  // the small products first
-              mma_sync<T>(part[m][first + i], a[m], low[i]);
-              mma_sync<T>(part[m][first + i], a[m], b[i]);
+              uint32_t high[2], low[2];
+              split_tf32(b[i], high, low);
+              float part[4] = {};
+              mma_sync<T>(part, rest[m], high);  // the small products first
+              mma_sync<T>(part, a[m], low);
+              mma_sync<T>(part, a[m], high);
+#pragma unroll
+              for (int j = 0; j < 4; ++j) sum[m][first + i][j] += part[j];
             } else {
               mma_sync<T>(sum[m][first + i], a[m], b[i]);
             }
@@ -157,17 +161,6 @@ __device__ __forceinline__ void multiply(const Params& p, const Shift* shifts,
         }
       }
       weight += p.column_tiles * 256;
-      if constexpr (kSplit) {
-        if (shift % kSplitShifts != kSplitShifts - 1 && shift + 1 < pairs) continue;
-#pragma unroll
-        for (int m = 0; m < kTiles; ++m) {
-#pragma unroll
-          for (int i = 0; i < kColumnTiles * 4; ++i) {
-            sum[m][i / 4][i % 4] += part[m][i / 4][i % 4];
-            part[m][i / 4][i % 4] = 0;
-          }
-        }
-      }
     }
   }
 }

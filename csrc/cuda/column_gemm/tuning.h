@@ -18,8 +18,6 @@ inline constexpr int kMaxColumnTiles = 4;
 // Measured: with three products a column, more tiles take longer than few_channels' FFMA (0.145 ms
 // against 0.122 for 32 -> 2 channels, k3 s2, 4 x 48^3).
 inline constexpr int kMaxSplitTiles = 2;
-// fp32: shifts of a step that tensor cores add up before float32 does, 12 instructions.
-inline constexpr int kSplitShifts = 4;
 // Column tiles whose weights are read at once.
 inline constexpr int kTilesAtOnce = 2;
 

@@ -239,7 +239,8 @@ __global__ void __launch_bounds__(kInputThreads, 1)
       for (int m = 0; m < kChannelTiles; ++m) {
         load_channels<T, kRowsOfChannels>(a[m], input, p.pitch, first_channel + m * 16, position);
         if constexpr (kSplit) {
-          split_in_place(a[m], a_rest[m]);
+          const uint32_t exact[4] = {a[m][0], a[m][1], a[m][2], a[m][3]};
+          split_tf32(exact, a[m], a_rest[m]);
         } else if constexpr (kPrecision == Precision::tf32) {
 #pragma unroll
           for (uint32_t& value : a[m]) value = round_to_tf32(value);
@@ -250,14 +251,14 @@ __global__ void __launch_bounds__(kInputThreads, 1)
         uint32_t word[2];
         gather_positions<T>(word, from, mask, offset[i]);
         if constexpr (kSplit) {
-          uint32_t low[2];
-          split_in_place(word, low);
+          uint32_t high[2], low[2];
+          split_tf32(word, high, low);
 #pragma unroll
           for (int m = 0; m < kChannelTiles; ++m) {
             float part[4] = {};
-            mma_sync<T>(part, a_rest[m], word);  // the small products first
+            mma_sync<T>(part, a_rest[m], high);  // the small products first
             mma_sync<T>(part, a[m], low);
-            mma_sync<T>(part, a[m], word);
+            mma_sync<T>(part, a[m], high);
 #pragma unroll
             for (int j = 0; j < 4; ++j) sum[m][i][j] += part[j];
           }

@@ -234,8 +234,9 @@ Verdict supports_problem(const Description& description) {
     if (2 * split_channels(p, element_bytes(description.precision)).outs <= kColumns) {
       return Verdict::refuse("32 bits, at most 4 out channels side by side");
     }
+    const int64_t fewest = p.groups == 1 ? kMinProductsOfOneGroup : kMinProducts;
     if (description.precision == Precision::fp32 &&
-        p.in_channels_per_group() * volume(p.kernel) < kMinProducts * volume(p.stride)) {
+        p.in_channels_per_group() * volume(p.kernel) < fewest * volume(p.stride)) {
       return Verdict::refuse("float32 sums of so few products that those of split numbers show");
     }
     if (p.stride[2] != 2) return Verdict::refuse("32 bits, and a stride on w that is not 2");
