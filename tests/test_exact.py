@@ -14,7 +14,15 @@ import convt3d_ext
 from convt3d_ext import _C
 from convt3d_ext.functional import allow_tf32
 from convt3d_ext.testing.cases import DIRECTIONS, PRECISIONS, Case, edges
-from convt3d_ext.testing.operands import arrange, call, integers, operand_layouts, plan_device
+from convt3d_ext.testing.operands import (
+    arrange,
+    call,
+    integers,
+    layout_of,
+    operand_layouts,
+    plan_device,
+)
+from convt3d_ext.testing.reference import reference
 from convt3d_ext.testing.verification import Trial
 
 # Each tensor its own order: no operand may be read in another one's.
@@ -70,6 +78,29 @@ def test_explain_names_what_runs(case: Case, device: torch.device) -> None:
     before = _C.launch_counts()
     torch.ops.convt3d.forward(*arguments, allow_tf32=allow_tf32())
     assert ran_since(before) == {f"{device.type}.{explanation.family}.forward": 1}
+
+
+@pytest.mark.parametrize("layout", ["ncdhw", "ndhwc"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("batched", [True, False])
+def test_bias_added_after_torch(precision: str, layout: str, batched: bool) -> None:
+    """On the CPU, where torch's own kernel runs, and a bias would make it slow."""
+    case = Case.parse(
+        f"mb{1 + batched}_ic96oc12_id6ih7iw8_k3s2p1:{precision}:{layout}:forward:bias"
+    )
+    config = _C.plan(str(case), "cpu", 0, 0, 2)["candidates"][-1][3]
+    assert "bias added after it" in str(config)
+    operands = integers(case, True, torch.device("cpu"), seed=0)
+    arranged = operands.to(precision, operand_layouts(case))
+    first = arranged.first if batched else arranged.first[0]
+    arguments = (case.stride, case.padding, case.output_padding, case.groups, case.dilation)
+    got = torch.ops.convt3d._forward_as(
+        first, arranged.second, arranged.bias, *arguments, allow_tf32=False, family="aten"
+    )
+    expected = reference(case, operands)
+    assert torch.equal(got.double(), expected if batched else expected[0])
+    if batched:
+        assert layout_of(got) == layout
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
