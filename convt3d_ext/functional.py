@@ -167,7 +167,7 @@ def _stays_with_torch(
     except (RuntimeError, TypeError):  # sparse and the like; lists as parameters
         return False
     if known is None:
-        if len(_STAYS_WITH_TORCH) == _MOST_KNOWN:
+        if len(_STAYS_WITH_TORCH) >= _MOST_KNOWN:
             _STAYS_WITH_TORCH.clear()
         known = _plans_torch(input, weight, bias, parameters, recorded)
         _STAYS_WITH_TORCH[key] = known
