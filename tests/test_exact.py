@@ -17,6 +17,7 @@ from convt3d_ext.testing.cases import DIRECTIONS, PRECISIONS, Case, edges
 from convt3d_ext.testing.operands import (
     arrange,
     call,
+    function_arguments,
     integers,
     layout_of,
     operand_layouts,
@@ -64,16 +65,7 @@ def ran_since(before: dict[str, int]) -> dict[str, int]:
 @pytest.mark.parametrize("case", edges("smoke"), ids=lambda case: case.problem)
 def test_explain_names_what_runs(case: Case, device: torch.device) -> None:
     operands = integers(case, True, device, seed=0).to("fp32")
-    arguments = (
-        operands.first,
-        operands.second,
-        operands.bias,
-        case.stride,
-        case.padding,
-        case.output_padding,
-        case.groups,
-        case.dilation,
-    )
+    arguments = function_arguments(case, operands)
     explanation = convt3d_ext.explain(*arguments)
     before = _C.launch_counts()
     torch.ops.convt3d.forward(*arguments, allow_tf32=allow_tf32())

@@ -160,11 +160,9 @@ def call(case: Case, operands: Operands, family: str | None = None) -> Tensor:
     return result
 
 
-def call_as_users_do(case: Case, operands: Operands) -> Tensor:
-    """Run the case through the function, or a gradient's op. Pin TF32: ``float32_precision``."""
-    if case.direction != "forward":
-        return call(case, operands)
-    return conv_transpose3d(
+def function_arguments(case: Case, operands: Operands) -> tuple[Any, ...]:
+    """What ``conv_transpose3d``, torch's and ours, takes for a forward case, in order."""
+    return (
         operands.first,
         operands.second,
         operands.bias,
@@ -176,19 +174,17 @@ def call_as_users_do(case: Case, operands: Operands) -> Tensor:
     )
 
 
+def call_as_users_do(case: Case, operands: Operands) -> Tensor:
+    """Run the case through the function, or a gradient's op. Pin TF32: ``float32_precision``."""
+    if case.direction != "forward":
+        return call(case, operands)
+    return conv_transpose3d(*function_arguments(case, operands))
+
+
 def call_torch(case: Case, operands: Operands) -> Tensor:
     """Torch's own result for the same operands. Pin TF32 around it: ``float32_precision``."""
     if case.direction == "forward":
-        return torch.nn.functional.conv_transpose3d(
-            operands.first,
-            operands.second,
-            operands.bias,
-            case.stride,
-            case.padding,
-            case.output_padding,
-            case.groups,
-            case.dilation,
-        )
+        return torch.nn.functional.conv_transpose3d(*function_arguments(case, operands))
     wants_input = case.direction == "grad_input"
     # convolution_backward wants the tensor whose gradient it computes, for its sizes and layout.
     channels_last = "ndhwc" in (layout_of(operands.first), layout_of(operands.second))
