@@ -32,17 +32,21 @@ struct Config {
   double clocks = 0;          // of the device, estimated
   bool lines_out = false;     // outputs are stored as lines along w (lines.cuh)
   bool stretches = false;     // as such, both residues of w at once (fused_lines.cuh)
+  int batch_rows = 0;         // batch items that are a position's rows (batch_kernel.cuh); 0: flat
+  bool turned = false;        // the result is NDHWC first, and turned around (sm90/row_pack.h)
 };
 
 Config choose(const Description& description, const Device& device);
 std::string to_string(const Config& config);
 // The workspace: the weight in blocks, then the input where it is packed, whose positions have so
-// many elements, then parked sums, then shared ones and how many parts of them have come.
+// many elements, then parked sums, then shared ones and how many parts of them have come, then the
+// result where it is turned.
 int64_t packed_weight_bytes(const Description& description, const Config& config);
 int64_t packed_input_bytes(const Description& description, const Config& config);
 int64_t parked_bytes(const Config& config, const Device& device);
 int64_t joined_bytes(const Config& config);
 int64_t arrived_bytes(const Config& config);
+int64_t turned_bytes(const Description& description, const Config& config);
 int64_t packed_channels(const Description& description);
 
 }  // namespace convt3d::cuda::halo_gemm

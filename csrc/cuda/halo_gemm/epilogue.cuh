@@ -12,6 +12,7 @@ struct Rows {
   int64_t offset[2];  // elements, without column tile and residue of w; marching: of output plane 0
   int w[2];           // or more than there are: a position between lines or planes
 
+  Rows() = default;
   __device__ Rows(const Params& p, const Unit& unit, bool marching, int row) {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {

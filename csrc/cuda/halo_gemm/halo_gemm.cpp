@@ -7,6 +7,7 @@
 
 #include "cuda/common/bias_fill.h"
 #include "cuda/common/kept_answer.h"
+#include "cuda/halo_gemm/batch_rows.h"
 #include "cuda/halo_gemm/config.h"
 #include "cuda/halo_gemm/estimate.h"
 #include "cuda/halo_gemm/plane_march.h"
@@ -264,7 +265,22 @@ Config search(const Description& description, const Device& device) {
       if (fused > 1 && p.stride[2] == fused) consider(kMarchingSlots, channels, fused);
     }
   }
-  return best;
+  Config rows = choose_batch_rows(shape, product);
+  // Turned around, positions of a channel are whole 16 bytes.
+  const Extent3 result = product.reversed ? description.problem.input : p.output();
+  const bool turns = !lines || volume(result) * shape.bytes % 16 == 0;
+  if (rows.slots == 0 || p.out_channels % kChannelMultiple != 0 || !turns) return best;
+  rows.packed_input = packed_input;
+  rows.turned = lines;
+  rows.weight_rows = product.reversed;
+  rows.weight_as_is = boxes;
+  const double turn = static_cast<double>(2 * turned_bytes(description, rows)) / kPackBytesPerClock;
+  const double weight =
+      product.reversed && !boxes
+          ? static_cast<double>(packed_weight_bytes(description, rows)) / kWeightBytesPerClock
+          : 0;
+  rows.clocks += turn / shape.num_sms;
+  return best.slots != 0 && rows.clocks + weight / shape.num_sms >= least ? best : rows;
 }
 
 }  // namespace
@@ -350,7 +366,10 @@ Verdict supports(const Description& description, const Device& device) {
 
 std::string to_string(const Config& config) {
   const std::string columns = std::to_string(config.channels);
-  return std::to_string(config.warpgroups * kGroupRows) + " rows, " +
+  const std::string rows = config.batch_rows > 0 ? std::to_string(config.strip) + " positions of " +
+                                                       std::to_string(config.batch_rows)
+                                                 : std::to_string(config.warpgroups * kGroupRows);
+  return rows + (config.batch_rows > 0 ? " batch items, " : " rows, ") +
          (config.slots > 1 ? std::to_string(config.slots) + " x " + columns : columns) +
          " columns, " + (config.fused > 1 ? "residues of w fused, " : "") +
          std::to_string(config.chunks) + " chunks of " + std::to_string(32 * config.steps) +
@@ -367,7 +386,8 @@ std::string to_string(const Config& config) {
               ? ", items shared by " + std::to_string(config.sharing_blocks) + " blocks"
               : "") +
          (config.packed_input ? ", input packed" : "") +
-         (config.stretches   ? ", stored as stretches of lines"
+         (config.turned      ? ", result turned"
+          : config.stretches ? ", stored as stretches of lines"
           : config.lines_out ? ", stored as lines"
                              : "");
 }
@@ -399,6 +419,14 @@ int64_t packed_input_bytes(const Description& description, const Config& config)
   return ceil_div(bytes, kMapAlign) * kMapAlign;
 }
 
+int64_t turned_bytes(const Description& description, const Config& config) {
+  if (!config.turned) return 0;
+  const Product product = make_product(description);
+  const Extent3 e = product.reversed ? description.problem.input : product.problem.output();
+  return product.problem.batch * volume(e) * product.problem.out_channels *
+         element_bytes(description.precision);
+}
+
 int64_t parked_bytes(const Config& config, const Device& device) {
   if (config.parking_chunks == 0) return 0;
   const int64_t rows = int64_t{max_warpgroups(config.slots)} * kGroupRows;
@@ -426,7 +454,8 @@ int64_t workspace_bytes(const Description& description, const Device& device) {
   const Config config = choose(description, device);
   const int64_t bytes = packed_weight_bytes(description, config) +
                         packed_input_bytes(description, config) + parked_bytes(config, device) +
-                        joined_bytes(config) + arrived_bytes(config);
+                        joined_bytes(config) + arrived_bytes(config) +
+                        turned_bytes(description, config);
   return std::max(bytes, implicit_gemm::workspace_bytes(description, device));
 }
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include <cstdint>
+
 #include "cuda/common/alignment.h"
 #include "cuda/halo_gemm/call.h"
 #include "cuda/halo_gemm/halo_gemm.h"
@@ -29,7 +31,9 @@ void launch(const Description& description, const Device& device, const Operands
                  : rows_aligned(operands.output, p.batch, p.output(), bytes);
   };
   const bool loads = config.packed_input || aligned(!grad_input);
-  const bool stores = config.lines_out || aligned(grad_input);
+  const TensorView& result = grad_input ? operands.input : operands.output;
+  const bool stores = config.turned ? reinterpret_cast<uintptr_t>(result.data) % 16 == 0
+                                    : config.lines_out || aligned(grad_input);
   if (!loads || !stores) {
     return implicit_gemm::launch(description, device, operands, workspace, stream);
   }

@@ -7,6 +7,7 @@
 
 #include "cuda/common/bias_fill.h"
 #include "cuda/common/cuda_check.h"
+#include "cuda/halo_gemm/batch_launch.cuh"
 #include "cuda/halo_gemm/call.h"
 #include "cuda/halo_gemm/kernel.cuh"
 #include "cuda/halo_gemm/product.h"
@@ -135,12 +136,26 @@ inline int arrived(const Config& config) {
   return static_cast<int>(arrived_bytes(config) / int64_t{sizeof(unsigned)});
 }
 
+// The tensor that the product writes. One that is turned lies behind all else in the workspace, as
+// rows of channels.
+inline TensorView result(const Call& call) {
+  const Product product = make_product(call.description);
+  const Config& config = call.config;
+  if (!config.turned) return product.reversed ? call.operands.input : call.operands.output;
+  const Extent3 e = product.reversed ? call.description.problem.input : product.problem.output();
+  const int64_t row = product.problem.out_channels;
+  return {static_cast<unsigned char*>(call.workspace) +
+              packed_weight_bytes(call.description, config) +
+              packed_input_bytes(call.description, config) + parked_bytes(config, call.device),
+          {volume(e) * row, 1, e[1] * e[2] * row, e[2] * row, row}};
+}
+
 inline Params make_params(const Call& call) {
   const Product product = make_product(call.description);
   const Problem& problem = product.problem;
   const Operands& operands = call.operands;
   const Config& config = call.config;
-  const TensorView& output = product.reversed ? operands.input : operands.output;
+  const TensorView output = result(call);
   Params p{};
   p.packed = static_cast<const unsigned char*>(call.workspace);
   p.bias = operands.bias;
@@ -225,6 +240,10 @@ inline Maps make_maps(const Call& call) {
   for (size_t r = 0; r < (product.sums ? product.axis[2].size() : 1); ++r) {
     const ProductResidue& residue = product.axis[2][r];
     if (residue.num_taps == 0 && product.sums) continue;
+    if (call.config.batch_rows > 0) {
+      maps.of_w[r] = maps.lines_of_w[r] = sm90::encode(batch_box(call, input, residue));
+      continue;
+    }
     sm90::TensorBox lines{
         static_cast<const unsigned char*>(input.data) + residue.input_offset * s[4] * bytes,
         call.description.precision,
@@ -390,6 +409,7 @@ void run(const Call& call) {
     pack_input(call, second);
     second = true;
   }
+  if (config.batch_rows > 0) return run_batch<T>(call, p, maps, second);
   const Kernel kernel = kernel_of<T>(config);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
         "halo_gemm shared memory");

@@ -59,6 +59,7 @@ struct Params {
   int first_plane, marching_steps, outputs, padding;
   int tile_cost;                      // marching: of all residues of a tile and its column tiles
   unsigned items;                     // not marching
+  int batch_rows;                     // batch_kernel.cuh
   int first_tile;                     // not marching: those that reach most planes come first
   unsigned char order[kMaxResidues];  // of residues, most taps first
   // Items that are shared (walk.cuh).

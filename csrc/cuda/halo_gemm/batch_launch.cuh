@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The launches where the rows of a position are batch items.
+#pragma once
+#include "cuda/halo_gemm/batch_kernel.cuh"
+#include "cuda/halo_gemm/batch_rows.h"
+#include "cuda/halo_gemm/call.h"
+#include "cuda/halo_gemm/product.h"
+#include "cuda/sm90/row_pack.h"
+#include "cuda/sm90/tensor_map.h"
+
+namespace convt3d::cuda::halo_gemm {
+
+// Of the tensor that is read, the inputs of one residue of w: batch items come before w.
+inline sm90::TensorBox batch_box(const Call& call, const TensorView& input,
+                                 const ProductResidue& residue) {
+  const Product product = make_product(call.description);
+  const Problem& p = product.problem;
+  const auto& s = input.stride;
+  const auto bytes = static_cast<int>(element_bytes(call.description.precision));
+  return {static_cast<const unsigned char*>(input.data) + residue.input_offset * s[4] * bytes,
+          call.description.precision,
+          {p.in_channels, p.batch, residue.inputs, p.input[1], p.input[0]},
+          {1, s[0], s[4] * product.input_stride[2], s[3], s[2]},
+          {kRowBytes / bytes, call.config.batch_rows, call.config.pitch, 1, 1}};
+}
+
+// `rows` as the result, in NCDHW: channels and positions change places.
+inline void turn_result(const Call& call, const void* rows) {
+  const Product product = make_product(call.description);
+  const bool reversed = product.reversed;
+  const Extent3 e = reversed ? call.description.problem.input : product.problem.output();
+  const int64_t channels = product.problem.out_channels, positions = volume(e);
+  sm90::pack_rows({rows,
+                   {positions * channels, channels, channels, channels, 1},
+                   product.problem.batch,
+                   positions,
+                   {1, 1, channels},
+                   element_bytes(call.description.precision),
+                   reversed ? call.operands.input.data : call.operands.output.data},
+                  call.stream);
+}
+
+// `second`: of this call's launches. All that packs is launched.
+template <typename T>
+void run_batch(const Call& call, Params p, const Maps& maps, bool second) {
+  const Config& config = call.config;
+  LineOrder order{};
+  const std::vector<BatchLine> lines = batch_lines(make_product(call.description));
+  for (size_t i = 0; i < lines.size(); ++i) {
+    order.line[i] = static_cast<unsigned short>(
+        (lines[i].residue * config.planes + lines[i].d) * config.lines + lines[i].h);
+  }
+  p.batch_rows = config.batch_rows;
+  p.items = static_cast<unsigned>(lines.size() * static_cast<size_t>(p.residue_items));
+  p.stage_bytes += p.weight_group * kRowBytes * config.channels;
+  const auto kernel = batch_kernel<T, kMaxTileChannels>;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
+        "halo_gemm shared memory");
+  const unsigned blocks = std::min(p.items, static_cast<unsigned>(call.device.num_sms));
+  const auto threads = static_cast<unsigned>((config.warpgroups + 1) * 128);
+  if (second) {
+    sm90::launch_overlapping("halo_gemm batch_kernel", kernel,
+                             {blocks, threads, kSharedBytes, call.stream}, p, maps, order);
+  } else {
+    kernel<<<blocks, threads, kSharedBytes, call.stream>>>(p, maps, order);
+    check(cudaGetLastError(), "halo_gemm batch_kernel");
+  }
+  if (config.turned) turn_result(call, p.output);
+}
+
+}  // namespace convt3d::cuda::halo_gemm
