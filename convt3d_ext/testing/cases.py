@@ -378,6 +378,8 @@ _EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "k = s, sums of few splits", "mb2_ic320oc80_id4ih4iw8_k2s2"),
     ("ci", "sums in parts, of equal items", "mb1_ic320oc256_id4ih4iw3_k3s2p1op1:bias"),
     ("full", "sums in parts, of dilated taps", "mb1_ic264oc192_id4ih5iw6_k3p1d2:bias"),
+    ("ci", "batch items as rows", "mb50_ic128oc120_id1ih1iw4_k3p1:bias"),
+    ("ci", "batch items as rows, two strips", "mb70_ic128oc128_id1ih1iw6_k2x3x4s1x2x2p0x1x1:bias"),
     ("ci", "k3 s2, 270 planes", "mb3_ic40oc24_id90ih5iw9_k3s2p1op1"),
     ("full", "more channels than four warpgroups hold", "mb2_ic264oc136_id4ih8iw16_k3p1"),
     ("full", "many channels, few positions", "mb2_ic192oc160_id2ih2iw2_k2s2:bias"),

@@ -15,17 +15,18 @@
 //   then one lane     producer     full: bytes of the boxes and copies -> consumers
 //                                  empty: all consumer warps -> this lane
 //
-// Lines with most taps of d and h inside come first (batch_rows.h). Sums, weights and residues are
+// Who does which lines: batch_rows.h. Sums, weights and residues are
 // as in kernel.cuh, the guarantees too; choose_batch_rows() sees to it that stages fit.
 #pragma once
 #include "cuda/halo_gemm/kernel.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 
-// By rank: (residue * planes + d) * lines + h.
+// BatchDeal's: (residue * planes + d) * lines + h.
 struct LineOrder {
   unsigned short line[kMaxBatchLines];
 };
+inline constexpr unsigned short kNoLine = 0xFFFF;
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
@@ -35,13 +36,13 @@ struct BatchUnit {
   int d, h;  // among the residue's outputs
 
   __device__ bool set(const Params& p, const LineOrder& order, int round) {
-    const unsigned place = round % 2 == 0 ? blockIdx.x : gridDim.x - 1 - blockIdx.x;
-    unsigned index = round * gridDim.x + place;
+    unsigned index = round * gridDim.x + blockIdx.x;
     if (index >= p.items) return false;
     unit.column_tile = take(&index, p.column_tiles);
     unit.first = take(&index, p.tiles) * p.batch_rows;  // batch item
     unit.strip = take(&index, p.strips);
     unsigned residue = order.line[index];
+    if (residue == kNoLine) return false;
     h = take(&residue, p.lines);
     d = take(&residue, p.planes);
     const int of_w = take(&residue, p.axis[2].stride), of_h = take(&residue, p.axis[1].stride);

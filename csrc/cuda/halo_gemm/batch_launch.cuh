@@ -45,18 +45,19 @@ template <typename T>
 void run_batch(const Call& call, Params p, const Maps& maps, bool second) {
   const Config& config = call.config;
   LineOrder order{};
-  const std::vector<BatchLine> lines = batch_lines(make_product(call.description));
-  for (size_t i = 0; i < lines.size(); ++i) {
-    order.line[i] = static_cast<unsigned short>(
-        (lines[i].residue * config.planes + lines[i].d) * config.lines + lines[i].h);
+  const BatchDeal deal = deal_lines(make_product(call.description), config, call.device.num_sms);
+  for (size_t i = 0; i < deal.lines.size(); ++i) {
+    const BatchLine& line = deal.lines[i];
+    const int place = (line.residue * config.planes + line.d) * config.lines + line.h;
+    order.line[i] = line.work > 0 ? static_cast<unsigned short>(place) : kNoLine;
   }
   p.batch_rows = config.batch_rows;
-  p.items = static_cast<unsigned>(lines.size() * static_cast<size_t>(p.residue_items));
+  p.items = static_cast<unsigned>(deal.lines.size() * static_cast<size_t>(p.residue_items));
   p.stage_bytes += p.weight_group * kRowBytes * config.channels;
   const auto kernel = batch_kernel<T, kMaxTileChannels>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
         "halo_gemm shared memory");
-  const unsigned blocks = std::min(p.items, static_cast<unsigned>(call.device.num_sms));
+  const auto blocks = static_cast<unsigned>(deal.blocks);
   const auto threads = static_cast<unsigned>((config.warpgroups + 1) * 128);
   if (second) {
     sm90::launch_overlapping("halo_gemm batch_kernel", kernel,

@@ -44,27 +44,8 @@ double stage_clocks(const Product& product, const Config& config, const ProductR
   return std::max(products, loads / kLoadBytesPerClock);
 }
 
-double estimate_batch_rows(const Shape& shape, const Product& product, const Config& config) {
-  const int64_t items =
-      config.tiles * config.strips * ceil_div(shape.problem.out_channels, config.channels);
-  const auto& of_w = product.axis[2];
-  const double start = kItemClocks + store_clocks(config, shape.bytes, 1) / 2;
-  Classes classes;
-  for (const BatchLine& line : batch_lines(product)) {
-    double stages = 0;
-    for (size_t r = 0; r < of_w.size(); ++r) {
-      if (shape.sums || r == static_cast<size_t>(line.residue) % of_w.size()) {
-        stages += stage_clocks(product, config, of_w[r]);
-      }
-    }
-    classes.emplace_back(start + static_cast<double>(line.taps * config.chunks) * stages, items);
-  }
-  return most_clocks(std::move(classes), shape.num_sms);
-}
-
-}  // namespace
-
-std::vector<BatchLine> batch_lines(const Product& product) {
+// Most work first.
+std::vector<BatchLine> all_lines(const Product& product) {
   std::vector<BatchLine> lines;
   const auto& [of_d, of_h, of_w] = product.axis;
   const auto number = [&](const auto& of) { return product.sums ? size_t{1} : of.size(); };
@@ -75,7 +56,8 @@ std::vector<BatchLine> batch_lines(const Product& product) {
         for (int d = 0; d < of_d[rd].num_outputs; ++d) {
           for (int h = 0; h < of_h[rh].num_outputs; ++h) {
             const int64_t taps = taps_of_sum(product, 0, rd, d) * taps_of_sum(product, 1, rh, h);
-            lines.push_back({residue, d, h, taps, taps * (product.sums ? 1 : of_w[rw].num_taps)});
+            const int64_t of_line = product.sums ? 1 : of_w[rw].num_taps;
+            lines.push_back({residue, d, h, taps, 1 + taps * of_line});
           }
         }
       }
@@ -86,16 +68,64 @@ std::vector<BatchLine> batch_lines(const Product& product) {
   return lines;
 }
 
-Config choose_batch_rows(const Shape& shape, const Product& product) {
+// Of the group that is busy longest.
+double estimate_batch_rows(const Shape& shape, const Product& product, const Config& config) {
+  const auto& of_w = product.axis[2];
+  const double start = kItemClocks + store_clocks(config, shape.bytes, 1) / 2;
+  const BatchDeal deal = deal_lines(product, config, shape.num_sms);
+  std::vector<double> clocks(static_cast<size_t>(deal.groups));
+  for (size_t i = 0; i < deal.lines.size(); ++i) {
+    const BatchLine& line = deal.lines[i];
+    if (line.work == 0) continue;
+    double stages = 0;
+    for (size_t r = 0; r < of_w.size(); ++r) {
+      if (shape.sums || r == static_cast<size_t>(line.residue) % of_w.size()) {
+        stages += stage_clocks(product, config, of_w[r]);
+      }
+    }
+    clocks[i % clocks.size()] += start + static_cast<double>(line.taps * config.chunks) * stages;
+  }
+  return *std::max_element(clocks.begin(), clocks.end());
+}
+
+}  // namespace
+
+BatchDeal deal_lines(const Product& product, const Config& config, int num_sms) {
+  const int64_t blocks_of_line =
+      config.tiles * config.strips * ceil_div(product.problem.out_channels, config.channels);
+  BatchDeal deal{static_cast<int>(num_sms / blocks_of_line), 0, {}};
+  if (deal.groups == 0) return deal;
+  const auto groups = static_cast<size_t>(deal.groups);
+  deal.blocks = static_cast<int>(deal.groups * blocks_of_line);
+  std::vector<int64_t> busy(groups);
+  std::vector<size_t> rounds(groups);
+  for (const BatchLine& line : all_lines(product)) {
+    const auto least =
+        static_cast<size_t>(std::min_element(busy.begin(), busy.end()) - busy.begin());
+    const size_t at = rounds[least]++ * groups + least;
+    if (at >= deal.lines.size()) deal.lines.resize((at / groups + 1) * groups);
+    deal.lines[at] = line;
+    busy[least] += line.work;
+  }
+  return deal;
+}
+
+Config choose_batch_rows(const Description& description, const Shape& shape,
+                         const Product& product) {
   const AxisSummary &d = shape.axis[0], &h = shape.axis[1], &w = shape.axis[2];
   const Problem& p = shape.problem;
   const int64_t residues = shape.sums ? 1 : volume(p.stride);
-  if (p.batch < kMinBatchRows || d.outputs * h.outputs * residues > kMaxBatchLines) return {};
+  if (p.out_channels % kChannelMultiple != 0 || p.batch < kMinBatchRows ||
+      d.outputs * h.outputs * residues > kMaxBatchLines)
+    return {};
   for (const AxisSummary& axis : shape.axis) {
     for (const ProductResidue& residue : axis.residues) {
       if (!shape.sums && residue.num_taps == 0) return {};  // bias_fill.h
     }
   }
+  // Turned around, the positions of a channel are whole pieces of 16 bytes.
+  const Extent3 result = product.reversed ? description.problem.input : p.output();
+  if (product.output != Layout::ndhwc && volume(result) * shape.bytes % 16 != 0) return {};
   Config config;
   config.slots = 1;
   config.channels = kMaxTileChannels;
@@ -140,7 +170,14 @@ Config choose_batch_rows(const Shape& shape, const Product& product) {
     config.parking_chunks =
         static_cast<int>(ceil_div(stages, ceil_div(stages, shape.max_chain / each)));
   }
-  config.clocks = estimate_batch_rows(shape, product, config);
+  config.packed_input = product.input != Layout::ndhwc || p.in_channels * shape.bytes % 16 != 0;
+  config.weight_rows = product.reversed;
+  config.weight_as_is = product.reversed && description.weight == Layout::ndhwc &&
+                        fits_boxes(p.in_channels, p.out_channels, shape.bytes);
+  config.turned = product.output != Layout::ndhwc;
+  const auto turned = static_cast<double>(2 * turned_bytes(description, config));
+  config.clocks =
+      estimate_batch_rows(shape, product, config) + turned / kPackBytesPerClock / shape.num_sms;
   return config;
 }
 

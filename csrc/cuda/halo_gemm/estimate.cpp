@@ -9,7 +9,12 @@
 #include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::halo_gemm {
+namespace {
 
+// Items by their clocks, and how many there are.
+using Classes = std::vector<std::pair<double, int64_t>>;
+
+// Of the blocks that are busy longest: items are dealt out back and forth, longest first.
 double most_clocks(Classes classes, int64_t blocks) {
   std::sort(classes.rbegin(), classes.rend());
   int64_t items = 0;
@@ -36,8 +41,6 @@ double most_clocks(Classes classes, int64_t blocks) {
   }
   return most;
 }
-
-namespace {
 
 // Of the tiles' planes of positions, those from which so many taps of d reach the input; taps that
 // reach it from no plane of a tile are left out.

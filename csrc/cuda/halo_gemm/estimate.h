@@ -3,7 +3,6 @@
 #pragma once
 #include <array>
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "cuda/halo_gemm/config.h"
@@ -32,12 +31,6 @@ struct Shape {
   int num_sms;
   int64_t max_chain;
 };
-
-// Items by their clocks, and how many there are.
-using Classes = std::vector<std::pair<double, int64_t>>;
-
-// Of the blocks that are busy longest: items are dealt out back and forth, longest first.
-double most_clocks(Classes classes, int64_t blocks);
 
 // Clocks that the device needs for everything, cut this way.
 double estimate(const Shape& shape, const Config& config);

@@ -210,6 +210,11 @@ Config search(const Description& description, const Device& device) {
                      fits_boxes(p.in_channels, p.out_channels, shape.bytes);
   const bool bare = lines && of_w.size() == 2 && !product.sums &&
                     (of_w[0].num_taps == 0 || of_w[1].num_taps == 0);
+  const auto packing_clocks = [&](const Config& config) {
+    if (!product.reversed || config.weight_as_is) return 0.0;
+    return static_cast<double>(packed_weight_bytes(description, config)) / kWeightBytesPerClock /
+           shape.num_sms;
+  };
   Config best;
   double least = 0;
   const auto consider = [&](int slots, int channels, int fused) {
@@ -242,12 +247,7 @@ Config search(const Description& description, const Device& device) {
           config.weight_rows = product.reversed && has_weight_rows(blocks > 0, config.steps);
           config.weight_as_is = boxes && config.weight_rows && !config.resident;
           const double clocks = estimate(shape, config);
-          // What the configurations of grad_input differ in beside.
-          const int64_t packed = product.reversed && !config.weight_as_is
-                                     ? packed_weight_bytes(description, config)
-                                     : 0;
-          const double all_clocks =
-              clocks + static_cast<double>(packed) / kWeightBytesPerClock / shape.num_sms;
+          const double all_clocks = clocks + packing_clocks(config);
           if (best.slots != 0 && all_clocks >= least) continue;
           best = config;
           best.clocks = clocks;
@@ -265,22 +265,10 @@ Config search(const Description& description, const Device& device) {
       if (fused > 1 && p.stride[2] == fused) consider(kMarchingSlots, channels, fused);
     }
   }
-  Config rows = choose_batch_rows(shape, product);
-  // Turned around, positions of a channel are whole 16 bytes.
-  const Extent3 result = product.reversed ? description.problem.input : p.output();
-  const bool turns = !lines || volume(result) * shape.bytes % 16 == 0;
-  if (rows.slots == 0 || p.out_channels % kChannelMultiple != 0 || !turns) return best;
-  rows.packed_input = packed_input;
-  rows.turned = lines;
-  rows.weight_rows = product.reversed;
-  rows.weight_as_is = boxes;
-  const double turn = static_cast<double>(2 * turned_bytes(description, rows)) / kPackBytesPerClock;
-  const double weight =
-      product.reversed && !boxes
-          ? static_cast<double>(packed_weight_bytes(description, rows)) / kWeightBytesPerClock
-          : 0;
-  rows.clocks += turn / shape.num_sms;
-  return best.slots != 0 && rows.clocks + weight / shape.num_sms >= least ? best : rows;
+  const Config rows = choose_batch_rows(description, shape, product);
+  if (rows.slots == 0) return best;
+  const double all_clocks = rows.clocks + packing_clocks(rows);
+  return best.slots == 0 || all_clocks < least * kFlatClocks ? rows : best;
 }
 
 }  // namespace
