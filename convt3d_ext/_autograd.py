@@ -69,7 +69,9 @@ class _Bilinear(_SingleLevelFunction):
         else:
             ctx.save_for_backward(first if needs_second else None, second if needs_first else None)
         ctx.second_format = memory_format_of(second) if needs_second else None
-        return call(first, second, third, *parameters, allow_tf32=allow_tf32)
+        result = call(first, second, third, *parameters, allow_tf32=allow_tf32)
+        ctx.result_format = memory_format_of(result)
+        return result
 
 
 def memory_format_of(tensor: Tensor) -> torch.memory_format:
@@ -80,6 +82,14 @@ def memory_format_of(tensor: Tensor) -> torch.memory_format:
         and tensor.is_contiguous(memory_format=torch.channels_last_3d)
     )
     return torch.channels_last_3d if channels_last else torch.contiguous_format
+
+
+def is_expanded(tensor: Tensor) -> bool:
+    """Whether elements share memory, as those of the gradient of sum() do.
+
+    Written out once, such a gradient is one for the kernels of dense operands, in each direction.
+    """
+    return any(type(stride) is int and stride == 0 for stride in tensor.stride())
 
 
 class _Forward(_Bilinear):
@@ -93,6 +103,8 @@ class _Forward(_Bilinear):
         input, weight = ctx.saved_tensors
         constants = (ctx.parameters, ctx.allow_tf32)
         of_input = of_weight = of_bias = None
+        if is_expanded(grad):
+            grad = grad.contiguous(memory_format=ctx.result_format)
         if needs_input:
             of_input = grad_input(grad, weight, ctx.first_extents, *constants)
         if needs_weight:

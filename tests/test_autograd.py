@@ -99,15 +99,17 @@ def test_functional_gradcheck(device):
 
 
 class Calls(TorchDispatchMode):
-    """Counts the ops that reach the kernels."""
+    """Counts the ops that reach the kernels, and keeps the strides of their first operands."""
 
     def __enter__(self):
         self.counts = Counter()
+        self.strides = []
         return super().__enter__()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func.namespace == "convt3d":
             self.counts[func._opname] += 1
+            self.strides.append(args[0].stride())
         return func(*args, **(kwargs or {}))
 
 
@@ -205,6 +207,23 @@ def test_weight_gradient_has_the_memory_format_of_weight(input_format, weight_fo
     either = torch.channels_last_3d in (input_format, weight_format)
     expected = torch.channels_last_3d if either else torch.contiguous_format
     assert grad_input.is_contiguous(memory_format=expected)
+
+
+@pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("batched", [True, False], ids=["batched", "unbatched"])
+def test_expanded_gradient_is_written_out(batched, format, device):
+    operands, parameters = make("k2s2", batched, device)
+    if batched:
+        operands = [
+            t.detach().contiguous(memory_format=format).requires_grad_() if t.dim() == 5 else t
+            for t in operands
+        ]
+    output = torch.ops.convt3d.forward(*operands, *parameters)
+    with Calls() as calls:
+        gradients = torch.autograd.grad(output.sum(), operands)
+    assert calls.strides == [output.stride()] * 2
+    expected = torch.autograd.grad(F.conv_transpose3d(*operands, *parameters).sum(), operands)
+    torch.testing.assert_close(gradients, expected)
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
