@@ -53,17 +53,18 @@ def of_processes(script: str, *arguments: str) -> float:
     return statistics.median(runs[1:])
 
 
-def host_us(function: Callable[[], object], device: torch.device) -> float:
-    """Microseconds of host time of one call, median over batches."""
-    batches = []
+def host_us(functions: dict[str, Callable[[], object]], device: torch.device) -> dict[str, float]:
+    """Microseconds of host time of one call of each, median over batches taken in turn."""
+    batches: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(30):
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        for _ in range(50):
-            function()
-        batches.append((time.perf_counter() - start) / 50 * 1e6)
-    return statistics.median(batches[5:])
+        for name, function in functions.items():
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            start = time.perf_counter()
+            for _ in range(50):
+                function()
+            batches[name].append((time.perf_counter() - start) / 50 * 1e6)
+    return {name: statistics.median(times[5:]) for name, times in batches.items()}
 
 
 def main() -> int:
@@ -78,6 +79,7 @@ def main() -> int:
         "first_call_s": of_processes(FIRST_CALL, arguments.device),
     }
     x = torch.randn(1, 16, 4, 4, 4, device=device)
+    functions: dict[str, Callable[[], object]] = {}
     for name, module in (
         ("ours", convt3d_ext.ConvTranspose3d(16, 16, 2, stride=2, device=device)),
         ("torch", torch.nn.ConvTranspose3d(16, 16, 2, stride=2, device=device)),
@@ -92,8 +94,8 @@ def main() -> int:
         def step(module: torch.nn.Module = module, wanted: torch.Tensor = wanted) -> None:
             module(wanted).sum().backward()
 
-        figures[f"forward_{name}_us"] = host_us(forward, device)
-        figures[f"step_{name}_us"] = host_us(step, device)
+        functions |= {f"forward_{name}_us": forward, f"step_{name}_us": step}
+    figures |= host_us(functions, device)
     for name, value in figures.items():
         print(f"{name:24} {value:10.4f}")
     if arguments.json:

@@ -232,19 +232,9 @@ class _Differentiable:
         first, second = unwrap_if_dead(first), unwrap_if_dead(second)
         if isinstance(third, Tensor):
             third = unwrap_if_dead(third)
-        run = self.apply if is_recorded(first, second, third) else self._unrecorded
-        return run(self._below, first, second, third, parameters, allow_tf32)
-
-    @staticmethod
-    def _unrecorded(
-        call: Callable[..., Tensor],
-        first: Tensor,
-        second: Tensor,
-        third: Any,
-        parameters: Parameters,
-        allow_tf32: bool,
-    ) -> Tensor:
-        return call(first, second, third, *parameters, allow_tf32=allow_tf32)
+        if is_recorded(first, second, third):
+            return self.apply(self._below, first, second, third, parameters, allow_tf32)
+        return self._below(first, second, third, *parameters, allow_tf32=allow_tf32)
 
     def _below(self, *args: Any, **kwargs: Any) -> Tensor:
         with _C._AutoDispatchBelowADInplaceOrView():
@@ -282,10 +272,11 @@ class _Differentiable:
 
         call = with_levels_below if transformed else below
         recorded = _may_have_tangents() or is_recorded(first, second, third)
-        run = self.apply if recorded else self._unrecorded
         parameters = (stride, padding, output_padding, groups, dilation)
+        if not recorded:
+            return call(first, second, third, *parameters, allow_tf32=allow_tf32)
         with enable_single_level_autograd_function() if transformed else contextlib.nullcontext():
-            return run(call, first, second, third, parameters, allow_tf32)
+            return self.apply(call, first, second, third, parameters, allow_tf32)
 
 
 forward = _Differentiable("forward", _Forward)
