@@ -16,20 +16,13 @@
 #include <cstdint>
 
 #include "cuda/common/element.cuh"
+#include "cuda/direct/forward_sum.h"
 #include "cuda/direct/tuning.h"
 
 namespace convt3d::cuda::direct {
 
-struct OutputsSum {
-  const void* source;
-  const void* weight;
-  const void* bias;
-  void* result;
-  int64_t bias_stride;
-  int64_t source_stride[5], weight_stride[5], result_stride[5];
-  int source_extent[3], result_extent[3], kernel[3], scale[3], padding[3];
-  int batch, ins, outs, channels;  // ins, outs: of a group; channels: all out channels
-  int steps, step;                 // outputs of a line that have a thread each; the same in outputs
+struct OutputsSum : ForwardSum {
+  int steps, step;  // outputs of a line that have a thread each; the same in outputs
   uint32_t threads;
   bool channels_innermost;
 };

@@ -24,27 +24,20 @@
 #include "cuda/common/element.cuh"
 #include "cuda/common/resident.h"
 #include "cuda/common/shared_memory.cuh"
+#include "cuda/direct/forward_sum.h"
 #include "cuda/direct/tuning.h"
 
 namespace convt3d::cuda::direct {
 
-struct ResidentSum {
-  const void* source;
-  const void* weight;
-  const void* bias;
-  void* result;
-  int64_t bias_stride;
-  int64_t source_stride[5], weight_stride[5], result_stride[5];
-  int source_extent[3], result_extent[3], kernel[3], scale[3], padding[3];
-  int batch, ins, outs, channels;  // ins, outs: of a group; channels: all out channels
-  int lines, chunks;               // residues of h of a block; blocks that share them
-  int cells[2];                    // positions on d and h that a residue has outputs at, at most
-  int rows;                        // of products: batch x cells
-  int source_rows;                 // of input: batch x extents of d and h
-  int width;                       // a line of input, up to a multiple of four
-  int pitch;   // floats of a tap's products: rows x width, and padding for the banks
-  int taps_h;  // of a residue, at most
-  int plane;   // floats of an in channel: source_rows and one of zeros, x width
+struct ResidentSum : ForwardSum {
+  int lines, chunks;  // residues of h of a block; blocks that share them
+  int cells[2];       // positions on d and h that a residue has outputs at, at most
+  int rows;           // of products: batch x cells
+  int source_rows;    // of input: batch x extents of d and h
+  int width;          // a line of input, up to a multiple of four
+  int pitch;          // floats of a tap's products: rows x width, and padding for the banks
+  int taps_h;         // of a residue, at most
+  int plane;          // floats of an in channel: source_rows and one of zeros, x width
 };
 
 // The first position of a residue whose output is not before the first.
