@@ -168,16 +168,8 @@ __global__ void __launch_bounds__(kThreads, 2) input_kernel(const __grid_constan
   const ResidueClass& c = *job.c;
   const Shared<T> shared(Places(Direction::grad_input, p.config, c, p.stride[2], sizeof(T)),
                          memory);
-  fill_tables(p, job, shared);
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  if (warp == kWarps - 1) put_positions(p, job, shared, job.first_tile);
-  // Columns of padding, which no line fills, multiply zeros.
-  for (int i = threadIdx.x; i < kTileRows * shared.stage_pitch / kPerWord<T>; i += kThreads) {
-    reinterpret_cast<uint32_t*>(shared.stage)[i] = 0;
-  }
-  __syncthreads();  // tables and positions are there
+  prepare_lines(p, job, shared);
   fill_rows(p, c, shared);
-  if (warp == kWarps - 1) fill_segments(p, job, shared, job.first_tile);
   __syncthreads();  // segments and zeros are there
   const int chunk = job.first_line / c.lines;
   const int segments = p.config.tile_lines * c.lines;
@@ -185,11 +177,7 @@ __global__ void __launch_bounds__(kThreads, 2) input_kernel(const __grid_constan
     load_lines<2>(p, shared, segments);
     __syncthreads();  // stage is there, at first B too; the last tile's sums have been read
     multiply_lines<kPrecision>(p, c, shared);
-    if (warp == kWarps - 1) {
-      put_positions(p, job, shared, tile + 1);
-      __syncwarp();  // its lines are there
-      fill_segments(p, job, shared, tile + 1);
-    }
+    prepare_next(p, job, shared, tile + 1);
     __syncthreads();  // sums and the next segments are there; stage has been read
     store_parts(p, job, shared, chunk, tile);
   }

@@ -227,4 +227,29 @@ __device__ __forceinline__ void load_lines(const Params& p, const Shared<T>& sha
   });
 }
 
+// The gradients' start: tables, the first tile's positions and, until the next barrier, its
+// segments; zeros in the stage, which rows and columns that no line fills are multiplied with.
+template <typename T>
+__device__ __forceinline__ void prepare_lines(const Params& p, const Job& job,
+                                              const Shared<T>& shared) {
+  const bool puts = threadIdx.x / 32 == kWarps - 1;
+  fill_tables(p, job, shared);
+  if (puts) put_positions(p, job, shared, job.first_tile);
+  for (int i = threadIdx.x; i < kTileRows * shared.stage_pitch / kPerWord<T>; i += kThreads) {
+    reinterpret_cast<uint32_t*>(shared.stage)[i] = 0;
+  }
+  __syncthreads();  // tables and positions are there
+  if (puts) fill_segments(p, job, shared, job.first_tile);
+}
+
+// The gradients' next tile, by the warp that puts positions, while the others multiply.
+template <typename T>
+__device__ __forceinline__ void prepare_next(const Params& p, const Job& job,
+                                             const Shared<T>& shared, int tile) {
+  if (threadIdx.x / 32 != kWarps - 1) return;
+  put_positions(p, job, shared, tile);
+  __syncwarp();  // its lines are there
+  fill_segments(p, job, shared, tile);
+}
+
 }  // namespace convt3d::cuda::subpixel_gemm

@@ -113,17 +113,9 @@ __global__ void __launch_bounds__(kThreads, 2) weight_kernel(const __grid_consta
   const ResidueClass& c = *job.c;
   const Shared<T> shared(Places(Direction::grad_weight, p.config, c, p.stride[2], sizeof(T)),
                          memory);
-  fill_tables(p, job, shared);
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  if (warp == kWarps - 1) put_positions(p, job, shared, job.first_tile);
-  // Rows that no line fills multiply zeros.
-  for (int i = threadIdx.x; i < kTileRows * shared.stage_pitch / kPerWord<T>; i += kThreads) {
-    reinterpret_cast<uint32_t*>(shared.stage)[i] = 0;
-  }
-  __syncthreads();  // tables and positions are there
-  if (warp == kWarps - 1) fill_segments(p, job, shared, job.first_tile);
+  prepare_lines(p, job, shared);
   __syncthreads();  // segments and zeros are there
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   static_assert(kMaxUnits == 2);
   const Unit units[kMaxUnits] = {Unit(p, c, warp), Unit(p, c, warp + kWarps)};
   WeightSums sums = {};
@@ -136,11 +128,7 @@ __global__ void __launch_bounds__(kThreads, 2) weight_kernel(const __grid_consta
     for (int j = 0; j < kMaxUnits; ++j) {
       if (units[j].tiles() > 0) multiply_unit<kPrecision>(shared, units[j], sums[j]);
     }
-    if (warp == kWarps - 1) {
-      put_positions(p, job, shared, tile + 1);
-      __syncwarp();  // its lines are there
-      fill_segments(p, job, shared, tile + 1);
-    }
+    prepare_next(p, job, shared, tile + 1);
     __syncthreads();  // stage and A have been read; the next segments are there
   }
   const int split = static_cast<int>(blockIdx.x - c.first_block) % c.splits;
