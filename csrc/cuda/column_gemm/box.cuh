@@ -14,7 +14,7 @@ struct Box {
   int first_w;     // the first position of its lines; a multiple of eight
 };
 
-__device__ __forceinline__ Box find_box(const Params& p, int item) {
+__device__ __forceinline__ Box find_box(const ForwardParams& p, int item) {
   Box box;
   const int w = item % p.tiles[2];
   item /= p.tiles[2];

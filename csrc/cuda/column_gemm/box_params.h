@@ -38,19 +38,14 @@ inline bool output_lines_aligned(const TensorView& view, const Problem& p, bool 
   return true;
 }
 
-// What grad_input and grad_weight have in common: the boxes of both tensors. Of `config` the cells,
-// tiles, line_rows and line_width.
-template <typename Config>
-InputParams make_box_params(const cuda::Call<Config>& call) {
+// Strides, extents and boxes, which the parameters of all kernels have by these names.
+template <typename Config, typename Params>
+void fill_problem(const cuda::Call<Config>& call, Params* params) {
   const Problem& problem = call.description.problem;
   const Operands& operands = call.operands;
   const Config& c = call.config;
-  const int64_t size = element_bytes(call.description.precision);
   const Extent3 output = problem.output();
-  InputParams p{};
-  p.output = operands.output.data;
-  p.weight = operands.weight.data;
-  p.input = operands.input.data;
+  Params& p = *params;
   for (int dim = 0; dim < 5; ++dim) {
     p.input_stride[dim] = operands.input.stride[dim];
     p.weight_stride[dim] = operands.weight.stride[dim];
@@ -68,6 +63,21 @@ InputParams make_box_params(const cuda::Call<Config>& call) {
     p.tiles[axis] = c.tiles[axis];
   }
   p.items = static_cast<int>(problem.batch) * c.tiles[0] * c.tiles[1] * c.tiles[2];
+}
+
+// What grad_input and grad_weight have in common: the boxes of both tensors. Of `config` the cells,
+// tiles, line_rows and line_width.
+template <typename Config>
+InputParams make_box_params(const cuda::Call<Config>& call) {
+  const Problem& problem = call.description.problem;
+  const Operands& operands = call.operands;
+  const Config& c = call.config;
+  const int64_t size = element_bytes(call.description.precision);
+  InputParams p{};
+  p.output = operands.output.data;
+  p.weight = operands.weight.data;
+  p.input = operands.input.data;
+  fill_problem(call, &p);
   for (int axis = 0; axis < 2; ++axis) {
     p.box_lines[axis] = (p.cells[axis] - 1) * p.stride[axis] + p.kernel[axis];
   }

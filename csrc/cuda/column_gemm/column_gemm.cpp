@@ -3,46 +3,18 @@
 
 #include <algorithm>
 
+#include "cuda/column_gemm/cells.h"
 #include "cuda/column_gemm/config.h"
 #include "cuda/column_gemm/input_config.h"
+#include "cuda/column_gemm/march_config.h"
 #include "cuda/column_gemm/tuning.h"
 #include "cuda/column_gemm/weight_config.h"
 #include "cuda/common/grad_weight_cuts.h"
 #include "cuda/common/kept_answer.h"
 #include "cuda/sm90/chain.h"
-#include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::column_gemm {
 namespace {
-
-constexpr int64_t round_up(int64_t value, int64_t to) { return ceil_div(value, to) * to; }
-
-// Columns of one residue of d and h. A tile of eight is read by the shifts that any of its columns
-// has a tap for, so that residues share tiles only where all have the same shifts: an infinity
-// times a zero that stands for no tap would be NaN.
-int64_t block_columns(const Problem& p) {
-  const int64_t columns = p.kernel[2] * p.out_channels;
-  const bool alike = p.kernel[0] % p.stride[0] == 0 && p.kernel[1] % p.stride[1] == 0;
-  return alike ? columns : round_up(columns, 8);
-}
-
-int64_t column_tiles(const Problem& p) {
-  return ceil_div(p.stride[0] * p.stride[1] * block_columns(p), 8);
-}
-
-int64_t shift_pairs(const Problem& p) {
-  return int64_t{shifts(p.kernel[0], p.stride[0])} * shifts(p.kernel[1], p.stride[1]);
-}
-
-int64_t all_steps(const Description& description) {
-  return ceil_div(description.problem.in_channels, step_channels(description.precision));
-}
-
-// Cells of d or h, from the residue of output 0 on.
-int64_t cells(const Problem& p, int axis) {
-  const int64_t s = p.stride[axis];
-  return (p.output()[axis] - 1 + p.padding[axis]) / s - p.padding[axis] / s + 1;
-}
 
 // Whether 16-bit elements of the input are loaded one by one, each through a register, and are too
 // few a position for the rest to make up for it.
@@ -51,19 +23,6 @@ bool loads_elements(const Description& description) {
   return element_bytes(description.precision) == 2 && description.input == Layout::ncdhw &&
          p.input[2] % 8 != 0 && p.in_channels <= kFewPlanes;
 }
-
-int64_t divide_down(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
-
-// Positions that cells of w side by side read, less the cells.
-int64_t extra_positions(const Problem& p) {
-  return divide_down(p.kernel[2] - 1 - p.padding[2], p.stride[2]) -
-         divide_down(-p.padding[2], p.stride[2]);
-}
-
-struct Choice {
-  Config config{};
-  double clocks = 0;
-};
 
 // Clocks that the busiest SM takes.
 double estimate(const Description& description, const Device& device, const Config& c) {
@@ -169,6 +128,13 @@ Verdict supports_forward(const Description& description, const Device& device) {
   if (p.in_channels < kMinIns) return Verdict::refuse("less than 8 in_channels");
   if (p.stride[2] > 2) return Verdict::refuse("the stride on w is more than 2");
   if (p.kernel[2] > kMaxTaps * p.stride[2]) return Verdict::refuse("too many taps on w");
+  const MarchConfig march = choose_march(description, device);
+  if (march.shared != 0) {
+    return static_cast<double>(p.batch) * march.tiles[0] * march.tiles[1] * march.tiles[2] >
+                   kMaxExtent
+               ? Verdict::refuse("too many positions")
+               : Verdict::accept();
+  }
   if (p.stride[0] * p.stride[1] > 16 || column_tiles(p) > kMaxColumnTiles) {
     return Verdict::refuse("more than 32 columns of taps on w, out_channels and residues");
   }
@@ -244,7 +210,8 @@ std::string config(const Description& description, const Device& device) {
   if (description.direction == Direction::grad_weight) {
     return to_string(choose_weight(description, device));
   }
-  return to_string(choose(description, device));
+  const MarchConfig march = choose_march(description, device);
+  return march.shared != 0 ? to_string(march) : to_string(choose(description, device));
 }
 
 }  // namespace convt3d::cuda::column_gemm

@@ -12,7 +12,7 @@
 namespace convt3d::cuda::column_gemm {
 
 // One output in plain float32.
-__device__ __noinline__ inline float exact_sum(const Params& p, int n, int co, int d, int h,
+__device__ __noinline__ inline float exact_sum(const ForwardParams& p, int n, int co, int d, int h,
                                                int w) {
   const auto* input = static_cast<const float*>(p.input) + n * p.input_stride[0];
   const auto* weight = static_cast<const float*>(p.weight) + co * p.weight_stride[1];
@@ -53,75 +53,109 @@ __device__ __forceinline__ Line find_line(const Params& p, int job) {
                                 line % p.part_lines * p.line_rows)};
 }
 
-// The outputs of 32 cells of a line, this lane's being `cell`, kOuts channels at a time. kTaps: of
-// each output, at most. `sums`: the line's position 0 in the first column of its residue.
-template <Precision kPrecision, int kStride, int kTaps, int kOuts>
-__device__ __forceinline__ void fold_cells(const Params& p, int n, const float* sums,
-                                           const float* bias, int d, int h, int cell) {
-  using T = ElementOf<kPrecision>;
-  // o + p = s * i + t: the taps of each output, and the positions that they meet.
-  bool meets[kStride][kTaps];
+// Of the outputs of a cell of w, o + p = s * i + t: which taps meet a position of the input, and
+// where what they give is, from the line's position `first` in the first column of its taps.
+template <int kStride, int kTaps>
+struct Meeting {
+  bool there[kStride][kTaps];
   int from[kStride][kTaps];
+};
+
+template <int kStride, int kTaps>
+__device__ __forceinline__ Meeting<kStride, kTaps> find_meeting(const ForwardParams& p, int cell,
+                                                                int tap_pitch, int first) {
+  Meeting<kStride, kTaps> meeting;
 #pragma unroll
   for (int e = 0; e < kStride; ++e) {
 #pragma unroll
     for (int j = 0; j < kTaps; ++j) {
       const int tap = (e + p.padding[2]) % kStride + j * kStride;
       const int position = cell + (e + p.padding[2]) / kStride - j;
-      meets[e][j] = tap < p.kernel[2] && within(position, p.input_extent[2]);
-      from[e][j] = tap * p.out_channels * kSumPitch + position;
+      meeting.there[e][j] = tap < p.kernel[2] && within(position, p.input_extent[2]);
+      meeting.from[e][j] = tap * tap_pitch + position - first;
     }
   }
-  T* target = static_cast<T*>(p.output) + n * p.output_stride[0] + d * p.output_stride[2] +
-              h * p.output_stride[3] + cell * kStride * p.output_stride[4];
+  return meeting;
+}
+
+// A cell of w of a line of outputs: bias, one rounding, and stores. Returns which of them are
+// doubtful, and for repair(): none but in fp32.
+template <Precision kPrecision, int kStride, int kOuts>
+__device__ __forceinline__ unsigned store_cell(const ForwardParams& p, int n, const float* bias,
+                                               int d, int h, int cell,
+                                               const float (&sum)[kStride * kOuts]) {
+  using T = ElementOf<kPrecision>;
+  T* const first = static_cast<T*>(p.output) + n * p.output_stride[0] + d * p.output_stride[2] +
+                   h * p.output_stride[3] + cell * kStride * p.output_stride[4];
+  T value[kStride * kOuts];
+#pragma unroll
+  for (int i = 0; i < kStride * kOuts; ++i) value[i] = narrow<T>(sum[i] + bias[i % kOuts]);
   const bool whole = p.whole_stores && (cell + 1) * kStride <= p.output_extent[2];
-  T* const first = target;
-  [[maybe_unused]] unsigned again = 0;  // fp32: the sums that are doubtful
-#pragma unroll 2
-  for (int co = 0; co < p.out_channels; co += kOuts) {
-    T value[kStride * kOuts];
+  if (whole && (kOuts == 1 || p.channels_last)) {
+    store_whole(first, value);
+  } else if (whole) {
 #pragma unroll
-    for (int e = 0; e < kStride; ++e) {
+    for (int v = 0; v < kOuts; ++v) {
+      T side[kStride];
 #pragma unroll
-      for (int v = 0; v < kOuts; ++v) {
-        const bool there = kOuts == 1 || co + v < p.out_channels;
-        float sum = 0;
-#pragma unroll
-        for (int j = 0; j < kTaps; ++j) {
-          if (there && meets[e][j]) sum += sums[from[e][j] + (co + v) * kSumPitch];
-        }
-        if constexpr (kPrecision == Precision::fp32) {
-          if (there && is_doubtful(sum)) again |= 1u << (e * kMaxOuts + co + v);
-        }
-        value[e * kOuts + v] = narrow<T>(sum + bias[co + v]);
-      }
+      for (int e = 0; e < kStride; ++e) side[e] = value[e * kOuts + v];
+      store_whole(first + v * p.output_stride[1], side);
     }
-    if (whole) {
-      store_whole(target, value);
-    } else {
+  } else {
 #pragma unroll
-      for (int e = 0; e < kStride; ++e) {
-        if (cell * kStride + e >= p.output_extent[2]) break;
-#pragma unroll
-        for (int v = 0; v < kOuts; ++v) {
-          if (co + v < p.out_channels) {
-            target[e * p.output_stride[4] + v * p.output_stride[1]] = value[e * kOuts + v];
-          }
-        }
-      }
+    for (int i = 0; i < kStride * kOuts; ++i) {
+      if (cell * kStride + i / kOuts >= p.output_extent[2]) break;
+      first[i / kOuts * p.output_stride[4] + i % kOuts * p.output_stride[1]] = value[i];
     }
-    target += kOuts * p.output_stride[1];
   }
+  unsigned again = 0;
   if constexpr (kPrecision == Precision::fp32) {
-#pragma unroll 1
-    for (; again != 0; again &= again - 1) {
-      const int bit = __ffs(static_cast<int>(again)) - 1;
-      const int e = bit / static_cast<int>(kMaxOuts), co = bit % static_cast<int>(kMaxOuts);
-      const int w = cell * kStride + e;
-      if (w >= p.output_extent[2]) continue;
-      first[e * p.output_stride[4] + co * p.output_stride[1]] =
-          exact_sum(p, n, co, d, h, w) + bias[co];
+#pragma unroll
+    for (int i = 0; i < kStride * kOuts; ++i) {
+      const bool there = cell * kStride + i / kOuts < p.output_extent[2];
+      if (there && is_doubtful(sum[i])) again |= 1u << i;
     }
+  }
+  return again;
+}
+
+// The doubtful outputs of a cell, computed again; those of line h + r are bits r * kStride * kOuts
+// and on.
+template <int kStride, int kOuts>
+__device__ __forceinline__ void repair(const ForwardParams& p, int n, const float* bias, int d,
+                                       int h, int cell, unsigned again) {
+#pragma unroll 1
+  for (; again != 0; again &= again - 1) {
+    const int i = __ffs(static_cast<int>(again)) - 1, co = i % kOuts;
+    const int w = cell * kStride + i / kOuts % kStride, line = h + i / (kStride * kOuts);
+    static_cast<float*>(
+        p.output)[n * p.output_stride[0] + co * p.output_stride[1] + d * p.output_stride[2] +
+                  line * p.output_stride[3] + w * p.output_stride[4]] =
+        exact_sum(p, n, co, d, line, w) + bias[co];
+  }
+}
+
+// The outputs of a cell of w of a line. kTaps: of each output, at most. `sums`: the line's position
+// 0 in the first column of its residue.
+template <Precision kPrecision, int kStride, int kTaps, int kOuts>
+__device__ __forceinline__ void fold_cell(const Params& p, int n, const float* sums,
+                                          const float* bias, int d, int h, int cell) {
+  const Meeting<kStride, kTaps> meeting =
+      find_meeting<kStride, kTaps>(p, cell, kOuts * kSumPitch, 0);
+  float value[kStride * kOuts] = {};
+#pragma unroll
+  for (int e = 0; e < kStride; ++e) {
+#pragma unroll
+    for (int v = 0; v < kOuts; ++v) {
+#pragma unroll
+      for (int j = 0; j < kTaps; ++j) {
+        if (meeting.there[e][j]) value[e * kOuts + v] += sums[meeting.from[e][j] + v * kSumPitch];
+      }
+    }
+  }
+  const unsigned again = store_cell<kPrecision, kStride, kOuts>(p, n, bias, d, h, cell, value);
+  if constexpr (kPrecision == Precision::fp32) {
+    repair<kStride, kOuts>(p, n, bias, d, h, cell, again);
   }
 }
 
@@ -142,15 +176,15 @@ __device__ __forceinline__ void fold_part(const Params& p, const Box& box, int p
     const int d = first_d + line.d, h = first_h + line.h;
     const int cell = run * 32 + threadIdx.x % 32;
     if (cell >= cells || !within(d, p.output_extent[0]) || !within(h, p.output_extent[1])) continue;
-    fold_cells<kPrecision, kStride, kTaps, kOuts>(p, box.n, sums + line.columns - box.first_w, bias,
-                                                  d, h, box.w + cell);
+    fold_cell<kPrecision, kStride, kTaps, kOuts>(p, box.n, sums + line.columns - box.first_w, bias,
+                                                 d, h, box.w + cell);
   }
 }
 
 template <Precision kPrecision, int kStride, int kTaps>
 __device__ __forceinline__ void fold_outs(const Params& p, const Box& box, int part,
                                           const Line* lines, const float* sums, const float* bias) {
-  if (p.channels_last && p.out_channels == 2) {
+  if (p.out_channels == 2) {
     fold_part<kPrecision, kStride, kTaps, 2>(p, box, part, lines, sums, bias);
   } else {
     fold_part<kPrecision, kStride, kTaps, 1>(p, box, part, lines, sums, bias);

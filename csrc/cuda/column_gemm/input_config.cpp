@@ -21,7 +21,8 @@ double estimate(const Description& description, const Device& device, const Inpu
   const int64_t items = p.batch * c.tiles[0] * c.tiles[1] * c.tiles[2];
   const int64_t rows = int64_t{c.cells[0]} * c.cells[1] * c.cells[2];
   const int64_t blocks = ceil_div(int64_t{c.cells[0]} * c.cells[1] * c.line_rows, 32);
-  const double multiply = static_cast<double>(blocks * c.chunks * c.steps) * kColumnClocks;
+  const double step = description.precision == Precision::fp32 ? kSplitColumnClocks : kColumnClocks;
+  const double multiply = static_cast<double>(blocks * c.chunks * c.steps) * step;
   const double bytes =
       static_cast<double>(rows * p.in_channels * element_bytes(description.precision)) *
           kResultClocks +
@@ -90,7 +91,16 @@ InputConfig choose_input(const Description& description, const Device& device) {
 Verdict supports_input(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   if (description.precision == Precision::fp32) {
-    return Verdict::refuse("three TF32 products are slower than few_channels");
+    if (columns(p) < kMinSplitColumns) {
+      return Verdict::refuse("float32, less than 48 taps times out_channels");
+    }
+    if (p.in_channels * p.out_channels < kMinSplitIns ||
+        p.batch * volume(p.input) < kMinSplitPositions) {
+      return Verdict::refuse("float32, few in_channels or positions");
+    }
+    if (description.output == Layout::ncdhw && p.output()[2] % 4 != 0) {
+      return Verdict::refuse("float32 in NCDHW, lines that are no multiple of 16 bytes");
+    }
   }
   if (columns(p) > kMaxColumns) return Verdict::refuse("more than 64 taps times out_channels");
   if (p.in_channels < kMinInputChannels) return Verdict::refuse("less than 16 in_channels");

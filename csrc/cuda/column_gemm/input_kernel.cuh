@@ -20,12 +20,14 @@
 //
 // Two stages: while a box is multiplied, the next one is on its way (cp.async). supports_input()
 // guarantees groups 1, dilation 1, at most 64 columns, 32-bit coordinates, and a box that fits;
-// strides in memory are any and 64-bit; float32 is refused.
+// strides in memory are any and 64-bit. float32: three TF32 products of each step start from zero,
+// and are added with rounding; results that are doubtful are computed again.
 #pragma once
 #include <cstdint>
 
 #include "cuda/column_gemm/access.cuh"
 #include "cuda/column_gemm/input_box.cuh"
+#include "cuda/column_gemm/input_exact.cuh"
 #include "cuda/common/element.cuh"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
@@ -120,6 +122,7 @@ __device__ __forceinline__ void multiply_columns(const InputParams& p, const uin
                                                  uint32_t offsets, uint32_t weight, bool whole,
                                                  float (&sum)[2][4][4]) {
   using T = ElementOf<kPrecision>;
+  constexpr bool kSplit = kPrecision == Precision::fp32;
   constexpr int kPerLane = 8 / sizeof(T);
   const int lane = threadIdx.x % 32;
   offsets += lane % 4 * (kPerLane * 4);
@@ -185,12 +188,35 @@ __device__ __forceinline__ void multiply_columns(const InputParams& p, const uin
                      : "memory");
       }
     }
+    uint32_t a_rest[kSplit ? 2 : 1][4];
+    if constexpr (kSplit) {
+#pragma unroll
+      for (int m = 0; m < 2; ++m) {
+        const uint32_t exact[4] = {a[m][0], a[m][1], a[m][2], a[m][3]};
+        split_tf32(exact, a[m], a_rest[m]);
+      }
+    }
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
+      uint32_t b_rest[2];
+      if constexpr (kSplit) {
+        const uint32_t exact[2] = {b[j][0], b[j][1]};
+        split_tf32(exact, b[j], b_rest);
+      }
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
         // 16 in channels are one half of the product.
-        if (whole || (kChannelsLast ? j < 2 : m == 0)) mma_sync<T>(sum[m][j], a[m], b[j]);
+        if (!whole && (kChannelsLast ? j >= 2 : m == 1)) continue;
+        if constexpr (kSplit) {
+          float part[4];
+          multiply_from_zero(part, a_rest[m], b[j]);  // the small products first
+          mma_sync<T>(part, a[m], b_rest);
+          mma_sync<T>(part, a[m], b[j]);
+#pragma unroll
+          for (int i = 0; i < 4; ++i) sum[m][j][i] += part[i];
+        } else {
+          mma_sync<T>(sum[m][j], a[m], b[j]);
+        }
       }
     }
     offsets += 16 * kPerLane;
@@ -215,10 +241,11 @@ __device__ __forceinline__ void store_four(T* target, int64_t step, bool whole, 
 }
 
 // 32 positions, whose places are given, and 32 in channels.
-template <typename T, bool kChannelsLast>
+template <Precision kPrecision, bool kChannelsLast>
 __device__ __forceinline__ void store_block(const InputParams& p, const InputBox& box,
                                             const uint32_t* place, int first_channel,
                                             const float (&sum)[2][4][4]) {
+  using T = ElementOf<kPrecision>;
   const int lane = threadIdx.x % 32;
   // A lane has two groups of four, `side`, and four rows: positions and channels, in either order.
   constexpr int kPlaces = kChannelsLast ? 4 : 2;
@@ -244,8 +271,20 @@ __device__ __forceinline__ void store_block(const InputParams& p, const InputBox
                               sum[m][2 * side + 1][half], sum[m][2 * side + 1][half + 1]};
       const int there = kChannelsLast ? p.in_channels - channel
                                       : min(p.input_extent[2] - input_w, p.cells[2] - w);
-      store_four(position + channel * p.input_stride[1], p.input_stride[kChannelsLast ? 1 : 4],
-                 p.whole_stores, there, value);
+      T* const target = position + channel * p.input_stride[1];
+      const int64_t step = p.input_stride[kChannelsLast ? 1 : 4];
+      store_four(target, step, p.whole_stores, there, value);
+      if constexpr (kPrecision == Precision::fp32) {
+        unsigned again = 0;  // the results that are doubtful
+#pragma unroll
+        for (int k = 0; k < 4; ++k) again |= k < there && is_doubtful(value[k]) ? 1u << k : 0;
+#pragma unroll 1
+        for (; again != 0; again &= again - 1) {
+          const int k = __ffs(static_cast<int>(again)) - 1;
+          target[k * step] = exact_input(p, box.n, channel + (kChannelsLast ? k : 0), d, h,
+                                         input_w + (kChannelsLast ? 0 : k));
+        }
+      }
     }
   }
 }
@@ -253,6 +292,9 @@ __device__ __forceinline__ void store_block(const InputParams& p, const InputBox
 template <Precision kPrecision, bool kChannelsLast>
 __global__ void __launch_bounds__(kInputThreads, 2)
     column_input_kernel(const __grid_constant__ InputParams p) {
+#ifdef __CUDA_ARCH__
+  if constexpr (is_refused(kPrecision, __CUDA_ARCH__ / 10)) return;
+#endif
   using T = ElementOf<kPrecision>;
   constexpr int kPerLane = 8 / sizeof(T);
   extern __shared__ __align__(128) uint32_t memory[];
@@ -292,7 +334,7 @@ __global__ void __launch_bounds__(kInputThreads, 2)
       multiply_columns<kPrecision, kChannelsLast>(p, from, shared_address(offset),
                                                   shared_address(weights) + chunk * p.steps * 1024,
                                                   chunk * 32 + 16 < p.in_channels, sum);
-      store_block<T, kChannelsLast>(p, box, place + first_row, chunk * 32, sum);
+      store_block<kPrecision, kChannelsLast>(p, box, place + first_row, chunk * 32, sum);
     }
   }
 }

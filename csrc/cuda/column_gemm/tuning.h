@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cuda/common/shared_limit.h"
+#include "cuda/common/tf32_rate.h"
 #include "plan/description.h"
 
 namespace convt3d::cuda::column_gemm {
@@ -43,26 +45,15 @@ inline constexpr int kMinStages = 2, kMaxStages = 4;
 // Parts of a box that take turns in the sums, at most.
 inline constexpr int64_t kMaxParts = 4;
 
-// Limit: shared memory of a block (CUDA C++ Programming Guide, technical specifications).
-constexpr int64_t shared_bytes(int arch) {
-  switch (arch) {
-    case 80:
-    case 87:
-      return 166912;
-    case 90:
-    case 100:
-    case 103:
-    case 110:
-      return 232448;
-    default:  // 8.6, 8.9, 12.x: the least of all
-      return 101376;
-  }
+// Where three TF32 products take longer than one of float32; no such kernel is built there.
+constexpr bool is_refused(Precision precision, int arch) {
+  return precision == Precision::fp32 && is_slow_in_tf32(arch);
 }
 
-// Whether tensor cores multiply TF32 as slowly as the other units multiply float32 (vendor's peak
-// rates): three TF32 products take longer than one of float32 there.
-constexpr bool is_refused(Precision precision, int arch) {
-  return precision == Precision::fp32 && (arch == 86 || arch == 89 || arch >= 120);
+// Forward with all taps as columns. Limit: the registers that the compiler takes for 10.0 and
+// later.
+constexpr bool is_march_refused(Precision precision, int arch) {
+  return is_refused(precision, arch) || (precision == Precision::fp32 && arch >= 100);
 }
 
 // For the choice of a box, clocks of an SM: a KB of input staged (L2 gives about 25 bytes a clock),
@@ -76,8 +67,32 @@ inline constexpr size_t kMostCuts = 8;
 // A column of a row through shared memory, there and back.
 inline constexpr double kFoldClocks = 0.1;
 
+// Forward with all taps as columns, clocks of an SM: a step of a warp, 32 rows by 32 columns; of a
+// fold, a thread's cell and a share of an output; a chunk, a plane.
+inline constexpr double kMarchStepClocks = 14, kMarchSplitClocks = 42;
+inline constexpr double kJobClocks = 600, kShareClocks = 25;
+inline constexpr double kMarchChunkClocks = 250, kPlaneClocks = 800;
+// And against the other kernel, in operands of a step that are loaded: a column tile multiplied, an
+// operand split in float32, a column folded. Measured: 256 -> 1, k4 s2, bfloat16 in NCDHW, 0.070 ms
+// and 0.073, TF32 0.136 and 0.159; 32 -> 1 0.135 and 0.090, 0.166 and 0.137.
+inline constexpr double kTileLoads = 1.5, kSplitLoads = 3, kFoldLoads = 0.7;
+// Fewer positions are mostly halo. Measured: 256 -> 1, k4 s2, 2 x 16^3, TF32 in NCDHW, 0.039 ms and
+// 0.029; 128 -> 1, 2 x 32^3, 0.046 and 0.043.
+inline constexpr int64_t kMinMarchPositions = 40000;
+// Input that comes from L2, of an SM's share.
+inline constexpr double kMarchBytesPerClock = 28;
+// Cells of a box on h, at most, and how many cuts of d are looked at.
+inline constexpr int64_t kMaxMarchLines = 32;
+inline constexpr size_t kMostMarchCuts = 16;
+
 // Gradients. Limit: a warp holds the sums of grad_weight's columns.
 inline constexpr int64_t kMaxColumns = 64;
+// Measured, float32: three TF32 products leave 2.06 times torch's error where a sum has 8 products.
+inline constexpr int64_t kMinSplitColumns = 48;
+// Measured, float32, few_channels in brackets: 32 -> 1, k4 s2, 32 x 32^3 0.195 ms (0.182), 256 ->
+// 1, k4 s2, 2 x 16^3 0.024 (0.020); 64 -> 1, k4 s2, 4 x 32^3 0.051 (0.058), 32 -> 2, k3 s2, 4 x
+// 48^3 0.089 (0.098), and 2 x 33^3, whose lines are loaded by elements, 0.039 (0.024).
+inline constexpr int64_t kMinSplitIns = 64, kMinSplitPositions = 32768;
 // Fewer in channels leave half of the product empty.
 inline constexpr int64_t kMinInputChannels = 16;
 // Of a multiprocessor; and what the system keeps of a block's shared memory.
@@ -85,7 +100,8 @@ inline constexpr int kMaxBlocksPerSm = 2;
 inline constexpr int64_t kReservedBytes = 1024;
 // For the choice of a box, clocks of an SM: a byte of the result, of grad_output, a step of 32 rows
 // and 32 channels, the start of a box.
-inline constexpr double kResultClocks = 0.06, kOutputClocks = 0.04, kColumnClocks = 30;
+inline constexpr double kResultClocks = 0.06, kOutputClocks = 0.04;
+inline constexpr double kColumnClocks = 30, kSplitColumnClocks = 65;
 
 // grad_weight: warps of a block; slices of the in channels, at most; clocks of a step of a warp.
 inline constexpr int64_t kWeightWarps = 8, kMaxSlices = 16;

@@ -104,6 +104,10 @@ Verdict supports_weight(const Description& description, const Device& device) {
       description.input == Layout::ncdhw && p.in_channels > kMaxPlanes && p.input[2] % 8 == 0) {
     return Verdict::refuse("many in_channels in NCDHW: line_weight and tap_gemm are faster");
   }
+  if (device.arch == 90 && description.precision == Precision::tf32 &&
+      description.input == Layout::ncdhw && p.input[2] % 8 == 0 && p.output()[2] % 4 == 0) {
+    return Verdict::refuse("TF32 in NCDHW, whole lines: tap_gemm is faster");
+  }
   if (columns(p) > kMaxColumns) return Verdict::refuse("more than 64 taps times out_channels");
   if (p.in_channels < kMinInputChannels) return Verdict::refuse("less than 16 in_channels");
   const WeightConfig c = choose_weight(description, device);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Numbers of mma_gemm, each with where it comes from; implicit_gemm/tuning.h has those of its code.
 #pragma once
-#include <cstdint>
 
+#include "cuda/common/shared_limit.h"
 #include "cuda/common/tf32_rate.h"
 #include "plan/description.h"
 
@@ -15,22 +15,6 @@ inline constexpr int kTileRows = 256;
 // on 12.0 one register too few is left.
 constexpr int max_columns(Precision precision, int arch) {
   return precision == Precision::fp32 || arch >= 120 ? 48 : 64;
-}
-
-// Limit: shared memory of a block (CUDA C++ Programming Guide, technical specifications).
-constexpr int64_t shared_bytes(int arch) {
-  switch (arch) {
-    case 80:
-    case 87:
-      return 166912;
-    case 90:
-    case 100:
-    case 103:
-    case 110:
-      return 232448;
-    default:  // 8.6, 8.9, 12.x: the least of all
-      return 101376;
-  }
 }
 
 // Where three TF32 products take longer than one of float32; no such kernel is built there.
