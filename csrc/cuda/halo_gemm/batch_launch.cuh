@@ -40,6 +40,9 @@ inline void turn_result(const Call& call, const void* rows) {
                   call.stream);
 }
 
+// Limit: a kernel's parameters.
+static_assert(sizeof(Params) + sizeof(Maps) + sizeof(LineOrder) <= 4096);
+
 // `second`: of this call's launches. All that packs is launched.
 template <typename T>
 void run_batch(const Call& call, Params p, const Maps& maps, bool second) {

@@ -181,12 +181,13 @@ std::array<int, 3> sharing_blocks(const Shape& shape, const Config& config) {
       }
     }
   }
-  const int64_t items = shape.sums ? tiles : tiles * residues, blocks = shape.num_sms;
+  const int64_t items = shape.sums ? tiles : tiles * residues;
+  const int blocks = std::min(shape.num_sms, kMaxSharingBlocks);
   if (work == 0 || work > kMaxWork || items > kSimulated * blocks || work / blocks < most)
     return {};
-  if (work / blocks / least + 2 > kMaxSharedUnits) return {};
-  if (items > blocks || items != tiles) return {shape.num_sms};
-  return {shape.num_sms, static_cast<int>(blocks / items * items), static_cast<int>(items)};
+  if (work / blocks / least + 2 > kMaxSharedUnits || work / tiles > kMaxSharedWork) return {};
+  if (items > blocks || items != tiles) return {blocks};
+  return {blocks, static_cast<int>(blocks / items * items), static_cast<int>(items)};
 }
 
 Config search(const Description& description, const Device& device) {

@@ -248,7 +248,7 @@ __global__ void __launch_bounds__(Roles<kSlots, kShared>::kThreads, 1)
     }
     sm90::barrier_init_fence();
   }
-  if (kShared && threadIdx.x == blockDim.x - 1) SharedLine::cut(p, shared.units);
+  if (kShared && threadIdx.x == blockDim.x - 1) find_units(p, shared.units);
   for (int i = threadIdx.x; i < p.column_tiles * kChannels; i += blockDim.x) {
     const bool there = p.bias && i < p.out_channels;
     shared.bias[i] = there ? widen(static_cast<const T*>(p.bias)[i * p.bias_stride]) : 0.0f;

@@ -7,10 +7,12 @@
 
 #include "cuda/common/bias_fill.h"
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/kept_answer.h"
 #include "cuda/halo_gemm/batch_launch.cuh"
 #include "cuda/halo_gemm/call.h"
 #include "cuda/halo_gemm/kernel.cuh"
 #include "cuda/halo_gemm/product.h"
+#include "cuda/halo_gemm/shared_line.cuh"
 #include "cuda/halo_gemm/weight_boxes.h"
 #include "cuda/halo_gemm/weight_pack.cuh"
 #include "cuda/sm90/row_pack.h"
@@ -47,26 +49,6 @@ inline Axis make_axis(const Product& product, int axis) {
   return result;
 }
 
-// The work of items that blocks share: walk.cuh.
-inline void share_items(int residues, Params* p) {
-  for (int r = 0; r < residues; ++r) {
-    Unit unit{};
-    const int d = p->order[r] / p->axis[2].stride / p->axis[1].stride;
-    unit.set(*p, d, p->order[r] / p->axis[2].stride % p->axis[1].stride,
-             p->order[r] % p->axis[2].stride);
-    for (int left = p->sum_residues;;) {
-      if (unit.loads) {
-        const int last = unit.axis(*p, 1).num_taps * unit.axis(*p, 2).num_taps + kPlaneTaps;
-        p->item_work[r].all += unit.axis(*p, 0).num_taps * p->chunks * last;
-        if (unit.axis(*p, 0).num_taps > 0) p->item_work[r].last = last;
-      }
-      if (--left == 0) break;
-      unit.next(*p);
-    }
-    p->work += p->item_work[r].all * p->residue_items;
-  }
-}
-
 // Which work there is, and in which order.
 inline void set_work(const Problem& problem, Params* p) {
   const auto& axis = p->axis;
@@ -99,7 +81,6 @@ inline void set_work(const Problem& problem, Params* p) {
                                                          [](int each) { return each > 0; });
   p->residue_items = p->column_tiles * p->tiles * p->strips;
   p->items = static_cast<unsigned>(p->residue_items * items);
-  if (p->joining.threads > 0) share_items(static_cast<int>(items), p);
   if (p->batch == 1 && p->sum_residues == 1) {
     int outside = 0;  // planes whose taps do not all reach the input
     for (int r = 0; r < axis[0].residues; ++r) {
@@ -211,6 +192,12 @@ inline Params make_params(const Call& call) {
     p.line_pairs = lines_are_even(output, width, 2 * bytes, p);
   }
   set_work(problem, &p);
+  if (config.sharing_blocks > 0) {
+    const SharedLine line = kept_answer(call.description, call.device,
+                                        [&] { return cut_line(p, config.sharing_blocks); });
+    std::copy(line.starts.begin(), line.starts.end(), p.starts);
+    std::copy(line.item_planes.begin(), line.item_planes.end(), p.item_planes);
+  }
   return p;
 }
 

@@ -25,9 +25,9 @@ struct Axis {
   int halo_first, halo_span;
 };
 
-// Of an item: a plane and chunk counts as its taps of h and w, and kPlaneTaps. `last`: of the last.
-struct ItemWork {
-  int all, last;
+// Where a block's part of shared items begins: the item, and planes and chunks of its sum.
+struct LineStart {
+  unsigned short item, plane;
 };
 
 struct Params {
@@ -64,8 +64,9 @@ struct Params {
   unsigned char order[kMaxResidues];  // of residues, most taps first
   // Items that are shared (walk.cuh).
   sm90::Joining joining;
-  int work, residue_items;           // of all items; items of a residue
-  ItemWork item_work[kMaxResidues];  // in the order of residues
+  int residue_items;                         // items of a residue
+  unsigned short item_planes[kMaxResidues];  // of an item's sum, in the order of residues
+  LineStart starts[kMaxSharingBlocks + 1];   // of each block; behind the last all items
 };
 
 // What a block has of a shared item: planes and chunks of its sum, and who has the rest. Of the

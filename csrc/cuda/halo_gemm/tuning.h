@@ -85,6 +85,9 @@ constexpr int stretch_bytes(int element_bytes) { return 16 / 4 * stretch_pitch(e
 // Limit: 64 positions of such are parts of no more lines than a warp has lanes.
 inline constexpr int kMinStretchedPitch = 3;
 // Of shared items a block has no more units than this (walk.cuh); limit: shared memory.
+// Limit: a kernel's parameters say where each block begins, in 16 bits.
+inline constexpr int kMaxSharingBlocks = 160;
+inline constexpr int64_t kMaxSharedWork = 65535;
 inline constexpr int kMaxSharedUnits = 48, kSharedUnitBytes = 20;
 constexpr int64_t shared_unit_bytes(bool shared) {
   return shared ? (kMaxSharedUnits + 1) * kSharedUnitBytes / 16 * 16 + 16 : 0;

@@ -46,73 +46,23 @@ class Walk<false, false> {
 };
 
 // Where that is too much, items are shared: the work of all of them is one line, item after item,
-// that is cut into equal parts, one per block. A plane and chunk is of the block in whose part it
-// begins. Whoever comes last adds up an item's parts (cuda/sm90/joined_sums.cuh). One thread finds
-// a block's units; its roles read them. (In the consumers' loop ptxas serialises wgmma: C7520.)
-class SharedLine {
- public:
-  static __device__ void cut(const Params& p, SharedUnit* units) {
-    const int end = start_of(p, blockIdx.x + 1);
-    for (int at = start_of(p, blockIdx.x); at < end;) {
-      const Item item = item_at(p, at);
-      const ItemWork work = p.item_work[item.residue];
-      const int stop = min(end, item.start + work.all);
-      Unit unit;
-      set_item(p, item.index, &unit);
-      const int from = planes_before(p, unit, at - item.start);
-      const int to = planes_before(p, unit, stop - item.start);
-      at = stop;
-      if (from >= to) continue;
-      const int first = block_at(p, item.start);
-      const int parts = block_at(p, item.start + work.all - work.last) - first + 1;
-      *units++ = {static_cast<int>(item.index), from, to, {first, parts}};
-    }
-    units->item = -1;
+// that is cut into equal parts, one per block (shared_line.cuh). Whoever comes last adds up an
+// item's parts (cuda/sm90/joined_sums.cuh). One thread finds a block's units; its roles read them.
+// (In the consumers' loop ptxas serialises wgmma: C7520.)
+__device__ __forceinline__ void find_units(const Params& p, SharedUnit* units) {
+  const int block = blockIdx.x;
+  const LineStart start = p.starts[block], end = p.starts[block + 1];
+  for (int item = start.item, from = start.plane; item <= end.item; ++item, from = 0) {
+    const int to = item < end.item ? p.item_planes[item / p.residue_items] : end.plane;
+    if (from == to) continue;
+    // All blocks that have a part of it.
+    int first = block, last = block;
+    while (p.starts[first].item == item && p.starts[first].plane > 0) --first;
+    while (p.starts[last + 1].item == item) ++last;
+    *units++ = {item, from, to, {first, last - first + 1}};
   }
-
- private:
-  struct Item {
-    unsigned index;
-    int residue, start;  // the residue's place in the order, the first of its work
-  };
-  // Of a block's part: work * block / blocks, in 32 bits. No part is shorter than a plane and
-  // chunk.
-  static __device__ int start_of(const Params& p, int block) {
-    const int blocks = gridDim.x, each = p.work / blocks;
-    return each * block + (p.work - each * blocks) * block / blocks;
-  }
-  static __device__ int block_at(const Params& p, int at) {
-    const int blocks = gridDim.x;
-    int block = min(at / (p.work / blocks), blocks - 1);
-    while (start_of(p, block) > at) --block;
-    return block;
-  }
-  static __device__ Item item_at(const Params& p, int at) {
-    int residue = 0, start = 0;
-    while (at - start >= p.item_work[residue].all * p.residue_items) {
-      start += p.item_work[residue].all * p.residue_items;
-      ++residue;
-    }
-    const int item = (at - start) / p.item_work[residue].all;
-    return {static_cast<unsigned>(residue * p.residue_items + item), residue,
-            start + item * p.item_work[residue].all};
-  }
-  // Planes and chunks of a unit's item that begin before this much of its work.
-  static __device__ int planes_before(const Params& p, Unit unit, int work) {
-    int planes = 0;
-    for (int left = p.sum_residues;;) {
-      if (unit.loads) {
-        const int each = unit.axis(p, 1).num_taps * unit.axis(p, 2).num_taps + kPlaneTaps;
-        const int number = unit.axis(p, 0).num_taps * p.chunks;
-        if (work <= number * each) return planes + (work + each - 1) / each;
-        planes += number;
-        work -= number * each;
-      }
-      if (--left == 0) return planes;
-      unit.next(p);
-    }
-  }
-};
+  units->item = -1;
+}
 
 template <>
 class Walk<false, true> {
