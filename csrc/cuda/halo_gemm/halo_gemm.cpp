@@ -268,8 +268,7 @@ Config search(const Description& description, const Device& device) {
   }
   const Config rows = choose_batch_rows(description, shape, product);
   if (rows.slots == 0) return best;
-  const double all_clocks = rows.clocks + packing_clocks(rows);
-  return best.slots == 0 || all_clocks < least * kFlatClocks ? rows : best;
+  return best.slots == 0 || rows.clocks + packing_clocks(rows) < least * kFlatClocks ? rows : best;
 }
 
 }  // namespace
