@@ -392,6 +392,8 @@ _EDGES: tuple[tuple[str, str, str], ...] = (
     ("full", "three strides, 136 channels", "mb1_ic128oc136_id3ih5iw7_k5x3x2s3x2x4p1"),
     ("full", "long rows", "mb1_ic16oc16_id2ih3iw150_k3s2p1op1"),
     ("full", "k3 s2, odd lines of 280 planes", "mb2_ic72oc24_id140ih7iw33_k3x4x3s2p1x2x1"),
+    ("ci", "k3 s2, 540 planes of odd lines", "mb6_ic40oc24_id90ih5iw9_k3s2p1x2x0"),
+    ("full", "k3 s2, 660 planes of long lines", "mb6_ic70oc40_id110ih7iw37_k3s2p2op1"),
     ("full", "strides 1 and 2, 280 planes", "mb2_ic32oc32_id140ih4iw10_k2x3x4s1x2x2p0x1x2"),
 )
 

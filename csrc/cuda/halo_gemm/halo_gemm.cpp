@@ -10,6 +10,7 @@
 #include "cuda/halo_gemm/batch_rows.h"
 #include "cuda/halo_gemm/config.h"
 #include "cuda/halo_gemm/estimate.h"
+#include "cuda/halo_gemm/gather_march.h"
 #include "cuda/halo_gemm/plane_march.h"
 #include "cuda/halo_gemm/product.h"
 #include "cuda/halo_gemm/tuning.h"
@@ -319,6 +320,7 @@ Verdict supports(const Description& description, const Device& device) {
   const Verdict fallback = implicit_gemm::supports(description, device);
   if (!fallback.ok) return fallback;
   if (choose_planes(description, device).columns > 0) return Verdict::accept();
+  if (choose_gather(description, device).columns > 0) return Verdict::accept();
   const Config config = choose(description, device);
   if (config.slots == 0) {
     return Verdict::refuse("too few channels, or taps too far apart for shared memory");
@@ -383,6 +385,8 @@ std::string to_string(const Config& config) {
 std::string config(const Description& description, const Device& device) {
   const PlaneConfig planes = choose_planes(description, device);
   if (planes.columns > 0) return to_string(planes);
+  const GatherConfig gather = choose_gather(description, device);
+  if (gather.columns > 0) return to_string(gather);
   return to_string(choose(description, device)) +
          (fills_with_bias(description) ? ", bias filled in first" : "");
 }
@@ -437,6 +441,11 @@ int64_t workspace_bytes(const Description& description, const Device& device) {
   const PlaneConfig planes = choose_planes(description, device);
   if (planes.columns > 0) {
     return std::max(plane_weight_bytes(description, planes),
+                    implicit_gemm::workspace_bytes(description, device));
+  }
+  const GatherConfig gather = choose_gather(description, device);
+  if (gather.columns > 0) {
+    return std::max(gather_weight_bytes(gather),
                     implicit_gemm::workspace_bytes(description, device));
   }
   const Config config = choose(description, device);

@@ -3,6 +3,8 @@
 
 #include "cuda/common/alignment.h"
 #include "cuda/halo_gemm/call.h"
+#include "cuda/halo_gemm/gather_call.h"
+#include "cuda/halo_gemm/gather_march.h"
 #include "cuda/halo_gemm/halo_gemm.h"
 #include "cuda/halo_gemm/plane_call.h"
 #include "cuda/halo_gemm/plane_march.h"
@@ -21,6 +23,16 @@ void launch(const Description& description, const Device& device, const Operands
                          planes,      workspace, static_cast<cudaStream_t>(stream)};
     return with_precision<Precision::fp16, Precision::bf16>(
         description.precision, [&]<Precision kPrecision>() { run_planes<kPrecision>(call); });
+  }
+  const GatherConfig gather = choose_gather(description, device);
+  if (gather.columns > 0) {
+    if (!can_launch_gather(description, operands)) {
+      return implicit_gemm::launch(description, device, operands, workspace, stream);
+    }
+    const GatherCall call{description, device,    operands,
+                          gather,      workspace, static_cast<cudaStream_t>(stream)};
+    return with_precision<Precision::fp16, Precision::bf16, Precision::tf32>(
+        description.precision, [&]<Precision kPrecision>() { run_gather<kPrecision>(call); });
   }
   const Problem& p = description.problem;
   const int64_t bytes = element_bytes(description.precision);

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// From a call of gather_march.h to its launches; instances/ has one explicit instantiation per
+// precision.
+#pragma once
+#include <algorithm>
+
+#include "cuda/common/cuda_check.h"
+#include "cuda/halo_gemm/gather_call.h"
+#include "cuda/halo_gemm/gather_kernel.cuh"
+#include "cuda/halo_gemm/tuning.h"
+#include "geometry/ceil_div.h"
+
+namespace convt3d::cuda::halo_gemm {
+
+// The weight as B: [block of columns][chunk][tap of d][of h][step][8 columns][half of K][column]
+// [16 bytes of K], K as gather_kernel.cuh gathers it.
+struct GatherPack {
+  const void* weight;
+  uint4* packed;
+  int64_t stride[5];
+  int channels, sources, columns, chunks, units;
+};
+
+inline constexpr int kGatherPackThreads = 128;
+
+template <typename T>
+__global__ void __launch_bounds__(kGatherPackThreads)
+    gather_pack_kernel(const __grid_constant__ GatherPack p) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  sm90::let_next_launch_start();
+  constexpr int kVector = 16 / sizeof(T), kChannels = kGatherChunkBytes / sizeof(T);
+  const int unit = blockIdx.x * kGatherPackThreads + threadIdx.x;
+  if (unit >= p.units) return;
+  const auto take = [](int* index, int radix) {
+    const int rest = *index / radix, digit = *index - rest * radix;
+    *index = rest;
+    return digit;
+  };
+  int at = unit;
+  const int in_eight = take(&at, 8), half = take(&at, 2), eight = take(&at, p.columns / 8);
+  const int step = take(&at, kGatherSteps);
+  const int tap_h = take(&at, kGatherKernel), tap_d = take(&at, kGatherKernel);
+  const int chunk = take(&at, p.chunks);
+  const int channel = at * p.columns + eight * 8 + in_eight;
+  const T* const from = static_cast<const T*>(p.weight) + channel * p.stride[0] +
+                        tap_d * p.stride[2] + tap_h * p.stride[3];
+  alignas(16) T values[kVector];
+#pragma unroll
+  for (int v = 0; v < kVector; ++v) {
+    const int k = half * kVector + v;
+    int source = k, tap = 2;
+    if (step < 2) {
+      source = step * kChannels / 2 + k / 2;
+      tap = k % 2;
+    } else if (sizeof(T) == 2) {
+      source = k / 2 + k % 2 * 8;
+    }
+    source += chunk * kChannels;
+    const bool there = channel < p.channels && source < p.sources;
+    T value = there ? from[source * p.stride[1] + tap * p.stride[4]] : T();
+    if constexpr (sizeof(T) == 4) value = round_to_tf32(value);
+    values[v] = value;
+  }
+  p.packed[unit] = *reinterpret_cast<const uint4*>(values);
+#endif
+}
+
+template <typename T>
+void pack_gather_weight(const GatherCall& call) {
+  const Problem& problem = call.description.problem;
+  const TensorView& weight = call.operands.weight;
+  GatherPack pack{};
+  pack.weight = weight.data;
+  pack.packed = static_cast<uint4*>(call.workspace);
+  std::copy(weight.stride.begin(), weight.stride.end(), pack.stride);
+  pack.channels = static_cast<int>(problem.in_channels);
+  pack.sources = static_cast<int>(problem.out_channels);
+  pack.columns = call.config.columns;
+  pack.chunks = call.config.chunks;
+  pack.units = static_cast<int>(gather_weight_bytes(call.config) / 16);
+  const auto blocks = static_cast<unsigned>(ceil_div(pack.units, kGatherPackThreads));
+  gather_pack_kernel<T><<<blocks, kGatherPackThreads, 0, call.stream>>>(pack);
+  check(cudaGetLastError(), "halo_gemm gather_pack_kernel");
+}
+
+inline GatherParams make_gather_params(const GatherCall& call) {
+  const Problem& problem = call.description.problem;
+  const GatherConfig& config = call.config;
+  const TensorView &source = call.operands.output, &result = call.operands.input;
+  GatherParams p{};
+  p.weights = static_cast<const unsigned char*>(call.workspace);
+  p.source = static_cast<const unsigned char*>(source.data);
+  p.result = result.data;
+  std::copy(source.stride.begin(), source.stride.end(), p.source_stride);
+  std::copy(result.stride.begin(), result.stride.end(), p.result_stride);
+  p.channels = static_cast<int>(problem.in_channels);
+  p.sources = static_cast<int>(problem.out_channels);
+  for (int a = 0; a < 3; ++a) {
+    p.result_extent[a] = static_cast<int>(problem.input[a]);
+    p.source_extent[a] = static_cast<int>(problem.output()[a]);
+    p.padding[a] = static_cast<int>(problem.padding[a]);
+  }
+  p.lines = config.lines;
+  p.tiles = config.tiles;
+  p.runs = config.runs;
+  p.pitch = config.pitch;
+  const auto bytes = static_cast<int>(element_bytes(call.description.precision));
+  p.slot_bytes = kGatherChunkBytes / bytes * config.pitch;
+  p.chunks = config.chunks;
+  p.slots = config.slots;
+  p.weight_bytes = static_cast<int>(gather_block_bytes(config));
+  p.units = static_cast<int>(problem.batch * config.tiles * problem.input[0]);
+  p.blocks = config.blocks;
+  p.pairs = reinterpret_cast<uintptr_t>(result.data) % (4 * bytes) == 0 && problem.input[2] % 4 == 0;
+  for (int dim : {0, 1, 2, 3}) p.pairs = p.pairs && result.stride[dim] % 4 == 0;
+  return p;
+}
+
+template <Precision kPrecision>
+void run_gather(const GatherCall& call) {
+  using T = ElementOf<kPrecision>;
+  auto kernel = gather_kernel<T, 32>;
+  if constexpr (sizeof(T) == 2) {
+    if (call.config.columns == 64) kernel = gather_kernel<T, 64>;
+  }
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
+        "halo_gemm shared memory");
+  pack_gather_weight<T>(call);
+  const GatherParams p = make_gather_params(call);
+  const auto blocks = static_cast<unsigned>(call.device.num_sms / p.blocks * p.blocks);
+  sm90::launch_overlapping("halo_gemm gather_kernel", kernel,
+                           {blocks, kGatherThreads, kSharedBytes, call.stream}, p);
+}
+
+}  // namespace convt3d::cuda::halo_gemm

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The producers of gather_kernel.cuh: a stage is some channels of a plane's lines, as they lie in
+// memory. A channel's lines are one run of bytes; its pieces of 16 are copied, from the one that
+// has its first byte on, which so may begin up to 15 bytes behind the start of its place:
+//
+//   slot  | lead | channel 0: shift, lines ... | lead | channel 1: ...      `pitch` apart
+//
+// Lines outside grad_output are not copied (but pieces that they share with others).
+#pragma once
+#include "cuda/common/shared_memory.cuh"
+#include "cuda/halo_gemm/gather_params.h"
+#include "cuda/sm90/ring.cuh"
+
+namespace convt3d::cuda::halo_gemm {
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+template <typename T>
+__device__ __forceinline__ void load_lines(const GatherParams& p, const GatherShared& shared) {
+  constexpr int kBytes = sizeof(T), kChannels = kGatherChunkBytes / kBytes;
+  constexpr int kLanes = 128 / kChannels;  // of a channel
+  const int thread = threadIdx.x % 128, channel = thread / kLanes, lane = thread % kLanes;
+  sm90::Ring ring;
+  GatherWalk walk(p);
+  while (walk.next(p)) {
+    const int first = walk.first_source(p), lines = kGatherStride * p.lines + 1;
+    const int line_bytes = p.source_extent[2] * kBytes;
+    const int begin = max(-first, 0) * line_bytes;
+    const int end = min(lines, p.source_extent[1] - first) * line_bytes;
+    for (int u = kGatherStride * walk.from; u <= kGatherStride * walk.to; ++u) {
+      if (!GatherWalk::there(p, u)) continue;
+      const auto& s = p.source_stride;
+      const int64_t plane = walk.item * s[0] + (u - p.padding[0]) * s[2] + first * s[3];
+      for (int chunk = 0; chunk < p.chunks; ++chunk) {
+        const int source = chunk * kChannels + channel;
+        // A multiple of 16 bytes, and what the run of bytes begins behind it.
+        const auto run = reinterpret_cast<intptr_t>(p.source) + (plane + source * s[1]) * kBytes;
+        const int shift = static_cast<int>(run & 15);
+        const int last = (shift + end + 15) / 16;
+        const bool there = source < p.sources;
+        const int bytes = there ? 16 : 0;
+        int piece = (shift + begin) / 16 + lane;
+        const intptr_t begins = there ? run - shift : reinterpret_cast<intptr_t>(p.source) / 16 * 16;
+        const auto* from =
+            reinterpret_cast<const unsigned char*>(begins) + (there ? 16 * piece : 0);
+        const int step = there ? 16 * kLanes : 0;
+        uint32_t to = shared.slots + ring.stage * p.slot_bytes + channel * p.pitch + kGatherLead +
+                      16 * piece;
+        sm90::barrier_wait(shared.empty + 8 * ring.stage, ring.parity ^ 1);
+#pragma unroll 4
+        for (; piece < last; piece += kLanes) {
+          copy_async<16>(to, from, bytes);
+          from += step;
+          to += 16 * kLanes;
+        }
+        sm90::barrier_arrive_after_copies(shared.full + 8 * ring.stage);
+        ring.next(p.slots);
+      }
+    }
+  }
+}
+
+#endif
+
+}  // namespace convt3d::cuda::halo_gemm

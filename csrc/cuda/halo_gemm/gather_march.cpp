@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda/halo_gemm/gather_march.h"
+
+#include <algorithm>
+
+#include "cuda/common/kept_answer.h"
+#include "cuda/halo_gemm/gather_tuning.h"
+#include "cuda/halo_gemm/tuning.h"
+#include "cuda/sm90/chain.h"
+#include "geometry/ceil_div.h"
+
+namespace convt3d::cuda::halo_gemm {
+namespace {
+
+bool is_for_gather(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  const Precision precision = description.precision;
+  if (device.arch != 90 || description.direction != Direction::grad_input) return false;
+  if (element_bytes(precision) != 2 && precision != Precision::tf32) return false;
+  if (description.output != Layout::ncdhw || description.input != Layout::ncdhw) return false;
+  if (p.groups != 1 || p.dilation != Extent3{1, 1, 1}) return false;
+  const Extent3 output = p.output();
+  for (int a : {0, 1, 2}) {
+    if (p.kernel[a] != kGatherKernel || p.stride[a] != kGatherStride) return false;
+    if (p.padding[a] > kGatherMaxPadding) return false;
+    if (std::max(p.input[a], output[a]) > kMaxExtent) return false;
+  }
+  return p.batch <= kMaxExtent && p.out_channels >= kGatherMinSources &&
+         p.in_channels >= kGatherMinChannels;
+}
+
+// As many stages as there is room for; false if there are too few.
+bool choose_slots(const Description& description, GatherConfig* config) {
+  const Problem& p = description.problem;
+  const auto bytes = static_cast<int>(element_bytes(description.precision));
+  const int64_t lines = kGatherStride * config->lines + 1;
+  const int64_t run = kGatherLead + ceil_div(15 + lines * p.output()[2] * bytes, 16) * 16;
+  const int64_t room =
+      kSharedBytes - kGatherAlign - kGatherBarrierBytes - gather_block_bytes(*config);
+  if (run > room) return false;
+  const int skew = gather_skew(bytes);
+  config->pitch = static_cast<int>(ceil_div(run - skew, 128) * 128 + skew);
+  const int64_t slots = room / (kGatherChunkBytes / bytes * config->pitch);
+  config->slots = static_cast<int>(std::min<int64_t>(slots, kGatherMaxSlots));
+  return slots >= kGatherMinSlots;
+}
+
+// Clocks of an SM for all tiles and blocks of channels of a plane of grad_input.
+double gather_clocks(const Description& description, const GatherConfig& config) {
+  const int64_t taps = kGatherKernel * kGatherKernel * kGatherSteps;
+  const int64_t tiles = kGatherGroups * gather_tiles(config.columns);  // of 64 positions
+  const double products = static_cast<double>(config.chunks * taps * config.columns) / 2;
+  const double reads =
+      static_cast<double>(config.chunks * taps * config.columns) / 4 +
+      kGatherLineClocks * static_cast<double>(config.chunks * kGatherKernel * kGatherStride);
+  const double computes = static_cast<double>(tiles) * std::max(products, reads);
+  const int64_t lines = kGatherStride * config.lines + 1;
+  const double loads = static_cast<double>(kGatherStride * config.chunks * kGatherChunkBytes *
+                                           lines * description.problem.output()[2]) /
+                       kGatherBytesPerClock;
+  return static_cast<double>(config.tiles * config.blocks) *
+         (std::max(computes, loads) + kGatherWaits * std::min(computes, loads));
+}
+
+GatherConfig search_gather(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  GatherConfig best;
+  if (!is_for_gather(description, device)) return best;
+  const int64_t bytes = element_bytes(description.precision);
+  double least = 0;
+  for (int columns : {32, 64}) {
+    if (columns == 64 && bytes != 2) continue;
+    GatherConfig config;
+    config.columns = columns;
+    config.blocks = static_cast<int>(ceil_div(p.in_channels, columns));
+    config.chunks = static_cast<int>(ceil_div(p.out_channels * bytes, kGatherChunkBytes));
+    config.runs = static_cast<int>(ceil_div(p.input[2], kGatherRun));
+    const int64_t chain = int64_t{config.chunks} * kGatherKernel * kGatherKernel * kGatherSteps;
+    if (chain > sm90::max_chain(description.precision)) continue;
+    if (config.blocks > kGatherMaxBlocks) continue;
+    const int64_t all_runs = int64_t{kGatherGroups} * 4 * gather_tiles(columns);
+    for (config.lines = 1; int64_t{config.lines} * config.runs <= all_runs; ++config.lines) {
+      if (config.lines > p.input[1]) break;
+      config.tiles = static_cast<int>(ceil_div(p.input[1], config.lines));
+      if (!choose_slots(description, &config)) break;
+      const double clocks = gather_clocks(description, config);
+      if (best.columns != 0 && clocks >= least) continue;
+      best = config;
+      least = clocks;
+    }
+  }
+  const int64_t units = p.batch * best.tiles * p.input[0];
+  if (units * best.blocks < kGatherUnits * device.num_sms || units > kMaxPositions) return {};
+  return best;
+}
+
+}  // namespace
+
+GatherConfig choose_gather(const Description& description, const Device& device) {
+  return kept_answer(description, device, [&] { return search_gather(description, device); });
+}
+
+std::string to_string(const GatherConfig& config) {
+  return "gathering lines of grad_output, " + std::to_string(config.lines) + " lines of " +
+         std::to_string(config.runs) + " runs, " + std::to_string(config.columns) + " columns, " +
+         std::to_string(config.slots) + " stages";
+}
+
+int64_t gather_block_bytes(const GatherConfig& config) {
+  return int64_t{config.chunks} * kGatherKernel * kGatherKernel * kGatherSteps * config.columns *
+         32;
+}
+
+int64_t gather_weight_bytes(const GatherConfig& config) {
+  return config.blocks * gather_block_bytes(config);
+}
+
+bool can_launch_gather(const Description& description, const Operands& operands) {
+  const Extent3 output = description.problem.output();
+  const auto& source = operands.output.stride;
+  return source[4] == 1 && source[3] == output[2] && operands.input.stride[4] == 1;
+}
+
+}  // namespace convt3d::cuda::halo_gemm

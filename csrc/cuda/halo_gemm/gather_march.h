@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The third kernel of halo_gemm (gather_kernel.cuh): grad_input of k3 s2 in NCDHW, from lines of
+// grad_output as they lie, with all weights in shared memory.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "plan/description.h"
+#include "plan/operands.h"
+
+namespace convt3d::cuda::halo_gemm {
+
+struct GatherConfig {
+  int columns = 0;            // of wgmma: channels; 0 where this kernel is not for the problem
+  int lines = 0, tiles = 0;   // of grad_input in a tile, and tiles of a plane
+  int runs = 0;               // of a line
+  int pitch = 0;              // bytes from a channel of a stage to the next
+  int chunks = 0, slots = 0;  // stages of a plane, and stages
+  int blocks = 0;             // of `columns` channels of grad_input
+};
+
+GatherConfig choose_gather(const Description& description, const Device& device);
+std::string to_string(const GatherConfig& config);
+// The workspace: the weight, of one block of channels and of all.
+int64_t gather_block_bytes(const GatherConfig& config);
+int64_t gather_weight_bytes(const GatherConfig& config);
+
+// Whether what the description cannot tell suits: strides.
+bool can_launch_gather(const Description& description, const Operands& operands);
+
+}  // namespace convt3d::cuda::halo_gemm
