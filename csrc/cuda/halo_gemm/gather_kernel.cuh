@@ -4,9 +4,9 @@
 //   grad_input[n, ci, i] = sum over taps t, co: grad_output[n, co, 2 i + t - p] * weight[ci, co, t]
 //
 // M = positions, runs of 16 along w for each warp; N = channels of grad_input; K = channels of
-// grad_output and taps of w. A comes from registers, gathered out of lines that lie in shared memory
-// as they do in memory: any shift, any parity, so that nothing is turned or packed. B, the weights,
-// are all in shared memory.
+// grad_output and taps of w. A comes from registers, gathered out of lines that lie in shared
+// memory as they do in memory: any shift, any parity, so that nothing is turned or packed. B, the
+// weights, are all in shared memory.
 //
 //   u = o + p = 2 i + t        a block marches through the planes u of grad_output, each loaded
 //                              once (a stage is 32 bytes of channels of the lines of a tile). What

@@ -111,7 +111,8 @@ inline GatherParams make_gather_params(const GatherCall& call) {
   p.weight_bytes = static_cast<int>(gather_block_bytes(config));
   p.units = static_cast<int>(problem.batch * config.tiles * problem.input[0]);
   p.blocks = config.blocks;
-  p.pairs = reinterpret_cast<uintptr_t>(result.data) % (4 * bytes) == 0 && problem.input[2] % 4 == 0;
+  p.pairs =
+      reinterpret_cast<uintptr_t>(result.data) % (4 * bytes) == 0 && problem.input[2] % 4 == 0;
   for (int dim : {0, 1, 2, 3}) p.pairs = p.pairs && result.stride[dim] % 4 == 0;
   return p;
 }

@@ -40,12 +40,13 @@ __device__ __forceinline__ void load_lines(const GatherParams& p, const GatherSh
         const bool there = source < p.sources;
         const int bytes = there ? 16 : 0;
         int piece = (shift + begin) / 16 + lane;
-        const intptr_t begins = there ? run - shift : reinterpret_cast<intptr_t>(p.source) / 16 * 16;
+        const intptr_t begins =
+            there ? run - shift : reinterpret_cast<intptr_t>(p.source) / 16 * 16;
         const auto* from =
             reinterpret_cast<const unsigned char*>(begins) + (there ? 16 * piece : 0);
         const int step = there ? 16 * kLanes : 0;
-        uint32_t to = shared.slots + ring.stage * p.slot_bytes + channel * p.pitch + kGatherLead +
-                      16 * piece;
+        uint32_t to =
+            shared.slots + ring.stage * p.slot_bytes + channel * p.pitch + kGatherLead + 16 * piece;
         sm90::barrier_wait(shared.empty + 8 * ring.stage, ring.parity ^ 1);
 #pragma unroll 4
         for (; piece < last; piece += kLanes) {

@@ -8,9 +8,9 @@
 namespace convt3d::cuda::halo_gemm {
 
 struct GatherParams {
-  const unsigned char* weights;  // [block of channels], see gather_launch.cuh
-  const unsigned char* source;   // grad_output
-  void* result;                  // grad_input
+  const unsigned char* weights;                // [block of channels], see gather_launch.cuh
+  const unsigned char* source;                 // grad_output
+  void* result;                                // grad_input
   int64_t source_stride[5], result_stride[5];  // n, c, d, h, w
   int channels, sources;                       // of grad_input, of grad_output
   int result_extent[3], source_extent[3], padding[3];
