@@ -27,8 +27,7 @@
 // Elements outside a line, and lines outside a plane, are made zeros in registers.
 //
 // supports() guarantees: groups and dilation 1, k3 s2, at most 2 padding, tiles and stages that
-// fit, chains of at most sm90/chain.h's length; launch(): dense lines and planes of grad_output,
-// and lines of grad_input.
+// fit, chains of at most sm90/chain.h's length, and dense tensors in NCDHW.
 #pragma once
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/halo_gemm/gather_load.cuh"

@@ -93,6 +93,8 @@ inline GatherParams make_gather_params(const GatherCall& call) {
   p.result = result.data;
   std::copy(source.stride.begin(), source.stride.end(), p.source_stride);
   std::copy(result.stride.begin(), result.stride.end(), p.result_stride);
+  // Those of an axis with one position may be anything.
+  p.source_stride[3] = problem.output()[2];
   p.channels = static_cast<int>(problem.in_channels);
   p.sources = static_cast<int>(problem.out_channels);
   for (int a = 0; a < 3; ++a) {

@@ -115,10 +115,4 @@ int64_t gather_weight_bytes(const GatherConfig& config) {
   return config.blocks * gather_block_bytes(config);
 }
 
-bool can_launch_gather(const Description& description, const Operands& operands) {
-  const Extent3 output = description.problem.output();
-  const auto& source = operands.output.stride;
-  return source[4] == 1 && source[3] == output[2] && operands.input.stride[4] == 1;
-}
-
 }  // namespace convt3d::cuda::halo_gemm

@@ -6,7 +6,6 @@
 #include <string>
 
 #include "plan/description.h"
-#include "plan/operands.h"
 
 namespace convt3d::cuda::halo_gemm {
 
@@ -24,8 +23,5 @@ std::string to_string(const GatherConfig& config);
 // The workspace: the weight, of one block of channels and of all.
 int64_t gather_block_bytes(const GatherConfig& config);
 int64_t gather_weight_bytes(const GatherConfig& config);
-
-// Whether what the description cannot tell suits: strides.
-bool can_launch_gather(const Description& description, const Operands& operands);
 
 }  // namespace convt3d::cuda::halo_gemm

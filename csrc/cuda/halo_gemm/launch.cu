@@ -26,9 +26,6 @@ void launch(const Description& description, const Device& device, const Operands
   }
   const GatherConfig gather = choose_gather(description, device);
   if (gather.columns > 0) {
-    if (!can_launch_gather(description, operands)) {
-      return implicit_gemm::launch(description, device, operands, workspace, stream);
-    }
     const GatherCall call{description, device,    operands,
                           gather,      workspace, static_cast<cudaStream_t>(stream)};
     return with_precision<Precision::fp16, Precision::bf16, Precision::tf32>(

@@ -46,10 +46,7 @@ int64_t workspace_bytes(const Description& description, const Device& device) {
                     implicit_gemm::workspace_bytes(description, device));
   }
   const GatherConfig gather = choose_gather(description, device);
-  if (gather.columns > 0) {
-    return std::max(gather_weight_bytes(gather),
-                    implicit_gemm::workspace_bytes(description, device));
-  }
+  if (gather.columns > 0) return gather_weight_bytes(gather);
   const Config config = choose(description, device);
   const int64_t bytes = packed_weight_bytes(description, config) +
                         packed_input_bytes(description, config) + parked_bytes(config, device) +
