@@ -29,8 +29,8 @@
 // supports() guarantees: groups and dilation 1, k3 s2, at most 2 padding, tiles and stages that
 // fit, chains of at most sm90/chain.h's length, and dense tensors in NCDHW.
 #pragma once
-#include "cuda/common/mma_sync.cuh"
 #include "cuda/halo_gemm/gather_load.cuh"
+#include "cuda/halo_gemm/gather_operand.cuh"
 #include "cuda/halo_gemm/gather_store.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/wgmma.cuh"
@@ -39,129 +39,17 @@ namespace convt3d::cuda::halo_gemm {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// Where a lane's rows of a tile are, rows `lane / 4` and 8 on of a run: bytes from the first
-// element of a channel of a stage, for tap 0 of h and w.
-struct GatherRows {
-  int line, at;  // line of the tile, -1 without a run
-  // Of both rows: bytes 0, 1 and 2 are all ones where taps 0, 1 (TF32: both the lane's one of them)
-  // and 2 are inside the line, else zero.
-  uint32_t inside[2];
-};
-
-// Position in `line` of the run of a warp's tile.
-__device__ __forceinline__ int first_of_run(const GatherParams& p, int warp, int tile, int line) {
-  return (tile * kGatherGroups * 4 + warp - line * p.runs) * kGatherRun;
-}
-
-template <typename T>
-__device__ __forceinline__ GatherRows gather_rows(const GatherParams& p, int tile) {
-  constexpr int kBytes = sizeof(T);
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  GatherRows rows;
-  rows.line = (tile * kGatherGroups * 4 + warp) / p.runs;
-  const int row = first_of_run(p, warp, tile, rows.line) + lane / 4;
-  if (rows.line >= p.lines) rows.line = -1;
-  const int own = kBytes == 4 ? lane % 2 : 0;
-  rows.at = kGatherLead + kBytes * (kGatherStride * max(rows.line, 0) * p.source_extent[2] +
-                                    kGatherStride * row - p.padding[2] + own);
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const int element = kGatherStride * (row + 8 * i) - p.padding[2];
-    const auto inside = [&](int tap, uint32_t bits) {
-      const bool in =
-          static_cast<unsigned>(element + tap) < static_cast<unsigned>(p.source_extent[2]);
-      return in ? bits : 0u;
-    };
-    const bool pairs = kBytes == 2;
-    rows.inside[i] =
-        inside(pairs ? 0 : own, 0xFF) | inside(pairs ? 1 : own, 0xFF00) | inside(2, 0xFF0000);
-  }
-  return rows;
-}
-
-// Bytes from a stage's start to the channels that a lane reads: of 16 bits quad and quad + 4, of
-// TF32 quad / 2, quad / 2 + 2 and quad; and to where their runs of bytes begin there.
-template <typename T>
-__device__ __forceinline__ void gather_shifts(const GatherParams& p, const GatherWalk& walk, int u,
-                                              int (&shift)[3]) {
-  constexpr uint32_t kBytes = sizeof(T), kVector = 16 / kBytes;
-  const auto& s = p.source_stride;
-  const auto low = [](int64_t stride) { return static_cast<uint32_t>(stride); };
-  const uint32_t first = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(p.source)) / kBytes +
-                         walk.item * low(s[0]) + (u - p.padding[0]) * low(s[2]) +
-                         walk.first_source(p) * low(s[3]);
-  const int quad = threadIdx.x % 4;
-  const int of_lane[3] = {kBytes == 2 ? quad : quad / 2, kBytes == 2 ? quad + 4 : quad / 2 + 2,
-                          quad};
-#pragma unroll
-  for (int i = 0; i < 3; ++i) {
-    const uint32_t elements = (first + of_lane[i] * low(s[1])) % kVector;
-    shift[i] = of_lane[i] * p.pitch + static_cast<int>(elements * kBytes);
-  }
-  if (kBytes == 4) shift[2] += kBytes * 2 - kBytes * (quad % 2);  // tap 2, from the lane's tap
-}
-
-// Bits of taps 0 and 1, and of tap 2, that `inside` has.
-__device__ __forceinline__ uint32_t first_two(uint32_t inside) {
-  return __byte_perm(inside, 0, 0x1100);
-}
-__device__ __forceinline__ uint32_t third(uint32_t inside) {
-  return __byte_perm(inside, 0, 0x2222);
-}
-
-// A of one tap of h: `stage` has the rows' place added, `inside` is zero where the line is outside.
-template <typename T>
-__device__ __forceinline__ void gather(const GatherParams& p, const GatherRows& rows, int stage,
-                                       const int (&shift)[3], uint32_t inside,
-                                       uint32_t (&a)[kGatherSteps][4]) {
-  if constexpr (sizeof(T) == 2) {
-    const int at = stage + shift[0];
-    // Where tap 0 begins within a word, the same for all channels and rows of a lane.
-    const bool odd = (at & 2) != 0;
-    const uint32_t two = odd ? 0x5432 : 0x3210, one = odd ? 0x7632 : 0x5410;
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {  // rows
-      const uint32_t in = rows.inside[i] & inside;
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {  // channels quad and quad + 4
-        const uint32_t from = ((stage + shift[half]) & ~3) + 32 * i;
-        uint32_t word[2][2];
-#pragma unroll
-        for (int c = 0; c < 2; ++c) {  // and 8 channels on
-          word[c][0] = load_shared(from + c * 8 * p.pitch);
-          word[c][1] = load_shared(from + c * 8 * p.pitch + 4);
-        }
-        const int at = 2 * half + i;
-        a[0][at] = __byte_perm(word[0][0], word[0][1], two) & first_two(in);
-        a[1][at] = __byte_perm(word[1][0], word[1][1], two) & first_two(in);
-        a[2][at] = __byte_perm(word[0][1], word[1][1], one) & third(in);
-      }
-    }
-  } else {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const uint32_t in = rows.inside[i] & inside;
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int at = 2 * half + i;
-#pragma unroll
-        for (int s = 0; s < 2; ++s) {
-          const uint32_t from = stage + shift[half] + s * 4 * p.pitch + 64 * i;
-          a[s][at] = round_to_tf32(load_shared(from) & first_two(in));
-        }
-        const uint32_t from = stage + shift[2] + half * 4 * p.pitch + 64 * i;
-        a[2][at] = round_to_tf32(load_shared(from) & third(in));
-      }
-    }
-  }
+// B's descriptor, of its lower word, in which addresses are added up.
+__device__ __forceinline__ uint64_t weights_at(uint32_t low) {
+  return sm90::b_descriptor(0) >> 32 << 32 | low;
 }
 
 // The products of a stage: of tap 1 of d for `now`, or (kBoth) of tap 2 for `now` and 0 for `next`.
 // `b`: of the stage's chunk.
-template <typename T, int kColumns, bool kBoth>
+template <typename T, int kColumns, bool kAligned, bool kBoth>
 __device__ __forceinline__ void multiply_stage(
     const GatherParams& p, const GatherRows (&rows)[gather_tiles(kColumns)], int slot,
-    const int (&shift)[3], int first_source, uint64_t b, uint32_t empty, const sm90::Ring& ring,
+    const int (&shift)[3], int first_source, uint32_t b, uint32_t empty, const sm90::Ring& ring,
     float (&now)[gather_tiles(kColumns)][kColumns / 2],
     float (&next)[gather_tiles(kColumns)][kColumns / 2]) {
   using Product = sm90::Wgmma<T, kColumns>;
@@ -176,16 +64,20 @@ __device__ __forceinline__ void multiply_stage(
   const auto multiply = [&](int tap, int m, uint32_t(&here)[kGatherSteps][4]) {
     sm90::wgmma_wait<1>();  // the products before the last ones have read `here`
     settle(here);
-    const int line = first_source + kGatherStride * rows[m].line + tap;
-    const uint32_t inside =
-        static_cast<unsigned>(line) < static_cast<unsigned>(p.source_extent[1]) ? ~0u : 0u;
-    gather<T>(p, rows[m], slot + rows[m].at + tap * of_line, shift, inside, here);
+    const int from = slot + rows[m].at + tap * of_line;
+    if constexpr (kAligned) {
+      gather_aligned<T>(p, from, rows[m].inside[0], here);
+    } else {
+      const int line = first_source + kGatherStride * rows[m].line + tap;
+      const bool inside = static_cast<unsigned>(line) < static_cast<unsigned>(p.source_extent[1]);
+      gather<T>(p, rows[m], from, shift, inside ? ~0u : 0u, here);
+    }
     sm90::wgmma_fence();
 #pragma unroll
     for (int s = 0; s < kGatherSteps; ++s) {
-      const uint64_t of_step = b + (tap * kGatherSteps + s) * kStep;
-      Product::run(now[m], here[s], of_step + (kBoth ? 2 : 1) * kTapD, 1);
-      if constexpr (kBoth) Product::run(next[m], here[s], of_step, 1);
+      const uint32_t of_step = b + (tap * kGatherSteps + s) * kStep;
+      Product::run(now[m], here[s], weights_at(of_step + (kBoth ? 2 : 1) * kTapD), 1);
+      if constexpr (kBoth) Product::run(next[m], here[s], weights_at(of_step), 1);
     }
     sm90::wgmma_commit();
   };
@@ -207,16 +99,16 @@ __device__ __forceinline__ void multiply_stage(
   }
 }
 
-template <typename T, int kColumns>
+template <typename T, int kColumns, bool kAligned>
 __device__ __forceinline__ void consume_lines(const GatherParams& p, const GatherShared& shared) {
   constexpr int kTiles = gather_tiles(kColumns);
   constexpr int kChunk = kGatherKernel * kGatherKernel * kGatherSteps * kColumns * 32 >> 4;
   GatherRows rows[kTiles];
 #pragma unroll
-  for (int m = 0; m < kTiles; ++m) rows[m] = gather_rows<T>(p, m);
+  for (int m = 0; m < kTiles; ++m) rows[m] = gather_rows<T, kAligned>(p, m);
   sm90::Ring ring;
   sm90::barrier_wait(shared.weights_full, 0);
-  const uint64_t weights = sm90::b_descriptor(shared.weights);
+  const auto weights = static_cast<uint32_t>(sm90::b_descriptor(shared.weights));
   GatherWalk walk(p);
   while (walk.next(p)) {
     float now[kTiles][kColumns / 2], next[kTiles][kColumns / 2];
@@ -235,10 +127,10 @@ __device__ __forceinline__ void consume_lines(const GatherParams& p, const Gathe
     const auto multiply = [&]<bool kBoth>(int u) {
       if (!GatherWalk::there(p, u)) return;
       int shift[3];
-      gather_shifts<T>(p, walk, u, shift);
+      if constexpr (!kAligned) gather_shifts<T>(p, walk, u, shift);
       for (int chunk = 0; chunk < p.chunks; ++chunk) {
         sm90::barrier_wait(shared.full + 8 * ring.stage, ring.parity);
-        multiply_stage<T, kColumns, kBoth>(
+        multiply_stage<T, kColumns, kAligned, kBoth>(
             p, rows, static_cast<int>(shared.slots) + ring.stage * p.slot_bytes, shift,
             walk.first_source(p), weights + chunk * kChunk, shared.empty, ring, now, next);
         ring.next(p.slots);
@@ -256,8 +148,9 @@ __device__ __forceinline__ void consume_lines(const GatherParams& p, const Gathe
           const int line = walk.first_line + rows[m].line;
           if (rows[m].line < 0 || line >= p.result_extent[1]) continue;
           const int first = first_of_run(p, thread_here() / 32, m, rows[m].line);
-          store_run<T, kColumns>(p, result + line * stride[3] + first, p.result_extent[2] - first,
-                                 p.channels - first_channel, now[m]);
+          store_run<T, kColumns, kAligned>(p, result + line * stride[3] + first,
+                                           p.result_extent[2] - first, p.channels - first_channel,
+                                           now[m]);
         }
       }
       start_next();
@@ -269,7 +162,7 @@ __device__ __forceinline__ void consume_lines(const GatherParams& p, const Gathe
 
 #endif
 
-template <typename T, int kColumns>
+template <typename T, int kColumns, bool kAligned>
 __global__ void __launch_bounds__(kGatherThreads, 1)
     gather_kernel(const __grid_constant__ GatherParams p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -294,7 +187,7 @@ __global__ void __launch_bounds__(kGatherThreads, 1)
                       p.weight_bytes, shared.weights_full);
     }
     __syncwarp();
-    consume_lines<T, kColumns>(p, shared);
+    consume_lines<T, kColumns, kAligned>(p, shared);
   } else {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kGatherProducerRegisters));
     load_lines<T>(p, shared);

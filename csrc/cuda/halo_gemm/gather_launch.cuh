@@ -19,6 +19,7 @@ struct GatherPack {
   uint4* packed;
   int64_t stride[5];
   int channels, sources, columns, chunks, units;
+  bool aligned;
 };
 
 inline constexpr int kGatherPackThreads = 128;
@@ -49,7 +50,9 @@ __global__ void __launch_bounds__(kGatherPackThreads)
   for (int v = 0; v < kVector; ++v) {
     const int k = half * kVector + v;
     int source = k, tap = 2;
-    if (step < 2) {
+    if (sizeof(T) == 4 && p.aligned) {
+      tap = step;
+    } else if (step < 2) {
       source = step * kChannels / 2 + k / 2;
       tap = k % 2;
     } else if (sizeof(T) == 2) {
@@ -66,7 +69,7 @@ __global__ void __launch_bounds__(kGatherPackThreads)
 }
 
 template <typename T>
-void pack_gather_weight(const GatherCall& call) {
+void pack_gather_weight(const GatherCall& call, bool aligned) {
   const Problem& problem = call.description.problem;
   const TensorView& weight = call.operands.weight;
   GatherPack pack{};
@@ -77,6 +80,7 @@ void pack_gather_weight(const GatherCall& call) {
   pack.sources = static_cast<int>(problem.out_channels);
   pack.columns = call.config.columns;
   pack.chunks = call.config.chunks;
+  pack.aligned = aligned;
   pack.units = static_cast<int>(gather_weight_bytes(call.config) / 16);
   const auto blocks = static_cast<unsigned>(ceil_div(pack.units, kGatherPackThreads));
   gather_pack_kernel<T><<<blocks, kGatherPackThreads, 0, call.stream>>>(pack);
@@ -113,26 +117,32 @@ inline GatherParams make_gather_params(const GatherCall& call) {
   p.weight_bytes = static_cast<int>(gather_block_bytes(config));
   p.units = static_cast<int>(problem.batch * config.tiles * problem.input[0]);
   p.blocks = config.blocks;
-  p.pairs =
-      reinterpret_cast<uintptr_t>(result.data) % (4 * bytes) == 0 && problem.input[2] % 4 == 0;
-  for (int dim : {0, 1, 2, 3}) p.pairs = p.pairs && result.stride[dim] % 4 == 0;
+  p.aligned = config.aligned && reinterpret_cast<uintptr_t>(source.data) % 16 == 0;
+  const int together = p.aligned ? 2 : 4;
+  p.pairs = reinterpret_cast<uintptr_t>(result.data) % (together * bytes) == 0 &&
+            problem.input[2] % together == 0;
   return p;
+}
+
+template <typename T, bool kAligned>
+void launch_gather(const GatherCall& call, const GatherParams& p) {
+  auto kernel = gather_kernel<T, 32, kAligned>;
+  if constexpr (sizeof(T) == 2) {
+    if (call.config.columns == 64) kernel = gather_kernel<T, 64, kAligned>;
+  }
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
+        "halo_gemm shared memory");
+  const auto blocks = static_cast<unsigned>(call.device.num_sms / p.blocks * p.blocks);
+  sm90::launch_overlapping("halo_gemm gather_kernel", kernel,
+                           {blocks, kGatherThreads, kSharedBytes, call.stream}, p);
 }
 
 template <Precision kPrecision>
 void run_gather(const GatherCall& call) {
   using T = ElementOf<kPrecision>;
-  auto kernel = gather_kernel<T, 32>;
-  if constexpr (sizeof(T) == 2) {
-    if (call.config.columns == 64) kernel = gather_kernel<T, 64>;
-  }
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
-        "halo_gemm shared memory");
-  pack_gather_weight<T>(call);
   const GatherParams p = make_gather_params(call);
-  const auto blocks = static_cast<unsigned>(call.device.num_sms / p.blocks * p.blocks);
-  sm90::launch_overlapping("halo_gemm gather_kernel", kernel,
-                           {blocks, kGatherThreads, kSharedBytes, call.stream}, p);
+  pack_gather_weight<T>(call, p.aligned);
+  p.aligned ? launch_gather<T, true>(call, p) : launch_gather<T, false>(call, p);
 }
 
 }  // namespace convt3d::cuda::halo_gemm

@@ -5,7 +5,7 @@
 //
 //   slot  | lead | channel 0: shift, lines ... | lead | channel 1: ...      `pitch` apart
 //
-// Lines outside grad_output are not copied (but pieces that they share with others).
+// Lines outside grad_output are zeros (but for pieces that they share with others).
 #pragma once
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/halo_gemm/gather_params.h"
@@ -26,7 +26,7 @@ __device__ __forceinline__ void load_lines(const GatherParams& p, const GatherSh
     const int first = walk.first_source(p), lines = kGatherStride * p.lines + 1;
     const int line_bytes = p.source_extent[2] * kBytes;
     const int begin = max(-first, 0) * line_bytes;
-    const int end = min(lines, p.source_extent[1] - first) * line_bytes;
+    const int end = min(lines, p.source_extent[1] - first) * line_bytes, all = lines * line_bytes;
     for (int u = kGatherStride * walk.from; u <= kGatherStride * walk.to; ++u) {
       if (!GatherWalk::there(p, u)) continue;
       const auto& s = p.source_stride;
@@ -36,22 +36,15 @@ __device__ __forceinline__ void load_lines(const GatherParams& p, const GatherSh
         // A multiple of 16 bytes, and what the run of bytes begins behind it.
         const auto run = reinterpret_cast<intptr_t>(p.source) + (plane + source * s[1]) * kBytes;
         const int shift = static_cast<int>(run & 15);
-        const int last = (shift + end + 15) / 16;
         const bool there = source < p.sources;
-        const int bytes = there ? 16 : 0;
-        int piece = (shift + begin) / 16 + lane;
-        const intptr_t begins =
-            there ? run - shift : reinterpret_cast<intptr_t>(p.source) / 16 * 16;
-        const auto* from =
-            reinterpret_cast<const unsigned char*>(begins) + (there ? 16 * piece : 0);
-        const int step = there ? 16 * kLanes : 0;
         uint32_t to =
-            shared.slots + ring.stage * p.slot_bytes + channel * p.pitch + kGatherLead + 16 * piece;
+            shared.slots + ring.stage * p.slot_bytes + channel * p.pitch + kGatherLead + 16 * lane;
+        const auto* from = reinterpret_cast<const unsigned char*>(run - shift) + 16 * lane;
         sm90::barrier_wait(shared.empty + 8 * ring.stage, ring.parity ^ 1);
 #pragma unroll 4
-        for (; piece < last; piece += kLanes) {
-          copy_async<16>(to, from, bytes);
-          from += step;
+        for (int at = 16 * lane - shift; at < all; at += 16 * kLanes) {  // of a piece in the lines
+          copy_async<16>(to, from, there && at + 16 > begin && at < end ? 16 : 0);
+          from += 16 * kLanes;
           to += 16 * kLanes;
         }
         sm90::barrier_arrive_after_copies(shared.full + 8 * ring.stage);

@@ -38,7 +38,7 @@ bool choose_slots(const Description& description, GatherConfig* config) {
   const int64_t room =
       kSharedBytes - kGatherAlign - kGatherBarrierBytes - gather_block_bytes(*config);
   if (run > room) return false;
-  const int skew = gather_skew(bytes);
+  const int skew = gather_skew(bytes, config->aligned);
   config->pitch = static_cast<int>(ceil_div(run - skew, 128) * 128 + skew);
   const int64_t slots = room / (kGatherChunkBytes / bytes * config->pitch);
   config->slots = static_cast<int>(std::min<int64_t>(slots, kGatherMaxSlots));
@@ -74,6 +74,7 @@ GatherConfig search_gather(const Description& description, const Device& device)
     config.columns = columns;
     config.blocks = static_cast<int>(ceil_div(p.in_channels, columns));
     config.chunks = static_cast<int>(ceil_div(p.out_channels * bytes, kGatherChunkBytes));
+    config.aligned = p.output()[2] * bytes % 16 == 0 && p.padding[2] == 1;
     config.runs = static_cast<int>(ceil_div(p.input[2], kGatherRun));
     const int64_t chain = int64_t{config.chunks} * kGatherKernel * kGatherKernel * kGatherSteps;
     if (chain > sm90::max_chain(description.precision)) continue;

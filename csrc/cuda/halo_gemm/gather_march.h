@@ -15,6 +15,7 @@ struct GatherConfig {
   int runs = 0;               // of a line
   int pitch = 0;              // bytes from a channel of a stage to the next
   int chunks = 0, slots = 0;  // stages of a plane, and stages
+  bool aligned = false;       // lines, where grad_output is (gather_operand.cuh)
   int blocks = 0;             // of `columns` channels of grad_input
 };
 

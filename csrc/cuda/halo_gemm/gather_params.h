@@ -19,7 +19,8 @@ struct GatherParams {
   int chunks, slots;
   int weight_bytes;   // of a block of channels
   int units, blocks;  // planes of all tiles; blocks of channels
-  bool pairs;         // four positions of grad_input that begin at a multiple of four are aligned
+  bool aligned;       // all lines begin on 16 bytes, padding 1 along w (gather_operand.cuh)
+  bool pairs;         // positions of grad_input that a lane stores at once are aligned
 };
 
 // The stages of a block, in order; the same for all its roles. A unit is a plane of grad_input of a
