@@ -67,10 +67,11 @@ __global__ void __launch_bounds__(kThreads, 1)
 
   March load{{}, static_cast<int>(blockIdx.x), 0, 0, 0};
   enter_item(p, &load);
+  const Share share = find_share<kRowsOfChannels>(p);
   int load_stage = 0;
   const auto load_next = [&] {
     if (load.item < p.items) {
-      load_plane<T, kRowsOfChannels, kChannels>(p, load.box, load.plane, load.chunk,
+      load_plane<T, kRowsOfChannels, kChannels>(p, share, load.box, load.plane, load.chunk,
                                                 stages + load_stage * p.stage_bytes);
       if (++load_stage == p.stages) load_stage = 0;
       if (++load.chunk == p.chunks) {

@@ -29,9 +29,12 @@ inline MarchParams make_march_params(const MarchCall& call) {
   p.sum_pitch = march_sum_pitch(c.pairs);
   p.jobs = p.cells[1] * p.cells[2] * p.stride[0];
   const int per_piece = static_cast<int>(16 / element_bytes(call.description.precision));
-  const int pieces = p.rows ? 2 * p.steps : p.line_rows / per_piece;
-  p.piece_divisor = reciprocal(pieces);
-  p.channel_divisor = reciprocal(p.lines * (p.whole_loads ? pieces : p.line_rows));
+  p.pieces = p.rows ? 2 * p.steps : p.line_rows / per_piece;
+  p.share_step = kThreads / (p.rows ? p.pieces : p.lines * p.pieces);
+  p.whole_planes = p.tiles[2] == 1 && p.line_rows == p.input_extent[2] &&
+                   p.input_stride[3] == p.input_stride[4] * p.input_extent[2];
+  p.piece_divisor = reciprocal(p.pieces);
+  p.channel_divisor = reciprocal(p.lines * (p.whole_loads ? p.pieces : p.line_rows));
   p.cell_divisor = reciprocal(p.cells[1] * p.cells[2]);
   p.line_divisor = reciprocal(p.cells[2]);
   p.column_divisor = reciprocal(p.columns);

@@ -52,6 +52,9 @@ struct MarchParams : ForwardParams {
   // positions) of a channel, of cells of d and h, and of w.
   unsigned piece_divisor, channel_divisor, cell_divisor, line_divisor;
   unsigned column_divisor;  // of warps on columns
+  // march_load.cuh: pieces of a line, what a thread's part steps by, lines that follow each other.
+  int pieces, share_step;
+  bool whole_planes;
 };
 
 }  // namespace convt3d::cuda::column_gemm
