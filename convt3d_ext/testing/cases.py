@@ -350,6 +350,7 @@ _EDGES: tuple[tuple[str, str, str], ...] = (
     ("full", "one out channel, more boxes than blocks", "mb2_ic48oc1_id40ih33iw40_k4s2p1:bias"),
     ("full", "one out channel, 64 taps as columns", "mb1_ic72oc1_id33ih38iw35_k4s2p1:bias"),
     ("full", "one out channel, 27 taps as columns", "mb1_ic32oc1_id35ih35iw40_k3s2p1:bias"),
+    ("full", "27 taps as columns, cut lines", "mb1_ic24oc1_id12ih12iw300_k3s2"),
     ("ci", "27 taps as columns, stride 1", "mb2_ic40oc1_id26ih27iw32_k3p1:bias"),
     ("full", "two out channels, 27 taps as columns", "mb2_ic24oc2_id27ih26iw32_k3s2p1op1:bias"),
     ("ci", "three in, seventeen out", "mb1_ic3oc17_id3ih4iw33_k3p1:bias"),
