@@ -73,8 +73,8 @@ inline constexpr double kMarchStepClocks = 14, kMarchSplitClocks = 42;
 inline constexpr double kJobClocks = 600, kShareClocks = 25;
 inline constexpr double kMarchChunkClocks = 250, kPlaneClocks = 800;
 // And against the other kernel, in operands of a step that are loaded: a column tile multiplied, an
-// operand split in float32, a column folded. Measured: 256 -> 1, k4 s2, bfloat16 in NCDHW, 0.070 ms
-// and 0.073, TF32 0.136 and 0.159; 32 -> 1 0.135 and 0.090, 0.166 and 0.137.
+// operand split in float32, a column folded. Measured: 256 -> 1, k4 s2, bfloat16 in NCDHW, 0.067 ms
+// and 0.073, TF32 0.115 and 0.159; 32 -> 1 0.135 and 0.090, 0.166 and 0.137.
 inline constexpr double kTileLoads = 1.5, kSplitLoads = 3, kFoldLoads = 0.7;
 // Fewer positions are mostly halo. Measured: 256 -> 1, k4 s2, 2 x 16^3, TF32 in NCDHW, 0.039 ms and
 // 0.029; 128 -> 1, 2 x 32^3, 0.046 and 0.043.
