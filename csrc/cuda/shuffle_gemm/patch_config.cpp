@@ -31,7 +31,7 @@ bool merge_rows(const Problem& p, int64_t element, const std::array<int, 4>& box
   for (int axis = 1; axis >= 0 && box[2 + axis] == p.input[1 + axis]; --axis) {
     row *= p.kernel[axis] * box[1 + axis];
     if (row > kPatchMaxBox) break;
-    if (!rows_fit(p, 2 - axis, element)) continue;
+    if (!rows_fit(p, 2 - axis, element) || row * element % 16 != 0) continue;
     *merged = 2 - axis;
     fits = true;
   }
@@ -93,6 +93,12 @@ bool rows_join(const Problem& p, int64_t h, int64_t w) {
   return h * w % 8 == 0 && height * width % 8 == 0 && height % h * width % 8 == 0;
 }
 
+// NDHWC: whether the chunks of a patch's lines are full enough for float32.
+bool lines_fill(const Problem& p) {
+  const int64_t line = p.kernel[2] * p.out_channels * 4;
+  return 4 * line >= 3 * ceil_div(line, kPatchChunk) * kPatchChunk;
+}
+
 // Clusters, or blocks, that the device has at the same time.
 int64_t at_once(const PatchConfig& config, const Device& device) {
   if (config.splits == 1) return config.blocks * device.num_sms;
@@ -103,8 +109,8 @@ int64_t at_once(const PatchConfig& config, const Device& device) {
 double complete(const Description& description, const Device& device, int columns, int64_t splits,
                 int64_t blocks, PatchConfig* config) {
   const Problem& p = description.problem;
-  const int64_t weight_bytes = int64_t{columns} * kPatchChunk;
-  const int64_t element = element_bytes(description.precision);
+  const bool is_split = description.precision == Precision::fp32;
+  const int64_t weight_bytes = int64_t{columns} * kPatchChunk * patch_parts(description.precision);
   config->columns = columns;
   config->splits = splits;
   config->blocks = blocks;
@@ -118,20 +124,22 @@ double complete(const Description& description, const Device& device, int column
   config->sum_bytes =
       splits > 1 ? ceil_div(int64_t{columns} / 8, splits) * splits * kPatchPairBytes : 0;
   const int64_t staging = config->joins_eights ? kPatchStagingBytes : 0;
-  const int64_t all = patch_shared(blocks) - staging - config->sum_bytes;
+  const int64_t places = config->scatters ? int64_t{columns} * kPatchPlaceBytes : 0;
+  const int64_t all = patch_shared(blocks) - staging - config->sum_bytes - places;
   const int64_t beside = (all - own_chunks * weight_bytes) / kPatchSourceBytes;
-  config->resident = rounds > 1 && beside * blocks >= kPatchEnoughStages;
+  config->resident =
+      rounds > 1 && beside * blocks >= (is_split ? kPatchEnoughSplitStages : kPatchEnoughStages);
   const int64_t stage = int64_t{kPatchSourceBytes} + (config->resident ? 0 : weight_bytes);
   const int64_t room = all - (config->resident ? own_chunks * weight_bytes : 0);
   const int64_t under_way = rounds > 1 ? kPatchMaxStages : own_chunks;
   config->stages = static_cast<int>(std::min({room / stage, under_way, int64_t{kPatchMaxStages}}));
   config->shared_bytes = config->stages * int64_t{kPatchSourceBytes} +
                          (config->resident ? own_chunks : config->stages) * weight_bytes + staging +
-                         config->sum_bytes + 512;
+                         config->sum_bytes + places + 512;
   // Else a cluster has two of its blocks on one SM, while others idle.
   if (splits > 1) config->shared_bytes = std::max(config->shared_bytes, patch_shared(2) + 1024);
   const double chunk =
-      std::max(patch_chunk_clocks(columns, in_lines(description), element),
+      std::max(patch_chunk_clocks(columns, in_lines(description), description.precision),
                kPatchAnswerClocks / static_cast<double>(std::max(config->stages, 1)));
   const double alone = static_cast<double>(own_chunks) * chunk + kPatchTileClocks +
                        (splits > 1 ? patch_cluster_clocks(columns, splits) : 0);
@@ -146,6 +154,7 @@ double complete(const Description& description, const Device& device, int column
 }  // namespace
 
 int64_t fold_of(const Description& description) {
+  if (description.direction == Direction::forward) return 1;
   const Problem& p = description.problem;
   const int64_t row = p.out_channels * element_bytes(description.precision);
   const bool pointwise = volume(p.input) > 1 && volume(p.kernel) == 1 && volume(p.stride) == 1 &&
@@ -174,6 +183,21 @@ bool is_one_row(const Description& description) {
 Description fold_positions(const Description& description) {
   const int64_t fold = fold_of(description);
   Description folded = description;
+  if (description.direction == Direction::forward) {
+    Problem& p = folded.problem;
+    folded.direction = Direction::grad_input;
+    p.in_channels = description.problem.in_channels;
+    std::swap(p.in_channels, p.out_channels);
+    p.in_channels *= volume(p.kernel);
+    p.kernel = p.stride = {1, 1, 1};
+    folded.output = folded.input;
+    if (volume(p.input) == 1) {
+      p.input = {1, 1, p.batch};
+      p.batch = 1;
+      folded.input = folded.output = Layout::ndhwc;
+    }
+    return folded;
+  }
   if (is_one_row(description)) {
     Problem& p = folded.problem;
     p.out_channels *= volume(p.kernel);
@@ -193,22 +217,57 @@ Description fold_positions(const Description& description) {
 }
 
 int64_t packed_weight_bytes(const Description& description) {
-  if (fold_of(description) == 1) return 0;
+  const int64_t parts = patch_parts(description.precision);
+  const bool turns = description.direction == Direction::forward;
+  if (fold_of(description) == 1 && parts == 1 && !turns) return 0;
   const Problem p = fold_positions(description).problem;
-  return p.in_channels * p.out_channels * element_bytes(description.precision);
+  return parts * p.in_channels * p.out_channels * volume(p.kernel) *
+         element_bytes(description.precision);
 }
+
+namespace {
+
+// Forward as grad_input of a pointwise layer with a channel for each pair of out_channel and tap.
+bool turns(const Description& description) {
+  const Problem& p = description.problem;
+  const bool lines = description.output == Layout::ncdhw;
+  if (description.precision != Precision::fp32 && description.precision != Precision::tf32) {
+    return false;
+  }
+  for (int axis = 0; axis < 3; ++axis) {
+    if (p.kernel[axis] != p.stride[axis] && p.input[axis] != 1) return false;
+  }
+  if (!turning_pays(p.batch * volume(p.input), p.in_channels, p.out_channels * volume(p.kernel),
+                    description.precision)) {
+    return false;
+  }
+  return p.output_padding == Extent3{} && description.output != Layout::strided &&
+         (description.input == description.output ||
+          (volume(p.input) == 1 && description.input != Layout::strided)) &&
+         p.kernel[2] * (lines ? 1 : p.out_channels) % 2 == 0;
+}
+
+}  // namespace
 
 bool patches_fit(const Description& original, const Device& device) {
   const Description description = fold_positions(original);
   const Problem& p = description.problem;
   if (device.arch != 90 || description.direction != Direction::grad_input) return false;
-  if (description.precision == Precision::fp32 || description.precision == Precision::fp64) {
-    return false;
-  }
+  const bool forward = original.direction == Direction::forward;
+  if (forward && !turns(original)) return false;
+  if (description.precision == Precision::fp64) return false;
   // Dense tensors in one order of memory.
   const Layout layout = description.output;
   if (layout == Layout::strided || description.input != layout) return false;
-  if (description.weight != layout && volume(p.kernel) > 1) return false;
+  if (forward ? description.weight != original.output && volume(original.problem.kernel) > 1
+              : description.weight != layout && volume(p.kernel) > 1) {
+    return false;
+  }
+  const bool folds = fold_of(original) > 1;
+  // Only what packs folded positions reads a weight by its strides.
+  if (folds ? description.precision == Precision::fp32 : description.weight == Layout::strided) {
+    return false;
+  }
   const int64_t element = element_bytes(description.precision);
   const int64_t taps = volume(p.kernel);
   if (p.groups != 1 || p.in_channels * element % 16 != 0 || volume(p.input) == 1) return false;
@@ -216,6 +275,10 @@ bool patches_fit(const Description& original, const Device& device) {
     if (p.padding[axis] != 0 || p.dilation[axis] != 1 || p.kernel[axis] > p.stride[axis]) {
       return false;
     }
+  }
+  if (description.precision == Precision::fp32 &&
+      p.out_channels * taps * element < kPatchSplitDepth) {
+    return false;
   }
   if (in_lines(description)) {
     // A chunk is whole channels; neighbouring taps are neighbours in words of 4 bytes.
@@ -227,7 +290,8 @@ bool patches_fit(const Description& original, const Device& device) {
   return p.kernel[2] * p.out_channels * element % 16 == 0 &&
          p.stride[2] * p.out_channels * element % 16 == 0 &&
          p.output()[2] * p.out_channels * element % 16 == 0 &&
-         p.kernel[0] * p.kernel[1] <= kPatchMaxLines;
+         p.kernel[0] * p.kernel[1] <= kPatchMaxLines &&
+         (description.precision != Precision::fp32 || lines_fill(p));
 }
 
 namespace {
@@ -237,6 +301,7 @@ PatchConfig search(const Description& original, const Device& device) {
   const Problem& p = description.problem;
   const int64_t element = element_bytes(description.precision);
   PatchConfig config{};
+  config.scatters = original.direction == Direction::forward;
   choose_box(description, &config);
   if (config.tiles == 0) return config;
   config.joins_eights =
@@ -256,13 +321,15 @@ PatchConfig search(const Description& original, const Device& device) {
     for (int64_t splits = 1; splits <= kPatchMaxSplits; splits *= 2) {
       if (splits > 1 && splits * 2 > config.chunks) continue;
       const auto fits = [&](int64_t parts) {
+        if (description.precision == Precision::fp32) return true;  // sums start anew in each chunk
         const int64_t chain = ceil_div(config.chunks, parts) * (kPatchChunk / 32);
         return chain <= sm90::max_chain(description.precision);
       };
       if (splits < kPatchMaxSplits && !fits(splits)) continue;
-      const bool pairs = splits == 1 && p.in_channels <= columns &&
+      const bool pairs = splits == 1 && (config.scatters || p.in_channels <= columns) &&
                          config.tiles >= patch_pair_tiles(in_lines(description));
-      for (int64_t blocks = 1; blocks <= (pairs ? patch_blocks(columns) : 1); ++blocks) {
+      const int most = pairs ? patch_blocks(columns, description.precision) : 1;
+      for (int64_t blocks = 1; blocks <= most; ++blocks) {
         const double clocks = complete(description, device, columns, splits, blocks, &config);
         if (config.stages < std::min(2, config.chunks)) continue;
         const bool one_round = config.slices * config.tiles <= at_once(config, device);
@@ -286,6 +353,7 @@ std::string to_string(const PatchConfig& config) {
   std::string text = "patches of ";
   for (const int extent : config.box) text += std::to_string(extent) + "x";
   text.back() = ',';
+  if (config.scatters) text += " turned weight,";
   if (config.two_lines) text += " two boxes,";
   return text + " " + std::to_string(config.columns) + " columns, " + std::to_string(config.tiles) +
          " x " + std::to_string(config.slices) + " tiles" +

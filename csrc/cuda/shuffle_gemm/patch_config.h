@@ -20,6 +20,7 @@ constexpr int64_t patch_line_box(int64_t rows, int64_t own) {
 struct PatchConfig {
   int columns;             // in_channels of a tile
   std::array<int, 4> box;  // positions of a tile: n, d, h, w
+  bool scatters;           // forward: columns are pairs of out_channel and tap
   bool joins_eights;       // NCDHW, 16 bits: eight rows of a tile are 16 bytes of the result
   bool two_lines;          // NCDHW: the map has two lines as one, and each a box
   int merged;              // NCDHW: axes that are one with w in the tensor map: h, and d
@@ -39,10 +40,11 @@ struct PatchConfig {
 // positions are taken as one with as many times the channels, and the weight as a matrix with as
 // many copies on its diagonal. Else 1.
 int64_t fold_of(const Description& description);
-// The same call with folded positions; where there is only one, the batch is the line w, and the
-// channels are those of all taps.
+// Forward is grad_input of a pointwise layer, whose weight has been turned and whose in_channels
+// are pairs of out_channel and tap; the same call with folded positions; where there is only one,
+// the batch is the line w, and the channels are those of all taps.
 Description fold_positions(const Description& description);
-// Bytes of the folded weight; 0 without.
+// Bytes of the folded or turned weight, or of float32's two parts; 0 without.
 int64_t packed_weight_bytes(const Description& description);
 
 // Whether there is a kernel for such a call, if its tensors are aligned.

@@ -31,7 +31,11 @@
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/shuffle_gemm/cluster_sums.cuh"
 #include "cuda/shuffle_gemm/patch_params.h"
+#include "cuda/shuffle_gemm/patch_scatter.cuh"
+#include "cuda/shuffle_gemm/patch_split.cuh"
 #include "cuda/shuffle_gemm/patch_store.cuh"
+#include "cuda/shuffle_gemm/patch_words.cuh"
+#include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/ring.cuh"
 #include "cuda/sm90/tma.cuh"
 #include "cuda/sm90/wgmma.cuh"
@@ -39,16 +43,11 @@
 
 namespace convt3d::cuda::shuffle_gemm {
 
-// 8 bytes at a multiple of 8.
-__device__ __forceinline__ void load_shared_pair(uint32_t address, uint32_t* first,
-                                                 uint32_t* second) {
-  asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
-               : "=r"(*first), "=r"(*second)
-               : "r"(address)
-               : "memory");
-}
-
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// Of a chunk of a slice's weights in shared memory.
+template <Precision kPrecision, int kColumns>
+inline constexpr int patch_weight_bytes = kColumns * kPatchChunk * patch_parts(kPrecision);
 
 // One chunk of grad_output of a tile.
 template <bool kLines>
@@ -75,10 +74,12 @@ __device__ __forceinline__ void copy_source(const PatchParams& p, const PatchTil
 }
 
 // By one lane.
-template <typename T, int kColumns, bool kLines>
+template <Precision kPrecision, int kColumns, bool kLines>
 __device__ __forceinline__ void copy_chunks(const PatchParams& p, const PatchStages& shared,
                                             int slice, int walker, int first_chunk, int end_chunk) {
-  constexpr int kChunk = kPatchChunk / sizeof(T);
+  constexpr int kChunk = kPatchChunk / sizeof(ElementOf<kPrecision>);
+  constexpr int kWeight = patch_weight_bytes<kPrecision, kColumns>;
+  if (p.packs) sm90::wait_for_earlier_launch();
   sm90::Ring ring;
 #pragma unroll 1
   for (int index = walker; index < p.tiles; index += p.walkers) {
@@ -90,10 +91,10 @@ __device__ __forceinline__ void copy_chunks(const PatchParams& p, const PatchSta
       const bool weights = !p.resident || index == walker;
       const int slot = p.resident ? chunk - first_chunk : ring.stage;
       sm90::barrier_wait(shared.empty + 8 * ring.stage, ring.parity ^ 1);
-      sm90::barrier_arrive_expect(full, p.box_bytes + (weights ? kColumns * kPatchChunk : 0));
+      sm90::barrier_arrive_expect(full, p.box_bytes + (weights ? kWeight : 0));
       if (weights) {
-        sm90::load_box(shared.weight + slot * (kColumns * kPatchChunk), &p.weight, full,
-                       at * kChunk, line, slice * kColumns, 0, 0);
+        sm90::load_box(shared.weight + slot * kWeight, &p.weight, full, at * kChunk, line,
+                       slice * kColumns, 0, 0);
       }
       copy_source<kLines>(p, tile, line, at, kChunk, shared.source + ring.stage * kPatchSourceBytes,
                           full);
@@ -103,26 +104,6 @@ __device__ __forceinline__ void copy_chunks(const PatchParams& p, const PatchSta
         ++line;
       }
     }
-  }
-}
-
-// A of some steps of K in NCDHW: `row` and `word` lead to a thread's words; `word` has two offsets
-// of 16 bits for each step.
-template <typename T, int kSteps>
-__device__ __forceinline__ void load_words(const PatchParams& p, uint32_t (&a)[kSteps][4],
-                                           uint32_t source, const int (&row)[2],
-                                           const uint32_t* word) {
-  const auto at = [&](int row_half, int step, int half) {
-    return source + row[row_half] + (half ? word[step] >> 16 : word[step] & 0xFFFF);
-  };
-  if (sizeof(T) == 2 && p.joins_words) {
-#pragma unroll
-    for (int i = 0; i < 2 * kSteps; ++i) {
-      load_shared_pair(at(0, i / 2, i % 2), &a[i / 2][i % 2 * 2], &a[i / 2][i % 2 * 2 + 1]);
-    }
-  } else {
-#pragma unroll
-    for (int i = 0; i < 4 * kSteps; ++i) a[i / 4][i % 4] = load_shared(at(i % 2, i / 4, i % 4 / 2));
   }
 }
 
@@ -177,9 +158,10 @@ __device__ __forceinline__ void add_cluster(float (&sum)[kColumns / 2], uint32_t
   }
 }
 
-template <typename T, int kColumns, bool kLines>
+template <Precision kPrecision, int kColumns, bool kLines, bool kForward>
 __device__ __forceinline__ void consume_chunks(const PatchParams& p, const PatchStages& shared,
                                                int slice, int walker, int chunks, int rank) {
+  using T = ElementOf<kPrecision>;
   const int lane = static_cast<int>(threadIdx.x) % 32, group = static_cast<int>(threadIdx.x) / 128;
   const PatchRow row[2] = {PatchRow(p, patch_row<kLines>(0)), PatchRow(p, patch_row<kLines>(1))};
   int row_bytes[2] = {};
@@ -226,7 +208,10 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
       }
       sm90::wgmma_commit();
     };
-    if constexpr (kLines) {
+    if constexpr (kPrecision == Precision::fp32) {
+      multiply_split<kColumns, kLines, kForward>(p, shared, chunks, row_bytes, word_bytes, &ring,
+                                                 sum);
+    } else if constexpr (kLines) {
       // While the wgmmas of a part of a chunk run, the words of the next are loaded; of the last
       // chunk, its first ones again, which nobody multiplies. Two blocks on an SM have registers
       // for halves.
@@ -327,23 +312,30 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
 #pragma unroll
       for (int i = 0; i < 8; ++i) own[i] = sum[8 * pair + i];
       const int column = slice * kColumns + 16 * pair;
-      if constexpr (kLines) {
+      if constexpr (kForward) {
+        scatter_columns(p, shared, own, 16 * pair, to);
+      } else if constexpr (kLines) {
         store_lines<T>(p, own, column, to);
       } else {
         store_channels<T>(p, own, column, to);
       }
+    }
+    if constexpr (kPrecision == Precision::fp32) {
+      store_again<kColumns, kForward>(p, shared, sum, row, tile, slice * kColumns, rank);
     }
   }
 }
 
 #endif
 
-template <typename T, int kColumns, bool kLines>
-__global__ void __launch_bounds__(kPatchThreads, patch_blocks(kColumns))
+template <Precision kPrecision, int kColumns, bool kLines, bool kForward>
+__global__ void __launch_bounds__(patch_threads(kColumns, kPrecision),
+                                  patch_blocks(kColumns, kPrecision))
     patch_kernel(const __grid_constant__ PatchParams p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ __align__(1024) unsigned char memory[];
-  const PatchStages shared(p, shared_address(memory), kColumns);
+  const PatchStages shared(p, shared_address(memory), patch_weight_bytes<kPrecision, kColumns>,
+                           kColumns);
   const int rank = static_cast<int>(blockIdx.x) % p.splits;
   const int block = static_cast<int>(blockIdx.x) / p.splits;
   const int slice = block % p.slices, walker = block / p.slices;
@@ -366,12 +358,21 @@ __global__ void __launch_bounds__(kPatchThreads, patch_blocks(kColumns))
     sm90::prefetch_map(&p.weight);
     for (int line = 0; line < p.maps; ++line) sm90::prefetch_map(&p.gradient[line]);
   }
-  __syncthreads();  // the barriers are there
+  if constexpr (kForward) describe_places<kColumns>(p, shared, slice);
+  __syncthreads();  // the barriers, and where columns go, are there
+  constexpr bool kHandsOver = patch_hands_over(kColumns, kPrecision);
   if (threadIdx.x < kPatchConsumers) {
-    consume_chunks<T, kColumns, kLines>(p, shared, slice, walker, end_chunk - first_chunk, rank);
+    if constexpr (kHandsOver) {
+      asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kPatchManyRegisters));
+    }
+    consume_chunks<kPrecision, kColumns, kLines, kForward>(p, shared, slice, walker,
+                                                           end_chunk - first_chunk, rank);
   } else {
+    if constexpr (kHandsOver) {
+      asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kPatchFewRegisters));
+    }
     if (threadIdx.x == kPatchConsumers) {
-      copy_chunks<T, kColumns, kLines>(p, shared, slice, walker, first_chunk, end_chunk);
+      copy_chunks<kPrecision, kColumns, kLines>(p, shared, slice, walker, first_chunk, end_chunk);
     }
     __syncwarp();
     if (p.splits > 1) wait_for_starts();  // with the consumers, in add_cluster()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The launch of grad_input by whole patches.
+// The launch of grad_input, and of forward, by whole patches.
 #pragma once
 #include "cuda/common/call.h"
 #include "cuda/shuffle_gemm/patch_config.h"
@@ -14,7 +14,7 @@ bool launch_patches(const Description& original, const Device& device, const Ope
                     void* workspace, cudaStream_t stream);
 
 // Defined in patch_launch.cuh, instantiated in instances/.
-template <Precision kPrecision>
+template <Precision kPrecision, bool kForward>
 void run_patches(const PatchParams& params, const PatchConfig& config, bool lines,
                  cudaStream_t stream);
 

@@ -5,26 +5,51 @@
 
 #include <cstdint>
 
+#include "cuda/shuffle_gemm/params.h"
 #include "cuda/shuffle_gemm/patch_tuning.h"
 
 namespace convt3d::cuda::shuffle_gemm {
+
+// Forward, how a thread stores two neighbouring columns of two positions: each position's; both at
+// once, where they are neighbours; or, with the next lane's, four columns of one of them.
+enum class PatchStore { pairs, positions, fours };
 
 struct PatchParams {
   // grad_output. NDHWC: of each (td, th), {tw x co, w, h, d, n}. NCDHW: the first, {ow, oh, od, co,
   // n}, or its inner two or three axes merged.
   CUtensorMap gradient[kPatchMaxLines];
-  CUtensorMap weight;  // {K of a line, line, in_channel}
+  CUtensorMap weight;  // {K of a line, line, in_channel, part}
   void* result;
   int64_t result_stride[4];  // from one position to the next in n, d, h, w
   int64_t channel_stride;
-  int columns;                      // in_channels
-  int extent[4], box[4], boxes[4];  // n, d, h, w; boxes: along each axis
+  int columns;            // in_channels
+  int extent[4], box[4];  // n, d, h, w
+  Divider boxes[4];       // along each axis
   int tiles, slices, walkers, splits;
   int chunks, line_chunks, maps;
   int stages;
   int sum_bytes;  // of a cluster's sums that a block adds up
   int box_bytes;  // of a copy of grad_output
   bool resident;
+  bool packs;  // the launch before this one writes the weight
+
+  // float32, of sums that are computed again: grad_output and the dense weight; elements of the
+  // former from one position to the next in n, d, h, w; K: of three axes steps and the elements
+  // from one to the next, and the run of each.
+  const void* gradient_data;
+  const void* weight_data;
+  int64_t weight_column, weight_depth;  // elements of it from one column, one of K, to the next
+  int64_t gradient_stride[4];
+  int64_t depth_stride[3];
+  int depth_steps[3], depth_run;
+
+  // Forward: columns are pairs of out_channel and tap, (channel, tap) or (tap, channel).
+  const void* bias;  // may be null
+  int64_t bias_stride;
+  int64_t column_stride[4];  // of the output: c, d, h, w
+  int out_channels, kernel[3];
+  bool taps_inner;
+  PatchStore store;
 
   // NCDHW
   int merged;       // axes that are one with w in the map
@@ -40,18 +65,21 @@ struct PatchParams {
 };
 
 // Shared addresses: weights (swizzled: multiples of 1024), source, staging (of store_staged), a
-// cluster's sums, barriers.
+// cluster's sums, barriers; forward: where columns go, 8 bytes each, and their bias, 4.
 struct PatchStages {
-  uint32_t weight, source, staging, sums, sums_full, full, empty;
+  uint32_t weight, source, staging, sums, sums_full, full, empty, places, bias;
 
-  __device__ PatchStages(const PatchParams& p, uint32_t base, int columns) : weight(base) {
+  __device__ PatchStages(const PatchParams& p, uint32_t base, int weight_bytes, int columns)
+      : weight(base) {
     const int own_chunks = (p.chunks + p.splits - 1) / p.splits;
-    source = weight + (p.resident ? own_chunks : p.stages) * columns * kPatchChunk;
+    source = weight + (p.resident ? own_chunks : p.stages) * weight_bytes;
     staging = source + p.stages * kPatchSourceBytes;
     sums = staging + (p.joins_eights ? kPatchStagingBytes : 0);
     sums_full = sums + p.sum_bytes;
     full = sums_full + 8;
     empty = full + 8 * p.stages;
+    places = empty + 8 * p.stages;
+    bias = places + 8 * columns;
   }
 };
 

@@ -17,8 +17,8 @@ struct PatchTile {
   __device__ PatchTile(const PatchParams& p, int tile) {
 #pragma unroll
     for (int axis = 3; axis > 0; --axis) {
-      const int next = tile / p.boxes[axis];
-      first[axis] = (tile - next * p.boxes[axis]) * p.box[axis];
+      const int next = static_cast<int>(p.boxes[axis].divide(tile));
+      first[axis] = (tile - next * static_cast<int>(p.boxes[axis].divisor)) * p.box[axis];
       tile = next;
     }
     first[0] = tile * p.box[0];

@@ -158,12 +158,17 @@ namespace {
 bool pays(const Description& description, const ResidentConfig& config, bool forward) {
   const Problem& p = description.problem;
   const int64_t element = element_bytes(description.precision);
-  if (config.shared_bytes == 0 || p.batch * volume(p.input) < kResidentPositions) return false;
+  if (config.shared_bytes == 0) return false;
+  if (p.batch * volume(p.input) < kResidentPositions) {
+    return forward && element == 2 && description.input == description.output &&
+           p.in_channels * element >= (config.packs ? kResidentPackDepth : kResidentFewDepth);
+  }
   const bool lines = description.output == Layout::ncdhw;
   if (!forward) return lines && (element == 2 || !config.packs);
   if (config.packs || description.input != description.output) return false;
   const int64_t bytes = p.in_channels * element, positions = p.batch * volume(p.input);
   if (p.out_channels * volume(p.kernel) < kResidentFewestColumns) return false;
+  if (element == 2 && bytes >= kResidentRowDepth / 2) return true;
   return lines ? bytes >= kResidentLineDepth
                : bytes >= kResidentRowDepth ||
                      (bytes >= kResidentRowDepth / 2 && positions >= 4 * kResidentPositions);

@@ -20,7 +20,8 @@ bool implicit_gemm_is_faster(const Description& d, const Device& device) {
   return device.arch == 90 && d.direction == Direction::grad_input &&
          d.precision == Precision::fp32 && d.input == Layout::ndhwc && d.output == Layout::ndhwc &&
          p.kernel == Extent3{2, 2, 2} && p.in_channels % 64 == 0 && p.out_channels % 64 == 0 &&
-         p.in_channels >= kWgmmaChannels && p.batch * volume(p.input) >= kWgmmaPositions;
+         p.in_channels >= kWgmmaChannels && p.batch * volume(p.input) >= kWgmmaPositions &&
+         !patches_fit(d, device);
 }
 
 bool halo_gemm_is_faster(const Description& d, const Device& device) {
@@ -29,7 +30,7 @@ bool halo_gemm_is_faster(const Description& d, const Device& device) {
          d.input == Layout::ndhwc && d.output == Layout::ndhwc && p.kernel == Extent3{2, 2, 2} &&
          p.output_padding == Extent3{} && p.out_channels % 64 == 0 &&
          p.in_channels >= kHaloChannels && p.in_channels % 32 == 0 &&
-         p.batch * volume(p.input) >= kHaloPositions;
+         p.batch * volume(p.input) >= kHaloPositions && !patches_fit(d, device);
 }
 
 template <typename Tile>

@@ -9,6 +9,7 @@
 // (in grad_input always 1).
 #pragma once
 #include "cuda/common/element.cuh"
+#include "cuda/shuffle_gemm/doubtful.cuh"
 #include "cuda/shuffle_gemm/load.cuh"
 
 namespace convt3d::cuda::shuffle_gemm {
@@ -19,14 +20,6 @@ struct Columns {
   const int64_t* weight;
   const float* bias;
 };
-
-inline constexpr float kSmallestSum = 0x1p-90f;
-
-// Whether a sum of split products may differ from one of whole ones: an infinity, NaN, or so small
-// that the low parts of its operands may have been lost (TF32 ends at 2**-136).
-__device__ __forceinline__ bool is_doubtful(float sum) {
-  return !(fabsf(sum) <= 0x1.fffffep127f) || (sum != 0 && fabsf(sum) < kSmallestSum);
-}
 
 template <typename T, int kBytes>
 __device__ __forceinline__ void copy_out(T* target, const T* source) {

@@ -2,6 +2,6 @@
 #include "cuda/shuffle_gemm/patch_launch.cuh"
 
 namespace convt3d::cuda::shuffle_gemm {
-template void run_patches<Precision::bf16>(const PatchParams&, const PatchConfig&, bool,
-                                           cudaStream_t);
+template void run_patches<Precision::bf16, false>(const PatchParams&, const PatchConfig&, bool,
+                                                  cudaStream_t);
 }  // namespace convt3d::cuda::shuffle_gemm
