@@ -24,6 +24,9 @@
 // their sums into each other's shared memory, and each adds up some of the columns, in the order of
 // K.
 //
+// float32: patch_split.cuh. Forward of 32-bit elements is the same of a pointwise layer, whose
+// weight has been turned, with results that go to columns' places: patch_scatter.cuh.
+//
 // patches_fit() and launch_patches() guarantee: kernel <= stride, padding 0, dense tensors in one
 // layout, rows of multiples of 16 bytes; in NCDHW kernel = stride, no output padding, and whole
 // chunks of channels.

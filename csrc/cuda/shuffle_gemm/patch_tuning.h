@@ -61,8 +61,10 @@ inline constexpr int64_t kPatchSplitDepth = 256;
 //            in 2x32^3 98 / 82 in NCDHW, 320->320 k2 in 2x4^3 15.3 / 12.7
 inline constexpr int64_t kPatchTurnPositions = 512, kPatchTurnMostPositions = 1 << 16;
 inline constexpr int64_t kPatchTurnDepth = 256, kPatchTurnSplitDepth = 64;  // in_channels
-inline constexpr int64_t kPatchTurnWeights = 1 << 15;  // of each position, float32
+inline constexpr int64_t kPatchMaxTurnDepth = 1 << 20;  // limit: blocks of a launch in y
+inline constexpr int64_t kPatchTurnWeights = 1 << 15;   // of each position, float32
 inline bool turning_pays(int64_t positions, int64_t depth, int64_t columns, Precision precision) {
+  if (depth > kPatchMaxTurnDepth) return false;
   if (precision == Precision::fp32) {
     return depth >= kPatchTurnSplitDepth && depth * columns <= kPatchTurnWeights * positions;
   }
