@@ -8,7 +8,7 @@
 namespace convt3d::cuda::halo_gemm {
 
 struct Config {
-  int slots = 0;       // output planes that one input plane feeds: 1, or the kernel's depth
+  int slots = 0;       // output planes that one input plane feeds: 1, 2, or the kernel's depth
   int channels = 0;    // output channels of a slot; slots * channels columns
   int fused = 1;       // residues of w that share a tile: all, or 1
   int warpgroups = 0;  // of 64 rows each
@@ -41,6 +41,7 @@ std::string to_string(const Config& config);
 // The workspace: the weight in blocks, then the input where it is packed, whose positions have so
 // many elements, then parked sums, then shared ones and how many parts of them have come, then the
 // result where it is turned.
+int64_t packed_taps(const Problem& product, int slots);  // with those of pairs' planes twice
 int64_t packed_weight_bytes(const Description& description, const Config& config);
 int64_t packed_input_bytes(const Description& description, const Config& config);
 int64_t parked_bytes(const Config& config, const Device& device);

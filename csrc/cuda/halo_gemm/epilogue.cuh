@@ -13,12 +13,13 @@ struct Rows {
   int w[2];           // or more than there are: a position between lines or planes
 
   Rows() = default;
-  __device__ Rows(const Params& p, const Unit& unit, bool marching, int row) {
+  // `step`: output planes of a position.
+  __device__ Rows(const Params& p, const Unit& unit, bool marching, int step, int row) {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       unsigned rest = unit.first + row + 8 * i;
-      const int x = take(&rest, p.pitch), h = take(&rest, p.lines), d = take(&rest, p.planes);
-      const int n = static_cast<int>(rest);
+      const int x = take(&rest, p.pitch), h = take(&rest, p.lines);
+      const int d = take(&rest, p.planes) * step + unit.slot, n = static_cast<int>(rest);
       bool there = n < p.batch && h < unit.axis(p, 1).num_outputs && x < p.strip;
       w[i] = unit.strip * p.strip + x;
       offset[i] =
@@ -73,9 +74,17 @@ __device__ __forceinline__ void store(const Params& p, const float* bias, int co
           *reinterpret_cast<float2*>(output) = make_float2(value(0), value(1));
         }
       } else if (width == 4) {
-        *reinterpret_cast<uint4*>(output) =
+        const uint4 all =
             make_uint4(pack_pair<T>(value(0), value(1)), pack_pair<T>(value(2), value(3)),
                        pack_pair<T>(value(4), value(5)), pack_pair<T>(value(6), value(7)));
+        if (p.out_channels % 8 == 0) {
+          *reinterpret_cast<uint4*>(output) = all;
+        } else {  // multiples of kStoredMultiple
+          reinterpret_cast<uint2*>(output)[0] = make_uint2(all.x, all.y);
+          if (channel + 4 < p.out_channels) {
+            reinterpret_cast<uint2*>(output)[1] = make_uint2(all.z, all.w);
+          }
+        }
       } else if (width == 2) {
         *reinterpret_cast<uint2*>(output) =
             make_uint2(pack_pair<T>(value(0), value(1)), pack_pair<T>(value(2), value(3)));

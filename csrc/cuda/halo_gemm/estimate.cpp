@@ -56,7 +56,8 @@ std::vector<int64_t> planes_by_taps(const Shape& shape, const Config& config,
       reached = 0;
       for (int64_t j = 0; j < of_d.num_taps; ++j) {
         const int64_t input = of_d.first_input - j * of_d.input_step;
-        reached += input + last >= 0 && input + first < shape.problem.input[0];
+        const int step = plane_step(config.slots);
+        reached += input + step * last >= 0 && input + step * first < shape.problem.input[0];
       }
     }
     ++planes[static_cast<size_t>(reached)];
@@ -76,8 +77,8 @@ double shared_clocks(const Config& config, int64_t count, double work, int64_t r
                         : parts < 2   ? 2
                         : even        ? (parts == 2 ? 2 : parts + 1)
                                       : parts + 3;
-  const double bytes =
-      static_cast<double>(tiles) * config.warpgroups * kGroupRows * config.channels * sizeof(float);
+  const double bytes = static_cast<double>(tiles) * config.warpgroups * kGroupRows * config.slots *
+                       config.channels * sizeof(float);
   const double all = static_cast<double>(count) * work + items * start;
   const double zero = config.weight_as_is && config.joins ? kZeroClocks : 0;
   const double joins = parts >= 2 && even ? 1 : 2;
@@ -136,7 +137,7 @@ double estimate_items(const Shape& shape, const Config& config, double store,
 
 double estimate(const Shape& shape, const Config& config) {
   const Problem& p = shape.problem;
-  const bool marching = config.slots > 1;
+  const bool marching = marches(config.slots);
   const int columns = config.slots * config.channels;
   const auto tiles =
       static_cast<double>(config.tiles * config.strips * ceil_div(p.out_channels, config.channels));
@@ -177,7 +178,7 @@ double estimate(const Shape& shape, const Config& config) {
     }
     return total / shape.num_sms + static_cast<double>(before + 1) * warmup + kItemClocks;
   }
-  return estimate_items(shape, config, store / 2, plane_clocks);
+  return estimate_items(shape, config, config.slots * store / 2, plane_clocks);
 }
 
 }  // namespace convt3d::cuda::halo_gemm

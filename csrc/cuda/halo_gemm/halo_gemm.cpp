@@ -50,7 +50,8 @@ bool choose_positions(const Shape& shape, int strips, Config* config) {
   if (config->lines_out && shape.problem.stride[2] == 1 && w.outputs % 2 == 0) pitch += pitch % 2;
   if (pitch > kMaxBox || strip == 0) return false;
   if (config->stretches && pitch < kMinStretchedPitch) return false;
-  const int64_t planes = config->slots > 1 ? 1 : d.outputs;
+  const int64_t planes =
+      marches(config->slots) ? 1 : ceil_div(d.outputs, plane_step(config->slots));
   const int64_t positions = shape.problem.batch * planes * h.reach * pitch;
   const int64_t rows = int64_t{config->warpgroups} * kGroupRows;
   const int64_t shift = h.span * pitch + span;
@@ -63,7 +64,7 @@ bool choose_positions(const Shape& shape, int strips, Config* config) {
   config->tiles = ceil_div(positions, rows);
   const int64_t column_tiles = ceil_div(shape.problem.out_channels, config->channels);
   const int64_t items = config->tiles * strips * column_tiles;
-  const int64_t work = config->slots > 1
+  const int64_t work = marches(config->slots)
                            ? (shape.problem.output()[0] + shape.problem.padding[0] + 1) *
                                  (h.all_taps() * w.all_taps() + volume(shape.problem.stride))
                            : volume(shape.problem.stride);
@@ -77,7 +78,7 @@ bool choose_positions(const Shape& shape, int strips, Config* config) {
 
 // Where the tensor cores' sums must be added up in parts; false where a chunk alone is too long.
 bool choose_parking(const Shape& shape, Config* config) {
-  const bool marching = config->slots > 1;
+  const bool marching = marches(config->slots);
   int64_t planes = 0, plane_taps = 1;
   for (const ProductResidue& r : shape.axis[0].residues) planes = std::max(planes, r.num_taps);
   for (int a : {1, 2}) {
@@ -108,7 +109,7 @@ bool choose_parking(const Shape& shape, Config* config) {
 // NCDHW, 87 instead of 63 us.
 bool may_share(const Shape& shape, const Config& config) {
   const bool sparse = config.lines_out && shape.problem.stride[2] > 1;
-  return config.slots == 1 && !config.stretches && !sparse &&
+  return !marches(config.slots) && !config.stretches && !sparse &&
          config.warpgroups <= max_warpgroups(config.slots, true);
 }
 
@@ -126,7 +127,8 @@ bool choose_stages(const Shape& shape, Config* config) {
   const int64_t room = kSharedBytes - kSwizzleAlign - barrier_bytes() -
                        column_tiles * config->channels * 4 - 4 * config->warpgroups * lines -
                        shared_unit_bytes(may_share(shape, *config));
-  const int64_t taps = volume(p.kernel) / (config->slots > 1 ? p.kernel[0] : 1);
+  const int64_t taps =
+      packed_taps(p, config->slots) / (marches(config->slots) ? p.kernel[0] : config->slots);
   int64_t plane_taps = 1;
   for (int a : {1, 2}) {
     int64_t most = 0;
@@ -203,10 +205,16 @@ Config search(const Description& description, const Device& device) {
   const int64_t all_steps = ceil_div(p.in_channels * shape.bytes, 32);
   const bool packed_input = product.input != Layout::ndhwc || p.in_channels * shape.bytes % 16 != 0;
   const bool lines = product.output != Layout::ndhwc;
-  // Where a position's channels are no multiple of 16 bytes, its elements are stored one by one, as
-  // those of lines are.
-  const bool lines_out = lines || p.out_channels % kChannelMultiple != 0;
+  // Where a position's channels are no multiple of what a thread stores, its elements are stored
+  // one by one, as those of lines are.
+  const bool lines_out = lines || p.out_channels % kStoredMultiple != 0;
   const auto& of_w = product.axis[2];
+  // A pair of output planes has one more input plane than either.
+  Shape pairs = shape;
+  for (ProductResidue& of_d : pairs.axis[0].residues) {
+    ++of_d.num_taps;
+    ++of_d.first_input;
+  }
   const bool boxes = product.reversed && description.weight == Layout::ndhwc &&
                      fits_boxes(p.in_channels, p.out_channels, shape.bytes);
   const bool bare = lines && of_w.size() == 2 && !product.sums &&
@@ -219,11 +227,14 @@ Config search(const Description& description, const Device& device) {
   Config best;
   double least = 0;
   const auto consider = [&](int slots, int channels, int fused) {
+    const Shape& cut = slots == kPairSlots ? pairs : shape;
     if (fused > 1 && lines_out && !lines) return;
     // How much of the columns may be padding.
     const int64_t padded = ceil_div(p.out_channels, channels) * channels;
     const bool with_bias = bare && slots == 1 && can_stretch(slots, channels, fused);
-    const double most = slots > 1 ? kMarchingPadding : with_bias ? kBarePadding : kPlainPadding;
+    const double most = marches(slots) ? kMarchingPadding
+                        : with_bias    ? kBarePadding
+                                       : kPlainPadding;
     if (static_cast<double>(padded) > most * static_cast<double>(p.out_channels)) return;
     Config config;
     config.packed_input = packed_input;
@@ -238,16 +249,16 @@ Config search(const Description& description, const Device& device) {
     for (int groups = 1; groups <= max_warpgroups(slots); ++groups) {
       for (int strips = 1; strips <= kMaxStrips; ++strips) {
         config.warpgroups = groups;
-        if (!choose_positions(shape, strips, &config)) continue;
+        if (!choose_positions(cut, strips, &config)) continue;
         if (strips > 1 && config.pitch < kMinPitch) break;
-        if (!choose_stages(shape, &config) || !choose_parking(shape, &config)) continue;
-        const auto [all, even, alone] = sharing_blocks(shape, config);
+        if (!choose_stages(cut, &config) || !choose_parking(cut, &config)) continue;
+        const auto [all, even, alone] = sharing_blocks(cut, config);
         for (const int blocks : {0, all, even, alone}) {
           config.sharing_blocks = blocks;
           config.joins = blocks > 0 && blocks != alone;
-          config.weight_rows = product.reversed && has_weight_rows(blocks > 0, config.steps);
+          config.weight_rows = product.reversed && has_weight_rows(slots, blocks > 0, config.steps);
           config.weight_as_is = boxes && config.weight_rows && !config.resident;
-          const double clocks = estimate(shape, config);
+          const double clocks = estimate(cut, config);
           const double all_clocks = clocks + packing_clocks(config);
           if (best.slots != 0 && all_clocks >= least) continue;
           best = config;
@@ -259,6 +270,9 @@ Config search(const Description& description, const Device& device) {
     }
   };
   for (int channels : kPlainChannels) consider(1, channels, 1);
+  if (p.kernel[0] > 1 && p.stride[0] == 1 && p.dilation[0] == 1 && !product.sums) {
+    consider(kPairSlots, kPairChannels, 1);
+  }
   if (p.kernel[0] == kMarchingSlots && p.dilation[0] == 1 && !product.sums) {
     for (int channels : kMarchingChannels) {
       consider(kMarchingSlots, channels, 1);
@@ -287,9 +301,8 @@ Verdict supports(const Description& description, const Device& device) {
     return Verdict::refuse("float16, bfloat16 and TF32 only");
   }
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
-  if (p.out_channels % kChannelMultiple != 0 && product.output == Layout::ndhwc &&
-      p.stride[2] > 1) {
-    return Verdict::refuse("a stride, and channels_last_3d in channels that are no multiple of 8");
+  if (p.out_channels % kStoredMultiple != 0 && product.output == Layout::ndhwc && p.stride[2] > 1) {
+    return Verdict::refuse("a stride, and channels_last_3d in channels that are no multiple of 4");
   }
   if (p.in_channels > kMaxInChannels || p.out_channels > kMaxOutChannels) {
     return Verdict::refuse("more channels than its tables hold");
@@ -390,10 +403,15 @@ std::string config(const Description& description, const Device& device) {
          (fills_with_bias(description) ? ", bias filled in first" : "");
 }
 
+int64_t packed_taps(const Problem& product, int slots) {
+  const int64_t taps = volume(product.kernel);
+  return slots == kPairSlots ? taps / product.kernel[0] * (product.kernel[0] + 1) * slots : taps;
+}
+
 int64_t packed_weight_bytes(const Description& description, const Config& config) {
   const Problem p = make_product(description).problem;
   const int64_t bytes = ceil_div(p.out_channels, config.channels) * config.channels *
-                        volume(p.kernel) * config.chunks * config.steps * 32;
+                        packed_taps(p, config.slots) * config.chunks * config.steps * 32;
   return ceil_div(bytes, kMapAlign) * kMapAlign;
 }
 

@@ -24,6 +24,10 @@
 // grad_input is this with other names (product.h); with a stride, a tile's sums go through all
 // residues of its input, grad_output, one after another.
 //
+// Deep kernels of few channels have pairs of output planes: a position stands for planes 2 d and
+// 2 d + 1, N = 2 x channels, and of the kernel + 1 input planes that either reads each but the
+// first and the last feeds both, with neighbouring taps.
+//
 //   warpgroups 0 ..   consumers       64 rows each
 //   then one warp     loads input     input_full: bytes of the boxes -> consumers
 //                                     input_empty: all consumer warps -> this warp
@@ -33,21 +37,21 @@
 // Weights that fit are copied once, else a residue's blocks stream through a ring. Taps of d that
 // reach no input from any plane of a tile are left out. A consumer
 // waits for its own wgmmas at the end of each group of blocks; the others have the tensor cores
-// meanwhile. supports() guarantees groups = 1, output channels in multiples of 8, positions below
-// 2^30, and stages that fit; launch() rows of input that TMA can address. kLines: the output is
-// NCDHW.
+// meanwhile. supports() guarantees groups = 1, positions below 2^30, and stages that fit; launch()
+// rows of input that TMA can address. kLines: the output is NCDHW, or its channels are stored one by
+// one.
 #pragma once
 #include "cuda/halo_gemm/epilogue.cuh"
 #include "cuda/halo_gemm/fused_lines.cuh"
 #include "cuda/halo_gemm/lines.cuh"
 #include "cuda/halo_gemm/loads.cuh"
+#include "cuda/halo_gemm/narrow_wgmma.cuh"
 #include "cuda/halo_gemm/params.cuh"
 #include "cuda/halo_gemm/walk.cuh"
 #include "cuda/sm90/joined_sums.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/parked_sums.cuh"
 #include "cuda/sm90/wgmma.cuh"
-#include "cuda/sm90/wgmma_shared.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 
@@ -113,7 +117,8 @@ __device__ __forceinline__ void multiply(const Params& p, const Shared& shared, 
 template <typename T, int kSlots, int kChannels, int kFused, int kSteps, bool kLines, bool kShared>
 __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   constexpr int kColumns = kSlots * kChannels, kSums = kColumns / 2, kSlotSums = kChannels / 2;
-  constexpr bool kMarching = kSlots > 1, kParks = parks(kFused * kColumns);
+  constexpr bool kMarching = marches(kSlots), kParks = parks(kFused * kColumns);
+  constexpr int kStep = plane_step(kSlots);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int group_row = warp / 4 * kGroupRows;
   const bool stretches = can_stretch(kSlots, kChannels, kFused) && p.stretches;
@@ -131,9 +136,9 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
       const int first = group_row + warp % 4 * 16;
       if constexpr (kLines)
         return stretches ? stretch_place(p, unit, kMarching, group_row)
-                         : position_place<kFused>(p, unit, kMarching, first);
+                         : position_place<kFused, kStep>(p, unit, kMarching, first);
       else
-        return Rows(p, unit, kMarching, first + lane / 4);
+        return Rows(p, unit, kMarching, kStep, first + lane / 4);
     };
     const auto store_slot = [&](const auto& rows, int64_t plane) {
       if constexpr (kLines) {
@@ -172,7 +177,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
 #pragma unroll
         for (int f = 0; f < kFused; ++f) {
           const Taps taps(p, unit, kMarching, f);
-          multiply<T, kColumns, kSteps, has_weight_rows(kShared, kSteps)>(
+          multiply<T, kColumns, kSteps, has_weight_rows(kSlots, kShared, kSteps)>(
               p, shared, taps, a, taps.block + (tap * p.chunks + chunk) * taps.count, &weight,
               sum[f]);
         }
@@ -181,12 +186,18 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
       }
     };
     if constexpr (!kMarching) {
-      unit.for_planes<kShared>(p, add_plane);
+      unit.for_planes<kShared, kStep>(p, add_plane);
       parked.collect(sum);
       if constexpr (kShared) {
         if (!joined.join(walk.part(round), sum)) continue;
       }
       store_slot(find_rows(), 0);
+      if constexpr (kSlots == kPairSlots) {
+#pragma unroll
+        for (int i = 0; i < kSlotSums; ++i) sum[0][i] = sum[0][i + kSlotSums];
+        unit.slot = 1;
+        store_slot(find_rows(), 0);
+      }
     } else {
       const auto rows = find_rows();
       // Planes before the first that is stored fill the slots.
@@ -222,7 +233,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
 // 8; fewer spill.
 template <int kSlots, bool kShared>
 struct Roles {
-  static constexpr bool kPlain = kSlots == 1 && !kShared;
+  static constexpr bool kPlain = !marches(kSlots) && !kShared;
   static constexpr int kThreads = (max_warpgroups(kSlots, kShared) + 1) * 128;
   static constexpr int kProducerRegisters = kPlain ? 64 : kShared ? 80 : 56;
   static constexpr int kConsumerRegisters = kPlain ? 104 : kShared ? 144 : 152;
@@ -233,7 +244,6 @@ __global__ void __launch_bounds__(Roles<kSlots, kShared>::kThreads, 1)
     halo_gemm_kernel(const __grid_constant__ Params p, const __grid_constant__ Maps maps) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   constexpr int kColumns = kSlots * kChannels;
-  constexpr bool kMarching = kSlots > 1;
   extern __shared__ __align__(128) unsigned char memory[];
   const Shared shared(p, memory, p.weight_bytes, kChannels, kShared);
   const int consumers = p.warpgroups * 4, warp = threadIdx.x / 32;
@@ -264,9 +274,9 @@ __global__ void __launch_bounds__(Roles<kSlots, kShared>::kThreads, 1)
     if (warp == consumers) prefetch_maps(p, maps);
     sm90::wait_for_earlier_launch();  // the kernels that pack
     if (warp == consumers) {
-      load_input<kMarching, kShared>(p, shared, maps);
+      load_input<kSlots, kShared>(p, shared, maps);
     } else if (threadIdx.x == consumers * 32 + 32) {
-      copy_weights<kMarching, kShared, kFused, kSteps * kColumns * 32>(p, shared, maps);
+      copy_weights<kSlots, kShared, kFused, kSteps * kColumns * 32>(p, shared, maps);
     }
   }
 #endif

@@ -145,6 +145,11 @@ inline Params make_params(const Call& call) {
   std::copy(output.stride.begin(), output.stride.end(), p.output_stride);
   p.reversed = product.reversed;
   for (int a = 0; a < 3; ++a) p.axis[a] = make_axis(product, a);
+  if (config.slots == kPairSlots) {  // of the input planes that a pair reads
+    ++p.axis[0].kernel;
+    ++p.axis[0].residue[0].num_taps;
+    ++p.axis[0].residue[0].first_input;
+  }
   p.sum_residues = product.sums ? p.axis[0].residues * p.axis[1].residues * p.axis[2].residues : 1;
   p.batch = static_cast<int>(problem.batch);
   p.in_channels = static_cast<int>(problem.in_channels);
@@ -254,7 +259,7 @@ using Kernel = void (*)(Params, Maps);
 
 template <typename T, int kSlots, int kChannels, int kFused, int kSteps>
 Kernel kernel_of_layout(const Config& config) {
-  if constexpr (kSlots == 1) {
+  if constexpr (!marches(kSlots)) {
     if (config.sharing_blocks > 0) {
       return config.lines_out ? halo_gemm_kernel<T, kSlots, kChannels, kFused, kSteps, true, true>
                               : halo_gemm_kernel<T, kSlots, kChannels, kFused, kSteps, false, true>;
@@ -285,7 +290,10 @@ Kernel kernel_of_steps(const Config& config) {
 template <typename T>
 Kernel kernel_of(const Config& config) {
   constexpr int kSlots = kMarchingSlots;
+  if (config.slots == kPairSlots) return kernel_of_steps<T, kPairSlots, kPairChannels>(config);
   switch (config.slots == 1 ? 0 : config.channels) {
+    case 16:
+      return kernel_of_steps<T, kSlots, 16>(config);
     case 24:
       return config.fused == 2 ? kernel_of_steps<T, kSlots, 24, 2>(config)
                                : kernel_of_steps<T, kSlots, 24>(config);
@@ -298,6 +306,8 @@ Kernel kernel_of(const Config& config) {
       return kernel_of_steps<T, kSlots, 64>(config);
   }
   switch (config.channels) {
+    case 32:
+      return kernel_of_steps<T, 1, 32>(config);
     case 64:
       return kernel_of_steps<T, 1, 64>(config);
     case 96:
@@ -352,8 +362,9 @@ void pack_weight(const Call& call, const Params& p) {
   pack.pieces = 2 * config.steps * config.chunks;
   pack.outs = p.column_tiles * config.channels;
   int taps = 1;
-  for (int a = 0; a < 3; ++a) taps *= pack.kernel[a] = p.axis[a].kernel;
-  pack.tile_units = int64_t{pack.pieces} * taps * config.channels;
+  const Problem problem = make_product(call.description).problem;
+  for (int a = 0; a < 3; ++a) taps *= pack.kernel[a] = static_cast<int>(problem.kernel[a]);
+  pack.tile_units = pack.pieces * packed_taps(problem, config.slots) * config.channels;
   pack.zeros = p.joining.arrived;
   pack.num_zeros = arrived(config);
   dim3 grid(static_cast<unsigned>(pack.pieces),
@@ -400,7 +411,7 @@ void run(const Call& call) {
   const Kernel kernel = kernel_of<T>(config);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
         "halo_gemm shared memory");
-  const bool marching = config.slots > 1;
+  const bool marching = marches(config.slots);
   const auto sms = static_cast<unsigned>(call.device.num_sms);
   const unsigned blocks = config.sharing_blocks > 0 ? static_cast<unsigned>(config.sharing_blocks)
                           : marching                ? sms

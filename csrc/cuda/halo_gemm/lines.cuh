@@ -31,7 +31,7 @@ __device__ __forceinline__ bool is_swapped(const Params& p) {
 
 // Pairs: 8 lanes have 16 positions, or 16 lanes those of both residues. One by one: position lane %
 // 16, or lane / 2 where the residues are fused, whose residue is lane % 2.
-template <int kFused>
+template <int kFused, int kStep>
 __device__ __forceinline__ LinePlace position_place(const Params& p, const Unit& unit,
                                                     bool marching, int first_row) {
   const int lane = threadIdx.x % 32;
@@ -40,7 +40,8 @@ __device__ __forceinline__ LinePlace position_place(const Params& p, const Unit&
   const bool second = p.line_pairs ? is_swapped<kFused>(p) : kFused > 1 && lane % 2 != 0;
   const Residue &of_h = unit.axis(p, 1), &of_w = unit.axis(p, 2, second ? 1 : 0);
   unsigned rest = unit.first + first_row + at;
-  const int x = take(&rest, p.pitch), h = take(&rest, p.lines), d = take(&rest, p.planes);
+  const int x = take(&rest, p.pitch), h = take(&rest, p.lines);
+  const int d = take(&rest, p.planes) * kStep + unit.slot;
   const int n = static_cast<int>(rest), w = unit.strip * p.strip + x;
   bool there = n < p.batch && h < of_h.num_outputs && x < p.strip && w < of_w.num_outputs;
   LinePlace place;

@@ -62,9 +62,11 @@ __device__ __forceinline__ void prefetch_maps(const Params& p, const Maps& maps)
 // are box_lines or more come together, by the lanes of every box_lines-th of them: the last of
 // these boxes begins earlier and brings some lines again. Measured: 512 -> 256 k4 s2 on 100 x 4^3
 // in bfloat16 297 us with boxes of one line, 260 so.
-template <bool kMarching, bool kShared>
+template <int kSlots, bool kShared>
 __device__ __forceinline__ void load_input(const Params& p, const Shared& shared,
                                            const Maps& maps) {
+  constexpr bool kMarching = marches(kSlots);
+  constexpr int kStep = plane_step(kSlots);
   const int lane = threadIdx.x % 32;
   Ring input;
   Walk<kMarching, kShared> walk(p, shared.units);
@@ -102,7 +104,8 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
                              together ? &maps.lines_of_w[map] : &maps.of_w[map], full,
                              chunk * p.chunk_channels, w,
                              of_h.input_offset + p.axis[1].input_stride * (h + at_h),
-                             of_d.input_offset + p.axis[0].input_stride * (plane + at.d), at.n);
+                             of_d.input_offset + p.axis[0].input_stride * (plane + kStep * at.d),
+                             at.n);
             }
           }
           brought += __reduce_add_sync(~0u, box);
@@ -113,7 +116,7 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
       }
     };
     if constexpr (!kMarching) {
-      unit.for_planes<kShared>(p, [&](int tap, int chunk, int end) {
+      unit.for_planes<kShared, kStep>(p, [&](int tap, int chunk, int end) {
         load(unit.axis(p, 0).first_input - tap * p.axis[0].input_step, chunk, end);
       });
     } else {
@@ -129,9 +132,10 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
 }
 
 // One lane; in the consumers' order.
-template <bool kMarching, bool kShared, int kFused, int kBlockBytes>
+template <int kSlots, bool kShared, int kFused, int kBlockBytes>
 __device__ __forceinline__ void copy_weights(const Params& p, const Shared& shared,
                                              const Maps& maps) {
+  constexpr bool kMarching = marches(kSlots);
   if (p.resident) {
     const int blocks = (kMarching ? 1 : p.axis[0].kernel) * p.axis[1].kernel * p.axis[2].kernel *
                        p.chunks * p.column_tiles;
@@ -173,7 +177,7 @@ __device__ __forceinline__ void copy_weights(const Params& p, const Shared& shar
       }
     };
     if constexpr (!kMarching) {
-      unit.for_planes<kShared>(p, copy);
+      unit.for_planes<kShared, plane_step(kSlots)>(p, copy);
     } else {
       const Axis& axis = p.axis[0];
       const int begin = p.first_plane + unit.begin;

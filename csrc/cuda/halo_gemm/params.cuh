@@ -85,6 +85,7 @@ struct Unit {
   // sum, counted from the next tap of d.
   int begin, end;
   int from_plane, to_plane;  // not marching: that it has positions in; all of several batch items
+  int slot = 0;              // of a pair of output planes
   bool loads;                // whether it reads any input
   int halo_w;                // of position 0: the first input of w that its taps read
   int shift;                 // rows from the first to the last that a row's taps read
@@ -108,18 +109,18 @@ struct Unit {
     set(p, d, h, w);
   }
   // Calls `each(tap of d, first chunk, behind the last)` for all that the unit adds up, residue by
-  // residue. Not marching.
-  template <bool kShared, typename Each>
+  // residue. Not marching. kStep: output planes of a position.
+  template <bool kShared, int kStep, typename Each>
   __device__ __forceinline__ void for_planes(const Params& p, const Each& each) {
     for (int left = p.sum_residues;;) {
       for (int tap = 0; loads && tap < axis(p, 0).num_taps; ++tap) {
         if constexpr (kShared) {
           const int from = max(begin, 0), to = min(end, p.chunks);
-          if (from < to && reaches(p, tap)) each(tap, from, to);
+          if (from < to && reaches(p, tap, kStep)) each(tap, from, to);
           begin -= p.chunks;
           end -= p.chunks;
         } else {
-          if (reaches(p, tap)) each(tap, 0, p.chunks);
+          if (reaches(p, tap, kStep)) each(tap, 0, p.chunks);
         }
       }
       if (--left == 0) break;
@@ -127,11 +128,12 @@ struct Unit {
     }
   }
   // Whether the tap of d reads any input.
-  __device__ bool reaches(const Params& p, int tap) const {
+  __device__ bool reaches(const Params& p, int tap, int step) const {
     const Residue& of_d = axis(p, 0);
     const int input = of_d.first_input - tap * p.axis[0].input_step;
-    return of_d.input_offset + p.axis[0].input_stride * (input + to_plane) >= 0 &&
-           of_d.input_offset + p.axis[0].input_stride * (input + from_plane) < p.axis[0].input;
+    return of_d.input_offset + p.axis[0].input_stride * (input + step * to_plane) >= 0 &&
+           of_d.input_offset + p.axis[0].input_stride * (input + step * from_plane) <
+               p.axis[0].input;
   }
   __host__ __device__ const Residue& axis(const Params& p, int a, int fused = 0) const {
     return p.axis[a].residue[residue[a] + fused];

@@ -20,23 +20,35 @@ inline constexpr int64_t kMaxWork = int64_t{1} << 30;
 inline constexpr int64_t kMaxOutChannels = 4096, kMaxInChannels = int64_t{1} << 20;
 // Limit: 16-byte pieces of a position's output channels.
 inline constexpr int kChannelMultiple = 8;
+// Limit: 8 or 16 bytes of them that a thread stores in NDHWC.
+inline constexpr int kStoredMultiple = 4;
 
 inline constexpr int kRowBytes = 128;  // of a stage: the width of the swizzle
 inline constexpr int kMaxSteps = 4;    // 128 bytes
 inline constexpr int kGroupRows = 64;  // of a warpgroup
+// Kernels of depth 3 march through it; deep ones have a pair of output planes share an input plane.
+inline constexpr int kMarchingSlots = 3, kPairSlots = 2;
+constexpr bool marches(int slots) { return slots == kMarchingSlots; }
+// Output planes of a position.
+constexpr int plane_step(int slots) { return slots == kPairSlots ? kPairSlots : 1; }
 // Where a block marches, narrow inputs are frequent.
 constexpr bool is_built(int slots, int fused, int steps) {
-  return steps == kMaxSteps || (steps == 3 && fused == 1) || (steps == 2 && slots > 1);
+  return steps == kMaxSteps || (steps == 3 && fused == 1 && slots != kPairSlots) ||
+         (steps == 2 && slots > 1);
 }
 // Limit: sums of two residues of at most 96 columns in the registers of a consumer.
-constexpr int max_fused(int slots, int channels) { return slots > 1 && channels <= 32 ? 2 : 1; }
+constexpr int max_fused(int slots, int channels) {
+  return marches(slots) && (channels == 24 || channels == 32) ? 2 : 1;
+}
 // Whether both residues of w may be stored at once, or one with the bias of the other. Limit:
 // registers.
 constexpr bool can_stretch(int slots, int channels, int fused) {
   return fused > 1 || (slots == 1 && channels < 128);
 }
 // Whether blocks of the weight may be rows of 128 bytes (weight_pack.cuh).
-constexpr bool has_weight_rows(bool shared, int steps) { return shared && steps == kMaxSteps; }
+constexpr bool has_weight_rows(int slots, bool shared, int steps) {
+  return slots == 1 && shared && steps == kMaxSteps;
+}
 // Channels of which a thread of a quad owns 16 bytes.
 constexpr int64_t run_channels(int64_t element_bytes) { return 64 / element_bytes; }
 
@@ -50,9 +62,9 @@ inline constexpr int kMaxBox = 256;         // limit of TMA
 inline constexpr int kMaxBoxLines = 8;      // of a box: of more there are too few parts of planes
 inline constexpr int kSwizzleAlign = 1024;  // limit of the 128-byte swizzle
 inline constexpr int64_t kMapAlign = 256;   // of the packed input; TMA wants 16
-inline constexpr int kMarchingSlots = 3;    // kernels of depth 3 march through it
-inline constexpr std::array<int, 4> kMarchingChannels{24, 32, 48, 64};
-inline constexpr std::array<int, 3> kPlainChannels{64, 96, 128};
+inline constexpr std::array<int, 5> kMarchingChannels{16, 24, 32, 48, 64};
+inline constexpr std::array<int, 4> kPlainChannels{32, 64, 96, 128};
+inline constexpr int kPairChannels = 32;
 inline constexpr int kMaxTileChannels = 128;
 
 // Whether long sums may be parked (cuda/sm90/parked_sums.cuh).
@@ -62,7 +74,7 @@ constexpr bool parks(int columns) { return columns < 192; }
 // Consumer warpgroups. Limit: 64 K registers of an SM, half a row of sums each thread.
 // Items that are shared take more of them beside.
 constexpr int max_warpgroups(int slots, bool shared = false) {
-  return slots == 1 && !shared ? 4 : 3;
+  return !marches(slots) && !shared ? 4 : 3;
 }
 
 // Limit: shared memory of a block on sm_90.

@@ -5,6 +5,8 @@
 //         [columns / 8][2][8 columns][16 bytes]
 //
 // Where the kernel marches there are no residues and taps of d: its taps kd are columns, slot kd.
+// Where pairs of output planes share input planes, a plane's columns are its tap of the second
+// output plane, behind that of the first, the tap before; of the first and last one is zeros.
 // grad_input has, where items are shared, in a block, as TMA brings them (weight_boxes.h):
 //
 //         [columns][128 bytes of input channels], 16-byte piece i at i ^ (column % 8)
@@ -63,17 +65,18 @@ inline constexpr int kFewTaps = 64;
 template <typename T, int kTaps>
 PackPlaces<kTaps> pack_places(const Params& p, int slots, int channels, bool in_order) {
   PackPlaces<kTaps> places{};
-  const bool marching = slots > 1;
+  const bool marching = marches(slots), pairs = slots == kPairSlots;
+  const int kernel_d = p.axis[0].kernel - (pairs ? 1 : 0);
   const auto units = static_cast<uint32_t>(p.steps * slots * channels * 2);  // of a block
   int tap = 0;
-  for (int d = 0; d < p.axis[0].kernel; ++d) {
+  for (int d = 0; d < kernel_d; ++d) {
     for (int h = 0; h < p.axis[1].kernel; ++h) {
       for (int w = 0; w < p.axis[2].kernel; ++w, ++tap) {
         int at[3] = {d, h, w}, residue[3], step[3];
         for (int a = 0; a < 3; ++a) {
           const Axis& axis = p.axis[a];
           residue[a] = at[a] * axis.dilation % axis.residues;
-          if (p.reversed) at[a] = axis.kernel - 1 - at[a];
+          if (p.reversed) at[a] = (a == 0 ? kernel_d : axis.kernel) - 1 - at[a];
           step[a] = (at[a] - axis.residue[residue[a]].first_tap) / axis.tap_step;
         }
         Unit unit{};
@@ -82,7 +85,9 @@ PackPlaces<kTaps> pack_places(const Params& p, int slots, int channels, bool in_
         const int block = taps.block + (marching ? 0 : step[0]) * p.chunks * taps.count +
                           step[1] * taps.w + step[2];
         places.tap[tap] = static_cast<uint32_t>(block) * units +
-                          static_cast<uint32_t>(marching ? at[0] * channels * 2 : 0);
+                          static_cast<uint32_t>(marching ? at[0] * channels * 2
+                                                : pairs  ? channels * 2
+                                                         : 0);
         places.chunk[tap] = static_cast<uint32_t>(taps.count) * units;
       }
     }
@@ -150,7 +155,16 @@ __global__ void __launch_bounds__(kPackThreads)
                : (piece / 2 - chunk * p.steps) * (columns * 2) + piece % 2 * 8 + column;
     const int64_t place =
         tile * p.tile_units + places.tap[tap] + chunk * int64_t{places.chunk[tap]} + in_block;
-    reinterpret_cast<uint4*>(p.packed)[place] = unit;
+    uint4* const to = reinterpret_cast<uint4*>(p.packed) + place;
+    *to = unit;
+    if (p.slots == kPairSlots) {
+      // As a tap of the first output plane, and what either has no tap of.
+      const int d = tap / (p.kernel[1] * p.kernel[2]), slot = 2 * p.channels;
+      uint4* const first = to + p.pieces / 2 / p.steps * int64_t{places.chunk[tap]} - slot;
+      *first = unit;
+      if (d == (p.reversed ? p.kernel[0] - 1 : 0)) to[-slot] = uint4{};
+      if (d == (p.reversed ? 0 : p.kernel[0] - 1)) first[slot] = uint4{};
+    }
   };
   if (blockIdx.x == 0 && blockIdx.y == 0) {
     for (int i = threadIdx.x; i < p.num_zeros; i += kPackThreads) p.zeros[i] = 0;

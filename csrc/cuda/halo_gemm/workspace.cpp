@@ -30,7 +30,7 @@ int64_t parked_bytes(const Config& config, const Device& device) {
 
 int64_t joined_bytes(const Config& config) {
   return sm90::joined_memory_bytes(config.sharing_blocks, config.warpgroups * 128,
-                                   config.channels / 2);
+                                   config.slots * config.channels / 2);
 }
 
 int64_t arrived_bytes(const Config& config) {
