@@ -74,17 +74,9 @@ __device__ __forceinline__ void store(const Params& p, const float* bias, int co
           *reinterpret_cast<float2*>(output) = make_float2(value(0), value(1));
         }
       } else if (width == 4) {
-        const uint4 all =
+        *reinterpret_cast<uint4*>(output) =
             make_uint4(pack_pair<T>(value(0), value(1)), pack_pair<T>(value(2), value(3)),
                        pack_pair<T>(value(4), value(5)), pack_pair<T>(value(6), value(7)));
-        if (p.out_channels % 8 == 0) {
-          *reinterpret_cast<uint4*>(output) = all;
-        } else {  // multiples of kStoredMultiple
-          reinterpret_cast<uint2*>(output)[0] = make_uint2(all.x, all.y);
-          if (channel + 4 < p.out_channels) {
-            reinterpret_cast<uint2*>(output)[1] = make_uint2(all.z, all.w);
-          }
-        }
       } else if (width == 2) {
         *reinterpret_cast<uint2*>(output) =
             make_uint2(pack_pair<T>(value(0), value(1)), pack_pair<T>(value(2), value(3)));

@@ -207,7 +207,7 @@ Config search(const Description& description, const Device& device) {
   const bool lines = product.output != Layout::ndhwc;
   // Where a position's channels are no multiple of what a thread stores, its elements are stored
   // one by one, as those of lines are.
-  const bool lines_out = lines || p.out_channels % kStoredMultiple != 0;
+  const bool lines_out = lines || p.out_channels % stored_multiple(shape.bytes) != 0;
   const auto& of_w = product.axis[2];
   // A pair of output planes has one more input plane than either.
   Shape pairs = shape;
@@ -269,7 +269,9 @@ Config search(const Description& description, const Device& device) {
       }
     }
   };
-  for (int channels : kPlainChannels) consider(1, channels, 1);
+  for (int channels : kPlainChannels) {
+    if (channels > kFewColumns || p.out_channels <= kFewColumns) consider(1, channels, 1);
+  }
   if (p.kernel[0] > 1 && p.stride[0] == 1 && p.dilation[0] == 1 && !product.sums) {
     consider(kPairSlots, kPairChannels, 1);
   }
@@ -301,8 +303,10 @@ Verdict supports(const Description& description, const Device& device) {
     return Verdict::refuse("float16, bfloat16 and TF32 only");
   }
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
-  if (p.out_channels % kStoredMultiple != 0 && product.output == Layout::ndhwc && p.stride[2] > 1) {
-    return Verdict::refuse("a stride, and channels_last_3d in channels that are no multiple of 4");
+  const int64_t bytes = element_bytes(description.precision);
+  if (p.out_channels % stored_multiple(bytes) != 0 && product.output == Layout::ndhwc &&
+      p.stride[2] > 1) {
+    return Verdict::refuse("a stride, channels_last_3d, and positions of no multiple of 16 bytes");
   }
   if (p.in_channels > kMaxInChannels || p.out_channels > kMaxOutChannels) {
     return Verdict::refuse("more channels than its tables hold");
@@ -338,9 +342,13 @@ Verdict supports(const Description& description, const Device& device) {
     return Verdict::refuse("too few channels, or taps too far apart for shared memory");
   }
   const bool channels_last = !config.packed_input && !config.lines_out;
-  if (element_bytes(description.precision) == 2 && !product.reversed && channels_last &&
-      config.slots == 1 && p.in_channels <= kFewIn && p.out_channels <= kFewOut) {
-    return Verdict::refuse("16 bits, channels_last_3d, few channels, and no kernel of depth 3");
+  if (bytes == 2 && !product.reversed && config.slots == 1) {
+    if (channels_last && p.in_channels <= kFewIn && p.out_channels <= kFewOut) {
+      return Verdict::refuse("16 bits, channels_last_3d, few channels, and no kernel of depth 3");
+    }
+    if (!config.stretches && config.channels <= kFewColumns) {
+      return Verdict::refuse("16 bits, at most 32 channels of output, and no kernel of depth 3");
+    }
   }
   if (product.reversed) {
     const bool dense = description.weight == Layout::ncdhw;

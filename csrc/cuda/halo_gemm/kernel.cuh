@@ -38,8 +38,8 @@
 // reach no input from any plane of a tile are left out. A consumer
 // waits for its own wgmmas at the end of each group of blocks; the others have the tensor cores
 // meanwhile. supports() guarantees groups = 1, positions below 2^30, and stages that fit; launch()
-// rows of input that TMA can address. kLines: the output is NCDHW, or its channels are stored one by
-// one.
+// rows of input that TMA can address. kLines: the output is NCDHW, or its channels are stored one
+// by one.
 #pragma once
 #include "cuda/halo_gemm/epilogue.cuh"
 #include "cuda/halo_gemm/fused_lines.cuh"
