@@ -272,6 +272,11 @@ Kernel kernel_of_layout(const Config& config) {
 template <typename T, int kSlots, int kChannels, int kFused = 1>
 Kernel kernel_of_steps(const Config& config) {
   switch (config.steps) {
+    case 1:
+      if constexpr (is_built(kSlots, kFused, 1)) {
+        return kernel_of_layout<T, kSlots, kChannels, kFused, 1>(config);
+      }
+      return nullptr;
     case 2:
       if constexpr (is_built(kSlots, kFused, 2)) {
         return kernel_of_layout<T, kSlots, kChannels, kFused, 2>(config);

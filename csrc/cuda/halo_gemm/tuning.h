@@ -34,7 +34,7 @@ constexpr int plane_step(int slots) { return slots == kPairSlots ? kPairSlots : 
 // Where a block marches, narrow inputs are frequent.
 constexpr bool is_built(int slots, int fused, int steps) {
   return steps == kMaxSteps || (steps == 3 && fused == 1 && slots != kPairSlots) ||
-         (steps == 2 && slots > 1);
+         (steps == 2 && slots > 1) || (steps == 1 && fused == 1 && marches(slots));
 }
 // Limit: sums of two residues of at most 96 columns in the registers of a consumer.
 constexpr int max_fused(int slots, int channels) {
