@@ -85,6 +85,8 @@ Config search(const Description& description, const Device& device) {
                         : with_bias    ? kBarePadding
                                        : kPlainPadding;
     if (static_cast<double>(padded) > most * static_cast<double>(p.out_channels)) return;
+    const bool narrow = slots == 1 && channels <= kFewColumns;
+    if (narrow && shape.bytes == 2 && !product.reversed && !with_bias) return;
     Config config;
     config.packed_input = packed_input;
     config.lines_out = lines_out;
@@ -191,13 +193,9 @@ Verdict supports(const Description& description, const Device& device) {
     return Verdict::refuse("too few channels, or taps too far apart for shared memory");
   }
   const bool channels_last = !config.packed_input && !config.lines_out;
-  if (bytes == 2 && !product.reversed && config.slots == 1) {
-    if (channels_last && p.in_channels <= kFewIn && p.out_channels <= kFewOut) {
-      return Verdict::refuse("16 bits, channels_last_3d, few channels, and no kernel of depth 3");
-    }
-    if (!config.stretches && config.channels <= kFewColumns) {
-      return Verdict::refuse("16 bits, at most 32 channels of output, and no kernel of depth 3");
-    }
+  if (bytes == 2 && !product.reversed && channels_last && config.slots == 1 &&
+      p.in_channels <= kFewIn && p.out_channels <= kFewOut) {
+    return Verdict::refuse("16 bits, channels_last_3d, few channels, and no kernel of depth 3");
   }
   if (product.reversed) {
     const bool dense = description.weight == Layout::ncdhw;

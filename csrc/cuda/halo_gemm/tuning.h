@@ -113,9 +113,9 @@ inline constexpr double kPlainPadding = 1.25, kMarchingPadding = 1.5, kBarePaddi
 // Measured: in 16 bits, 64 columns that do not march are 1.05 to 1.4 times as slow as implicit_gemm
 // (32 -> 64 k3 s2 d2, 128 -> 64 k4 s2, 64 -> 64 k1x3x3); 384 -> 64, k3 s2, is faster.
 inline constexpr int64_t kFewIn = 128, kFewOut = 64;
-// The same for 32 columns in either layout. Measured, us, NCDHW: 56 -> 28 k4 s2 469 against 318, 64
-// -> 32 k4 s2 on 2 x 32^3 112 against 89, 32 -> 32 k5 s2 129 against 98; in TF32 593 against 801,
-// 163 against 199, 149 against 156.
+// And 32 columns of forward that do not march, in either layout. Measured, us, NCDHW: 56 -> 28 k4
+// s2 469 against 318, 64 -> 32 k4 s2 on 2 x 32^3 112 against 89, 32 -> 32 k5 s2 129 against 98; in
+// TF32 593 against 801, 163 against 199, 149 against 156.
 inline constexpr int kFewColumns = 32;
 // Measured: sums over the residues of 32 channels of grad_output in 16 bits take 2 to 2.3 times as
 // long as in implicit_gemm, both from rows.
