@@ -97,6 +97,8 @@ Config search(const Description& description, const Device& device) {
     config.fused = fused;
     config.steps = static_cast<int>(ceil_div(all_steps, config.chunks));
     while (!is_built(slots, fused, config.steps)) ++config.steps;
+    const auto steps = static_cast<double>(config.chunks * config.steps);
+    if (slots == kPairSlots && steps > kPairPadding * static_cast<double>(all_steps)) return;
     for (int groups = 1; groups <= max_warpgroups(slots); ++groups) {
       for (int strips = 1; strips <= kMaxStrips; ++strips) {
         config.warpgroups = groups;
@@ -123,7 +125,8 @@ Config search(const Description& description, const Device& device) {
   for (int channels : kPlainChannels) {
     if (channels > kFewColumns || p.out_channels <= kFewColumns) consider(1, channels, 1);
   }
-  if (p.kernel[0] > 1 && p.stride[0] == 1 && p.dilation[0] == 1 && !product.sums) {
+  const bool sparse = lines_out && p.stride[2] > 1;
+  if (p.kernel[0] > 1 && p.stride[0] == 1 && p.dilation[0] == 1 && !product.sums && !sparse) {
     consider(kPairSlots, kPairChannels, 1);
   }
   if (p.kernel[0] == kMarchingSlots && p.dilation[0] == 1 && !product.sums) {
@@ -197,10 +200,20 @@ Verdict supports(const Description& description, const Device& device) {
       p.in_channels <= kFewIn && p.out_channels <= kFewOut) {
     return Verdict::refuse("16 bits, channels_last_3d, few channels, and no kernel of depth 3");
   }
+  const double rows =
+      static_cast<double>(2 * packed_input_bytes(description, config)) / kPackBytesPerClock;
+  if (!product.reversed) {
+    const bool narrow = config.slots == 1 && config.channels <= kFewColumns && !config.stretches;
+    const bool pairs = config.slots == kPairSlots && bytes == 2;
+    const double clocks = narrow  ? (config.clocks + rows / device.num_sms) * kNarrowClocks
+                          : pairs ? config.clocks * kPairClocks
+                                  : 0;
+    if (clocks > implicit_gemm::estimated_clocks(description, device)) {
+      return Verdict::refuse("at most 32 channels of output, and implicit_gemm's estimate is less");
+    }
+  }
   if (product.reversed) {
     const bool dense = description.weight == Layout::ncdhw;
-    const double rows =
-        static_cast<double>(2 * packed_input_bytes(description, config)) / kPackBytesPerClock;
     const double weight = static_cast<double>(packed_weight_bytes(description, config)) /
                           (dense ? kWeightBytesPerClock : kStridedWeightBytesPerClock);
     const double pack = rows + (config.weight_as_is ? 0 : weight);
