@@ -112,7 +112,8 @@ Config search(const Description& description, const Device& device) {
           config.weight_rows = product.reversed && has_weight_rows(slots, blocks > 0, config.steps);
           config.weight_as_is = boxes && config.weight_rows && !config.resident;
           const double clocks = estimate(cut, config);
-          const double all_clocks = clocks + packing_clocks(config);
+          const double all_clocks =
+              (narrow && !product.reversed ? kNarrowClocks : 1) * clocks + packing_clocks(config);
           if (best.slots != 0 && all_clocks >= least) continue;
           best = config;
           best.clocks = clocks;
