@@ -12,6 +12,7 @@ from convt3d_ext.testing.compare import check_error, check_exact, error_bound, r
 from convt3d_ext.testing.operands import (
     Operands,
     call,
+    float32_precision,
     integers,
     normals,
     operand_layouts,
@@ -219,4 +220,31 @@ def test_float32_infinities_are_torchs(case: Case, direction: str, device: torch
         got = call(case, operands, family)
         assert torch.equal(got.isnan(), expected.isnan()), family
         assert torch.equal(got[got.isinf()], expected[got.isinf()]), family
+        assert torch.equal(got.isinf(), expected.isinf()), family
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "mb2_ic72oc256_id13ih12iw20_k4s2p1:bias",
+        "mb2_ic40oc28_id24ih21iw37_k4s2p1:bias",
+        "mb2_ic96oc32_id21ih24iw33_k4x4x3s2p1:bias",
+    ],
+)
+def test_infinities_reach_no_other_outputs(problem: str, precision: str) -> None:
+    """An input that is not finite meets no zero that stands for no tap, in halo_gemm."""
+    device = torch.device("cuda")
+    case = replace(Case.parse(problem), precision=precision, layout="ncdhw")
+    operands = normals(case, precision != "tf32", device, seed=0)
+    operands.first[0, 1, 1, 2, 3] = torch.inf
+    operands.first[0, 5, 3, 4, 11] = torch.nan
+    expected = reference(case, operands).float()
+    arranged = operands.to(precision, operand_layouts(case))
+    families = Trial(case, device).families(precision, "ncdhw")
+    for family in {"halo_gemm", "implicit_gemm"}.intersection(families):
+        with float32_precision(precision):
+            got = call(case, arranged, family).float()
+        assert torch.equal(got.isnan(), expected.isnan()), family
         assert torch.equal(got.isinf(), expected.isinf()), family

@@ -12,6 +12,7 @@
 #include "cuda/halo_gemm/cuts.h"
 #include "cuda/halo_gemm/estimate.h"
 #include "cuda/halo_gemm/gather_march.h"
+#include "cuda/halo_gemm/paired.h"
 #include "cuda/halo_gemm/plane_march.h"
 #include "cuda/halo_gemm/product.h"
 #include "cuda/halo_gemm/tuning.h"
@@ -192,6 +193,7 @@ Verdict supports(const Description& description, const Device& device) {
   if (!fallback.ok) return fallback;
   if (choose_planes(description, device).columns > 0) return Verdict::accept();
   if (choose_gather(description, device).columns > 0) return Verdict::accept();
+  if (choose_paired(description, device).matrices > 0) return Verdict::accept();
   const Config config = choose(description, device);
   if (config.slots == 0) {
     return Verdict::refuse("too few channels, or taps too far apart for shared memory");
@@ -268,6 +270,10 @@ std::string config(const Description& description, const Device& device) {
   if (planes.columns > 0) return to_string(planes);
   const GatherConfig gather = choose_gather(description, device);
   if (gather.columns > 0) return to_string(gather);
+  const PairedConfig paired = choose_paired(description, device);
+  if (paired.matrices > 0) {
+    return to_string(paired) + (fills_with_bias(description) ? ", bias filled in first" : "");
+  }
   return to_string(choose(description, device)) +
          (fills_with_bias(description) ? ", bias filled in first" : "");
 }

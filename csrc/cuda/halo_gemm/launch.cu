@@ -6,6 +6,8 @@
 #include "cuda/halo_gemm/gather_call.h"
 #include "cuda/halo_gemm/gather_march.h"
 #include "cuda/halo_gemm/halo_gemm.h"
+#include "cuda/halo_gemm/paired.h"
+#include "cuda/halo_gemm/paired_call.h"
 #include "cuda/halo_gemm/plane_call.h"
 #include "cuda/halo_gemm/plane_march.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
@@ -30,6 +32,16 @@ void launch(const Description& description, const Device& device, const Operands
                           gather,      workspace, static_cast<cudaStream_t>(stream)};
     return with_precision<Precision::fp16, Precision::bf16, Precision::tf32>(
         description.precision, [&]<Precision kPrecision>() { run_gather<kPrecision>(call); });
+  }
+  const PairedConfig paired = choose_paired(description, device);
+  if (paired.matrices > 0) {
+    if (!can_launch_paired(description, paired, operands)) {
+      return implicit_gemm::launch(description, device, operands, workspace, stream);
+    }
+    const PairedCall call{description, device,    operands,
+                          paired,      workspace, static_cast<cudaStream_t>(stream)};
+    return with_precision<Precision::fp16, Precision::bf16, Precision::tf32>(
+        description.precision, [&]<Precision kPrecision>() { run_paired<kPrecision>(call); });
   }
   const Problem& p = description.problem;
   const int64_t bytes = element_bytes(description.precision);

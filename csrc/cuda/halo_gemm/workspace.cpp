@@ -5,6 +5,7 @@
 #include "cuda/halo_gemm/config.h"
 #include "cuda/halo_gemm/gather_march.h"
 #include "cuda/halo_gemm/halo_gemm.h"
+#include "cuda/halo_gemm/paired.h"
 #include "cuda/halo_gemm/plane_march.h"
 #include "cuda/halo_gemm/product.h"
 #include "cuda/halo_gemm/tuning.h"
@@ -47,6 +48,12 @@ int64_t workspace_bytes(const Description& description, const Device& device) {
   }
   const GatherConfig gather = choose_gather(description, device);
   if (gather.columns > 0) return gather_weight_bytes(gather);
+  const PairedConfig paired = choose_paired(description, device);
+  if (paired.matrices > 0) {
+    return std::max(
+        paired_weight_bytes(description, paired) + paired_input_bytes(description, paired),
+        implicit_gemm::workspace_bytes(description, device));
+  }
   const Config config = choose(description, device);
   const int64_t bytes = packed_weight_bytes(description, config) +
                         packed_input_bytes(description, config) + parked_bytes(config, device) +
