@@ -389,6 +389,8 @@ _EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "k = s, rows packed of few positions", "mb2_ic512oc12_id3ih3iw3_k2s2:bias"),
     ("ci", "k = s, boxes of odd lengths", "mb1_ic32oc16_id2ih20iw25_k2s2"),
     ("ci", "k = s, sums of few splits", "mb2_ic320oc80_id4ih4iw8_k2s2"),
+    ("ci", "k = s, volumes of 27, images of a cluster", "mb9_ic136oc40_id3ih3iw3_k2s2"),
+    ("ci", "1^3 input, taps as channels", "mb72_ic136oc40_id1ih1iw1_k3x2x4s2"),
     ("ci", "sums in parts, of equal items", "mb1_ic320oc256_id4ih4iw3_k3s2p1op1:bias"),
     ("full", "sums in parts, of dilated taps", "mb1_ic264oc192_id4ih5iw6_k3p1d2:bias"),
     ("ci", "batch items as rows", "mb50_ic128oc120_id1ih1iw4_k3p1:bias"),

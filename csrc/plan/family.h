@@ -18,6 +18,7 @@ enum class Family {
   subpixel_gemm,
   column_gemm,
   few_channels,
+  cluster_weight,
   line_weight,
   halo_weight,
   view_weight,

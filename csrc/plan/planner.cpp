@@ -4,6 +4,7 @@
 
 #include "cpu/aten.h"
 #include "cpu/residue_gemm.h"
+#include "cuda/cluster_weight/cluster_weight.h"
 #include "cuda/column_gemm/column_gemm.h"
 #include "cuda/direct/direct.h"
 #include "cuda/few_channels/few_channels.h"
@@ -31,13 +32,14 @@ namespace {
 
 const std::vector<Candidate>& cuda_candidates() {
   static const std::vector<Candidate> table{
-      CONVT3D_CANDIDATE(cuda, shuffle_gemm),  CONVT3D_CANDIDATE(cuda, column_gemm),
-      CONVT3D_CANDIDATE(cuda, group_gemm),    CONVT3D_CANDIDATE(cuda, halo_gemm),
-      CONVT3D_CANDIDATE(cuda, implicit_gemm), CONVT3D_CANDIDATE(cuda, mma_gemm),
-      CONVT3D_CANDIDATE(cuda, line_weight),   CONVT3D_CANDIDATE(cuda, halo_weight),
-      CONVT3D_CANDIDATE(cuda, view_weight),   CONVT3D_CANDIDATE(cuda, tap_gemm),
-      CONVT3D_CANDIDATE(cuda, subpixel_gemm), CONVT3D_CANDIDATE(cuda, few_channels),
-      CONVT3D_CANDIDATE(cuda, weight_gemm),   CONVT3D_CANDIDATE(cuda, direct)};
+      CONVT3D_CANDIDATE(cuda, shuffle_gemm),   CONVT3D_CANDIDATE(cuda, column_gemm),
+      CONVT3D_CANDIDATE(cuda, group_gemm),     CONVT3D_CANDIDATE(cuda, halo_gemm),
+      CONVT3D_CANDIDATE(cuda, implicit_gemm),  CONVT3D_CANDIDATE(cuda, mma_gemm),
+      CONVT3D_CANDIDATE(cuda, cluster_weight), CONVT3D_CANDIDATE(cuda, line_weight),
+      CONVT3D_CANDIDATE(cuda, halo_weight),    CONVT3D_CANDIDATE(cuda, view_weight),
+      CONVT3D_CANDIDATE(cuda, tap_gemm),       CONVT3D_CANDIDATE(cuda, subpixel_gemm),
+      CONVT3D_CANDIDATE(cuda, few_channels),   CONVT3D_CANDIDATE(cuda, weight_gemm),
+      CONVT3D_CANDIDATE(cuda, direct)};
   return table;
 }
 
@@ -74,6 +76,8 @@ const char* to_string(Family family) {
       return "column_gemm";
     case Family::few_channels:
       return "few_channels";
+    case Family::cluster_weight:
+      return "cluster_weight";
     case Family::line_weight:
       return "line_weight";
     case Family::halo_weight:

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The products of a chunk, of a warp. A is input, in_channels by positions; B is grad_output,
+// positions by columns. Where lines hold kTaps taps of a position side by side, kTaps blocks of
+// eight columns are the same eight lines, one tap each.
+#pragma once
+#include "cuda/cluster_weight/tile.h"
+#include "cuda/common/mma_sync.cuh"
+#include "cuda/common/shared_memory.cuh"
+#include "cuda/common/tf32_split.cuh"
+
+namespace convt3d::cuda::cluster_weight {
+
+template <typename Tile>
+using Sums = float[Tile::kWarpM / 16][Tile::kWarpN / 8][4];
+
+// kWords (2 or 4) words at `address`.
+template <int kWords>
+__device__ __forceinline__ void load_words(uint32_t (&word)[kWords], uint32_t address) {
+  if constexpr (kWords == 2) {
+    asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
+                 : "=r"(word[0]), "=r"(word[1])
+                 : "r"(address)
+                 : "memory");
+  } else {
+    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(word[0]), "=r"(word[1]), "=r"(word[2]), "=r"(word[3])
+                 : "r"(address)
+                 : "memory");
+  }
+}
+
+// Where a warp's part of a stage lies for this lane, in bytes from the stage.
+template <typename Tile>
+struct LanePlace {
+  // Of each block of 16 in_channels and of 16 columns; with lines of each row's begin. `part`: in
+  // the row of a line.
+  uint32_t input[Tile::kWarpM / 16], output[Tile::kWarpN / 16];
+  int part;
+
+  __device__ __forceinline__ LanePlace(int row, int column) {
+    const int lane = threadIdx.x % 32, quad = lane % 4;
+    constexpr int kElement = Tile::kElement;
+    // ldmatrix: a lane names a row of 16 bytes.
+    const int low = lane % 8 + lane / 8 % 2 * 8, high = lane % 8 + lane / 16 * 8;
+    part = kElement == 2 ? lane / 16 * 16 : quad * kElement;
+#pragma unroll
+    for (int i = 0; i < Tile::kWarpM / 16; ++i) {
+      const int first = row + 16 * i;
+      if constexpr (Tile::kLines) {
+        input[i] = (first + (kElement == 2 ? low : lane / 4)) * Tile::kInputPitch;
+      } else if constexpr (kElement == 2) {
+        input[i] = high * Tile::kInputPitch +
+                   place_in_row<true>(high, (first + lane / 8 % 2 * 8) * kElement);
+      } else {
+        input[i] = quad * Tile::kInputPitch + (first + lane / 4) * kElement;
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < Tile::kWarpN / 16; ++j) {
+      const int first = column + 16 * j;
+      if constexpr (Tile::kLines) {  // positions that lie side by side in a register of B
+        constexpr int kPair = 4 / kElement;
+        output[j] = (first / Tile::kTaps + lane / 4) * Tile::kOutputPitch +
+                    quad * kPair * Tile::kTaps * kElement;
+      } else if constexpr (kElement == 2) {
+        output[j] =
+            low * Tile::kOutputPitch + place_in_row<true>(low, (first + lane / 16 * 8) * kElement);
+      } else {
+        output[j] = quad * Tile::kOutputPitch + (first + lane / 4) * kElement;
+      }
+      output[j] += Tile::kOutputAt;
+    }
+  }
+};
+
+// B of 32 bytes of K from position `k` on.
+template <typename Tile>
+__device__ __forceinline__ void load_b(uint32_t (&b)[Tile::kWarpN / 8][2], uint32_t stage,
+                                       const LanePlace<Tile>& lane, int k) {
+  constexpr int kTaps = Tile::kTaps, kElement = Tile::kElement, kBlocks = Tile::kWarpN / 8;
+  if constexpr (Tile::kLines) {
+    constexpr int kHalf = 16 / kElement * kTaps * kElement;  // bytes of half of the positions
+#pragma unroll
+    for (int group = 0; group < kBlocks / kTaps; ++group) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const uint32_t from = stage + lane.output[0] + group * 8 * Tile::kOutputPitch +
+                              k * kTaps * kElement + half * kHalf;
+        uint32_t word[kTaps];
+        load_words(word, from);
+#pragma unroll
+        for (int tap = 0; tap < kTaps; ++tap) {
+          uint32_t* const target = &b[group * kTaps + tap][half];
+          if constexpr (kElement == 4) {
+            *target = word[tap];
+          } else {  // the words of two positions, of which each has two taps
+            *target = __byte_perm(word[tap / 2], word[tap / 2 + kTaps / 2],
+                                  tap % 2 == 0 ? 0x5410 : 0x7632);
+          }
+        }
+      }
+    }
+  } else if constexpr (kElement == 2) {
+#pragma unroll
+    for (int j = 0; j < kBlocks; j += 2) {
+      uint32_t part[4];
+      load_matrices_transposed(part, stage + lane.output[j / 2] + k * Tile::kOutputPitch);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) b[j + i / 2][i % 2] = part[i];
+    }
+  } else {
+#pragma unroll
+    for (int j = 0; j < kBlocks; ++j) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        b[j][half] = load_shared(stage + lane.output[0] + (k + 4 * half) * Tile::kOutputPitch +
+                                 j * 8 * kElement);
+      }
+    }
+  }
+}
+
+// A of 16 in_channels, block `i`.
+template <typename Tile>
+__device__ __forceinline__ void load_a(uint32_t (&a)[4], uint32_t stage,
+                                       const LanePlace<Tile>& lane, int k, int i) {
+  constexpr int kElement = Tile::kElement, kPitch = Tile::kInputPitch;
+  if constexpr (Tile::kLines) {
+    const int row = static_cast<int>(threadIdx.x % 32) / (kElement == 2 ? 1 : 4);  // modulo 8
+    const uint32_t from = stage + lane.input[i];
+    if constexpr (kElement == 2) {
+      load_matrices(a, from + place_in_row<Tile::kSwizzledInput>(row, k * kElement + lane.part));
+    } else {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {  // 8 rows on, 4 positions on
+        const int byte = (k + e / 2 * 4) * kElement + lane.part;
+        a[e] =
+            load_shared(from + e % 2 * 8 * kPitch + place_in_row<Tile::kSwizzledInput>(row, byte));
+      }
+    }
+  } else if constexpr (kElement == 2) {
+    load_matrices_transposed(a, stage + lane.input[i] + k * kPitch);
+  } else {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      a[e] = load_shared(stage + lane.input[0] + (k + e / 2 * 4) * kPitch +
+                         (16 * i + e % 2 * 8) * kElement);
+    }
+  }
+}
+
+template <typename Tile>
+__device__ __forceinline__ void multiply(uint32_t stage, const LanePlace<Tile>& lane,
+                                         Sums<Tile>& sum) {
+  constexpr int kStep = 32 / Tile::kElement, kBlocksM = Tile::kWarpM / 16,
+                kBlocksN = Tile::kWarpN / 8;
+  // Limit: registers.
+  constexpr int kUnroll = Tile::kPrecision == Precision::fp32 ? 1 : 32 / kStep;
+#pragma unroll kUnroll
+  for (int k = 0; k < Tile::kChunk; k += kStep) {
+    uint32_t b[kBlocksN][2];
+    load_b<Tile>(b, stage, lane, k);
+    if constexpr (Tile::kPrecision == Precision::fp32) {
+      // The tensor cores truncate when they add, so every step starts from zero, the small products
+      // come first, and the sums are added up with rounding.
+      uint32_t high_a[kBlocksM][4], low_a[kBlocksM][4];
+#pragma unroll
+      for (int i = 0; i < kBlocksM; ++i) {
+        uint32_t a[4];
+        load_a<Tile>(a, stage, lane, k, i);
+        split_operand(a, high_a[i], low_a[i]);
+      }
+#pragma unroll
+      for (int j = 0; j < kBlocksN; ++j) {
+        uint32_t high_b[2], low_b[2];
+        split_operand(b[j], high_b, low_b);
+        float part[kBlocksM][4] = {};
+#pragma unroll
+        for (int i = 0; i < kBlocksM; ++i) mma_sync<float>(part[i], low_a[i], high_b);
+#pragma unroll
+        for (int i = 0; i < kBlocksM; ++i) mma_sync<float>(part[i], high_a[i], low_b);
+#pragma unroll
+        for (int i = 0; i < kBlocksM; ++i) mma_sync<float>(part[i], high_a[i], high_b);
+#pragma unroll
+        for (int i = 0; i < kBlocksM; ++i) {
+#pragma unroll
+          for (int e = 0; e < 4; ++e) sum[i][j][e] += part[i][e];
+        }
+      }
+    } else {
+      if constexpr (Tile::kPrecision == Precision::tf32) {
+#pragma unroll
+        for (int j = 0; j < kBlocksN; ++j) {
+          b[j][0] = round_to_tf32(b[j][0]), b[j][1] = round_to_tf32(b[j][1]);
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < kBlocksM; ++i) {
+        uint32_t a[4];
+        load_a<Tile>(a, stage, lane, k, i);
+        if constexpr (Tile::kPrecision == Precision::tf32) {
+#pragma unroll
+          for (int e = 0; e < 4; ++e) a[e] = round_to_tf32(a[e]);
+        }
+#pragma unroll
+        for (int j = 0; j < kBlocksN; ++j) mma_sync<typename Tile::T>(sum[i][j], a, b[j]);
+      }
+    }
+  }
+}
+
+}  // namespace convt3d::cuda::cluster_weight
