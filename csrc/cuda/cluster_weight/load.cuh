@@ -105,7 +105,6 @@ __device__ __forceinline__ void load_input(const Params& p, const Job& job, int 
   if constexpr (Tile::kLines) {
     using Row = Passes<Tile::kChunk * Tile::kElement, Tile::kM, kBytes>;
     const Row at(Tile::kElement);
-    const int byte = at.element * Tile::kElement;
     int image = first + at.element;
     const bool inside = image < job.end_position;
     const int position = divide(&image, p.volume);
@@ -114,19 +113,18 @@ __device__ __forceinline__ void load_input(const Params& p, const Job& job, int 
     copy_pieces<kBytes, Row::kCount>([&](int pass) {
       const int row = at.row + pass * Row::kPass;
       return Piece<T>{from + int64_t{row} * p.volume.value,
-                      to + row * Tile::kInputPitch + place_in_row<Tile::kSwizzledInput>(row, byte),
+                      to + row * Tile::kInputPitch + at.element * Tile::kElement,
                       inside && job.first_in + row < p.in_channels};
     });
   } else {
     using Row = Passes<Tile::kM * Tile::kElement, Tile::kChunk, kBytes>;
     const Row at(Tile::kElement);
-    const int byte = at.element * Tile::kElement;
     const bool inside = job.first_in + at.element < p.in_channels;
     const T* const from = input + job.first_in + at.element;
     copy_pieces<kBytes, Row::kCount>([&](int pass) {
       const int row = at.row + pass * Row::kPass;
       return Piece<T>{from + int64_t{first + row} * p.in_channels,
-                      to + row * Tile::kInputPitch + place_in_row<Tile::kSwizzledInput>(row, byte),
+                      to + row * Tile::kInputPitch + at.element * Tile::kElement,
                       inside && first + row < job.end_position};
     });
   }
@@ -155,7 +153,6 @@ __device__ __forceinline__ void load_output(const Params& p, const Job& job, int
   if constexpr (Tile::kLines) {
     using Row = Passes<Tile::kChunk * Tile::kTaps * Tile::kElement, kColumns / Tile::kTaps, kBytes>;
     const Row at(Tile::kElement);
-    const int byte = at.element * Tile::kElement;
     int n = first + at.element / Tile::kTaps;
     const bool inside = n < job.end_position;
     const int w = divide(&n, p.width), h = divide(&n, p.height), d = divide(&n, p.depth);
@@ -165,15 +162,13 @@ __device__ __forceinline__ void load_output(const Params& p, const Job& job, int
     const int lines = (p.columns - job.first_column) / Tile::kTaps;
     copy_pieces<kBytes, Row::kCount>([&](int pass) {
       const int row = at.row + pass * Row::kPass;
-      return Piece<T>{
-          from + table[row],
-          to + row * Tile::kOutputPitch + place_in_row<Tile::kSwizzledOutput>(row, byte),
-          inside && row < lines};
+      return Piece<T>{from + table[row],
+                      to + row * Tile::kOutputPitch + at.element * Tile::kElement,
+                      inside && row < lines};
     });
   } else {
     using Row = Passes<kColumns * Tile::kElement, Tile::kChunk, kBytes>;
     const Row at(Tile::kElement);
-    const int byte = at.element * Tile::kElement;
     int tap = job.first_column + at.element;
     const bool inside = tap < p.columns;
     const int channel = divide(&tap, p.out_channels);
@@ -192,10 +187,8 @@ __device__ __forceinline__ void load_output(const Params& p, const Job& job, int
                        static_cast<unsigned>(h) < static_cast<unsigned>(p.extent[1]) &&
                        static_cast<unsigned>(d) < static_cast<unsigned>(p.extent[0]);
       const unsigned position = ((n * p.extent[0] + d) * p.extent[1] + h) * p.extent[2] + w;
-      return Piece<T>{
-          output + (position * p.out_channels.value + channel),
-          to + row * Tile::kOutputPitch + place_in_row<Tile::kSwizzledOutput>(row, byte),
-          there && hit};
+      return Piece<T>{output + (position * p.out_channels.value + channel),
+                      to + row * Tile::kOutputPitch + at.element * Tile::kElement, there && hit};
     });
   }
 }

@@ -32,51 +32,33 @@ __device__ __forceinline__ void load_words(uint32_t (&word)[kWords], uint32_t ad
 // Where a warp's part of a stage lies for this lane, in bytes from the stage.
 template <typename Tile>
 struct LanePlace {
-  // Of each block of 16 in_channels and of 16 columns; with lines of each row's begin. `part`: in
-  // the row of a line.
-  uint32_t input[Tile::kWarpM / 16], output[Tile::kWarpN / 16];
-  int part;
+  uint32_t input, output;
 
   __device__ __forceinline__ LanePlace(int row, int column) {
     const int lane = threadIdx.x % 32, quad = lane % 4;
     constexpr int kElement = Tile::kElement;
-    // ldmatrix: a lane names a row of 16 bytes.
-    const int low = lane % 8 + lane / 8 % 2 * 8, high = lane % 8 + lane / 16 * 8;
-    part = kElement == 2 ? lane / 16 * 16 : quad * kElement;
-#pragma unroll
-    for (int i = 0; i < Tile::kWarpM / 16; ++i) {
-      const int first = row + 16 * i;
-      if constexpr (Tile::kLines) {
-        input[i] = (first + (kElement == 2 ? low : lane / 4)) * Tile::kInputPitch;
-      } else if constexpr (kElement == 2) {
-        input[i] = high * Tile::kInputPitch +
-                   place_in_row<true>(high, (first + lane / 8 % 2 * 8) * kElement);
-      } else {
-        input[i] = quad * Tile::kInputPitch + (first + lane / 4) * kElement;
-      }
+    if constexpr (kElement == 2) {  // ldmatrix: a lane names a row of 16 bytes
+      const int low = lane % 8 + lane / 8 % 2 * 8, high = lane % 8 + lane / 16 * 8;
+      input = Tile::kLines ? (row + low) * Tile::kInputPitch + lane / 16 * 16
+                           : high * Tile::kInputPitch + (row + lane / 8 % 2 * 8) * kElement;
+      output = low * Tile::kOutputPitch + (column + lane / 16 * 8) * kElement;
+    } else {
+      input = Tile::kLines ? (row + lane / 4) * Tile::kInputPitch + quad * kElement
+                           : quad * Tile::kInputPitch + (row + lane / 4) * kElement;
+      output = quad * Tile::kOutputPitch + (column + lane / 4) * kElement;
     }
-#pragma unroll
-    for (int j = 0; j < Tile::kWarpN / 16; ++j) {
-      const int first = column + 16 * j;
-      if constexpr (Tile::kLines) {  // positions that lie side by side in a register of B
-        constexpr int kPair = 4 / kElement;
-        output[j] = (first / Tile::kTaps + lane / 4) * Tile::kOutputPitch +
-                    quad * kPair * Tile::kTaps * kElement;
-      } else if constexpr (kElement == 2) {
-        output[j] =
-            low * Tile::kOutputPitch + place_in_row<true>(low, (first + lane / 16 * 8) * kElement);
-      } else {
-        output[j] = quad * Tile::kOutputPitch + (first + lane / 4) * kElement;
-      }
-      output[j] += Tile::kOutputAt;
+    if constexpr (Tile::kLines) {  // positions that lie side by side in a register of B
+      constexpr int kPair = 4 / kElement;
+      output = (column / Tile::kTaps + lane / 4) * Tile::kOutputPitch +
+               quad * kPair * Tile::kTaps * kElement;
     }
+    output += Tile::kOutputAt;
   }
 };
 
 // B of 32 bytes of K from position `k` on.
 template <typename Tile>
-__device__ __forceinline__ void load_b(uint32_t (&b)[Tile::kWarpN / 8][2], uint32_t stage,
-                                       const LanePlace<Tile>& lane, int k) {
+__device__ __forceinline__ void load_b(uint32_t (&b)[Tile::kWarpN / 8][2], uint32_t at, int k) {
   constexpr int kTaps = Tile::kTaps, kElement = Tile::kElement, kBlocks = Tile::kWarpN / 8;
   if constexpr (Tile::kLines) {
     constexpr int kHalf = 16 / kElement * kTaps * kElement;  // bytes of half of the positions
@@ -84,8 +66,8 @@ __device__ __forceinline__ void load_b(uint32_t (&b)[Tile::kWarpN / 8][2], uint3
     for (int group = 0; group < kBlocks / kTaps; ++group) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const uint32_t from = stage + lane.output[0] + group * 8 * Tile::kOutputPitch +
-                              k * kTaps * kElement + half * kHalf;
+        const uint32_t from =
+            at + group * 8 * Tile::kOutputPitch + k * kTaps * kElement + half * kHalf;
         uint32_t word[kTaps];
         load_words(word, from);
 #pragma unroll
@@ -104,7 +86,7 @@ __device__ __forceinline__ void load_b(uint32_t (&b)[Tile::kWarpN / 8][2], uint3
 #pragma unroll
     for (int j = 0; j < kBlocks; j += 2) {
       uint32_t part[4];
-      load_matrices_transposed(part, stage + lane.output[j / 2] + k * Tile::kOutputPitch);
+      load_matrices_transposed(part, at + k * Tile::kOutputPitch + j * 8 * kElement);
 #pragma unroll
       for (int i = 0; i < 4; ++i) b[j + i / 2][i % 2] = part[i];
     }
@@ -113,8 +95,7 @@ __device__ __forceinline__ void load_b(uint32_t (&b)[Tile::kWarpN / 8][2], uint3
     for (int j = 0; j < kBlocks; ++j) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        b[j][half] = load_shared(stage + lane.output[0] + (k + 4 * half) * Tile::kOutputPitch +
-                                 j * 8 * kElement);
+        b[j][half] = load_shared(at + (k + 4 * half) * Tile::kOutputPitch + j * 8 * kElement);
       }
     }
   }
@@ -122,29 +103,22 @@ __device__ __forceinline__ void load_b(uint32_t (&b)[Tile::kWarpN / 8][2], uint3
 
 // A of 16 in_channels, block `i`.
 template <typename Tile>
-__device__ __forceinline__ void load_a(uint32_t (&a)[4], uint32_t stage,
-                                       const LanePlace<Tile>& lane, int k, int i) {
+__device__ __forceinline__ void load_a(uint32_t (&a)[4], uint32_t at, int k, int i) {
   constexpr int kElement = Tile::kElement, kPitch = Tile::kInputPitch;
-  if constexpr (Tile::kLines) {
-    const int row = static_cast<int>(threadIdx.x % 32) / (kElement == 2 ? 1 : 4);  // modulo 8
-    const uint32_t from = stage + lane.input[i];
-    if constexpr (kElement == 2) {
-      load_matrices(a, from + place_in_row<Tile::kSwizzledInput>(row, k * kElement + lane.part));
+  const uint32_t from =
+      Tile::kLines ? at + i * 16 * kPitch + k * kElement : at + k * kPitch + i * 16 * kElement;
+  if constexpr (kElement == 2) {
+    if constexpr (Tile::kLines) {
+      load_matrices(a, from);
     } else {
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {  // 8 rows on, 4 positions on
-        const int byte = (k + e / 2 * 4) * kElement + lane.part;
-        a[e] =
-            load_shared(from + e % 2 * 8 * kPitch + place_in_row<Tile::kSwizzledInput>(row, byte));
-      }
+      load_matrices_transposed(a, from);
     }
-  } else if constexpr (kElement == 2) {
-    load_matrices_transposed(a, stage + lane.input[i] + k * kPitch);
   } else {
 #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      a[e] = load_shared(stage + lane.input[0] + (k + e / 2 * 4) * kPitch +
-                         (16 * i + e % 2 * 8) * kElement);
+    for (int e = 0; e < 4; ++e) {  // 8 rows on, 4 positions on
+      const int row = e % 2 * 8, position = e / 2 * 4;
+      a[e] = load_shared(from + (Tile::kLines ? row * kPitch + position * kElement
+                                              : position * kPitch + row * kElement));
     }
   }
 }
@@ -159,7 +133,7 @@ __device__ __forceinline__ void multiply(uint32_t stage, const LanePlace<Tile>& 
 #pragma unroll kUnroll
   for (int k = 0; k < Tile::kChunk; k += kStep) {
     uint32_t b[kBlocksN][2];
-    load_b<Tile>(b, stage, lane, k);
+    load_b<Tile>(b, stage + lane.output, k);
     if constexpr (Tile::kPrecision == Precision::fp32) {
       // The tensor cores truncate when they add, so every step starts from zero, the small products
       // come first, and the sums are added up with rounding.
@@ -167,7 +141,7 @@ __device__ __forceinline__ void multiply(uint32_t stage, const LanePlace<Tile>& 
 #pragma unroll
       for (int i = 0; i < kBlocksM; ++i) {
         uint32_t a[4];
-        load_a<Tile>(a, stage, lane, k, i);
+        load_a<Tile>(a, stage + lane.input, k, i);
         split_operand(a, high_a[i], low_a[i]);
       }
 #pragma unroll
@@ -197,7 +171,7 @@ __device__ __forceinline__ void multiply(uint32_t stage, const LanePlace<Tile>& 
 #pragma unroll
       for (int i = 0; i < kBlocksM; ++i) {
         uint32_t a[4];
-        load_a<Tile>(a, stage, lane, k, i);
+        load_a<Tile>(a, stage + lane.input, k, i);
         if constexpr (Tile::kPrecision == Precision::tf32) {
 #pragma unroll
           for (int e = 0; e < 4; ++e) a[e] = round_to_tf32(a[e]);

@@ -21,12 +21,6 @@ constexpr int line_taps(Source source) {
   return source == Source::lines_4 ? 4 : source == Source::lines_2 ? 2 : 0;
 }
 
-// Of a byte of a row, its place in the row.
-template <bool kSwizzled>
-constexpr int place_in_row(int row, int byte) {
-  return kSwizzled ? byte ^ row % 8 * 16 : byte;
-}
-
 template <Precision kPrecision_, Source kSource, int kM_>
 struct Tile {
   static constexpr Precision kPrecision = kPrecision_;
@@ -41,16 +35,13 @@ struct Tile {
   static constexpr int kWarpsM = 2, kWarpsN = kWarps / kWarpsM;
   static constexpr int kWarpM = kM / kWarpsM, kWarpN = kColumns / kWarpsN;
 
-  // Rows begin on 32 bytes, as they do in memory: else a copy of 16 bytes costs two. Without
-  // conflicts of banks: in rows of 128 bytes and more the 16-byte pieces are swizzled by the row;
-  // words of four rows want to be 8 words apart modulo 32, two or four words of neighbouring
-  // positions 8 or 16.
-  static constexpr bool kSwizzledInput = kLines ? kChunk * kElement == 128 : kElement == 2;
-  static constexpr bool kSwizzledOutput = !kLines && kElement == 2;
-  static constexpr int kInputRow = (kLines ? kChunk : kM) * kElement;
-  static constexpr int kInputPitch = kInputRow + (kSwizzledInput ? 0 : kLines ? 16 : 32);
-  static constexpr int kOutputRow = (kLines ? kChunk * kTaps : kColumns) * kElement;
-  static constexpr int kOutputPitch = kOutputRow + (kSwizzledOutput ? 0 : kLines ? 16 * kTaps : 32);
+  // Bytes from row to row. Without conflicts of banks: ldmatrix wants rows an odd multiple of 16
+  // bytes apart; words of four rows, 8 words modulo 32; words of eight rows, 4 words; two or four
+  // words of neighbouring positions, 8 or 16 words.
+  static constexpr int kRowPad = kElement == 2 ? 16 : 32;
+  static constexpr int kInputPitch = kLines ? kChunk * kElement + 16 : kM * kElement + kRowPad;
+  static constexpr int kOutputPitch =
+      kLines ? kChunk * kTaps * kElement + 16 * kTaps : kColumns * kElement + kRowPad;
   static constexpr int kOutputAt = (kLines ? kM : kChunk) * kInputPitch;
   static constexpr int kStageBytes =
       kOutputAt + (kLines ? kColumns / kTaps : kChunk) * kOutputPitch;
