@@ -272,7 +272,9 @@ __global__ void __launch_bounds__(Roles<kSlots, kShared>::kThreads, 1)
     asm volatile(
         "setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Roles<kSlots, kShared>::kProducerRegisters));
     if (warp == consumers) prefetch_maps(p, maps);
-    sm90::wait_for_earlier_launch();  // the kernels that pack
+    // For the kernels that pack. Those began when all that is older had ended, so that an input
+    // that they leave alone is there.
+    if (warp != consumers || p.packed_input) sm90::wait_for_earlier_launch();
     if (warp == consumers) {
       load_input<kSlots, kShared>(p, shared, maps);
     } else if (threadIdx.x == consumers * 32 + 32) {

@@ -175,6 +175,7 @@ inline Params make_params(const Call& call) {
   p.weight_stages = config.weight_stages;
   p.weight_group = config.weight_group;
   p.resident = config.resident;
+  p.packed_input = config.packed_input;
   p.weight_rows = config.weight_rows;
   p.weight_as_is = takes_boxes(call);
   const int64_t bytes = element_bytes(call.description.precision);

@@ -50,6 +50,7 @@ struct Params {
   bool line_pairs;  // all lines start at even elements (lines.cuh)
   bool stretches;   // of lines are stored (fused_lines.cuh)
   bool resident;
+  bool packed_input;   // by an earlier launch
   bool weight_rows;    // blocks are swizzled rows: weight_pack.cuh
   bool weight_as_is;   // and TMA brings them from the weight itself: weight_boxes.h
   int tile_runs;       // of a column tile
