@@ -144,8 +144,8 @@ inline constexpr double kWeightBytesPerClock = 4, kStridedWeightBytesPerClock = 
 // Shared items: what a plane and chunk takes beside its taps, in taps.
 inline constexpr int kPlaneTaps = 2;
 // Of sums that blocks exchange, for each part, and how much less they must take to be worth it.
-// Measured: 3 to 5 us for a part.
-inline constexpr double kJoinBytesPerClock = 32, kJoinClocks = 6000, kSharingClocks = 1.05;
+// Measured: 2 to 5 us for a part.
+inline constexpr double kJoinBytesPerClock = 32, kJoinClocks = 3500, kSharingClocks = 1.05;
 // Of a launch that only counts parts at zero. Measured: 1.5 us.
 inline constexpr double kZeroClocks = 2500;
 // Clocks over its estimate that halo_gemm needs with stride 1, compared with implicit_gemm's.
