@@ -92,7 +92,7 @@ __device__ __forceinline__ void consume_paired(const Params& p, const PairedPara
     }
     int line = unit.first;
     const int row = divide(&line, q.pitch) + group * kColumns;
-    unit.for_planes<false>(p, [&](int, int chunk, int end) {
+    unit.for_planes<false, 1>(p, [&](int, int chunk, int end) {
 #pragma unroll 1
       for (; chunk < end; ++chunk) {
         sm90::barrier_wait(shared.full + 8 * ring.stage, ring.parity);

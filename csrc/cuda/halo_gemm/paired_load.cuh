@@ -33,7 +33,7 @@ __device__ __forceinline__ void load_paired_input(const Params& p, const PairedP
     const Residue &of_d = unit.axis(p, 0), &of_h = unit.axis(p, 1);
     const int w = unit.strip * p.strip + unit.halo_w;
     const int h = of_h.first_input - (of_h.num_taps - 1) * p.axis[1].input_step;
-    unit.for_planes<false>(p, [&](int tap, int chunk, int end) {
+    unit.for_planes<false, 1>(p, [&](int tap, int chunk, int end) {
       const int plane = of_d.first_input - tap * p.axis[0].input_step;
       for (; chunk < end; ++chunk) {
         sm90::barrier_wait(shared.empty + 8 * ring.stage, ring.parity ^ 1);
@@ -80,7 +80,7 @@ __device__ __forceinline__ void copy_paired_weights(const Params& p, const Paire
     const int64_t start = unit.column_tile * p.axis[0].kernel * p.axis[1].kernel +
                           of_d.taps_before * p.axis[1].kernel + of_d.num_taps * of_h.taps_before;
     const uint32_t bytes = of_h.num_taps * q.blocks * kPairedBlockBytes;
-    unit.for_planes<false>(p, [&](int tap, int chunk, int end) {
+    unit.for_planes<false, 1>(p, [&](int tap, int chunk, int end) {
       const unsigned char* from =
           p.packed + (start * of_plane + tap * of_plane * of_h.num_taps) * kPairedBlockBytes;
       for (; chunk < end; ++chunk, from += bytes) {
