@@ -38,7 +38,7 @@ inline constexpr int64_t kMinIn = 48, kMinColumns = 96, kMinSum = 16;
 inline constexpr int kTunedSms = 132;
 inline constexpr double kCopyBytesPerClock[] = {20, 9.3, 6, 1.7};
 inline constexpr double kProductClocks = 3.1;
-inline constexpr double kStartClocks = 11500, kEndClocks = 1200, kTallEndClocks = 4300;
+inline constexpr double kStartClocks = 11500, kEndClocks = 2000, kTallEndClocks = 7000;
 inline constexpr double kClusterClocks = 2700;
 
 // What the families behind this one take at least, fitted to the same layers: a start, clocks for a
@@ -48,8 +48,8 @@ struct Others {
   double start, megabyte, products, odd_lines;
 };
 inline constexpr Others kNarrowRows{14000, 1450, 0, 0}, kNarrowLines{23600, 1750, 0, 7000};
-inline constexpr Others kTf32Rows{15700, 850, 24500, 0}, kTf32Lines{18400, 870, 28000, 21000};
-inline constexpr Others kFullRows{20100, 1050, 31500, 0}, kFullLines{22700, 1050, 31500, 14000};
+inline constexpr Others kTf32Rows{15700, 850, 24500, 0}, kTf32Lines{18400, 870, 28000, 23000};
+inline constexpr Others kFullRows{20100, 1050, 31500, 0}, kFullLines{22700, 1050, 31500, 16000};
 inline constexpr double kMostProducts = 0.75;
 // Of the two estimates, which are some per cent off.
 inline constexpr double kMargin = 1.05;
