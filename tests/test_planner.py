@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 from native.build import build
 
 GOLDEN = Path(__file__).parent / "golden" / "plans.txt"
@@ -60,6 +62,40 @@ def test_golden_plans(native, devices, older_devices):
     if os.environ.get("CONVT3D_UPDATE_GOLDEN") == "1":
         GOLDEN.write_text(text)
     assert text == GOLDEN.read_text(), "if the new plans are meant: CONVT3D_UPDATE_GOLDEN=1"
+
+
+PLANES = st.integers(1, 160)
+KERNELS = st.integers(1, 7)
+
+
+# Examples: no line of batch items fits the SMs; more of them than a kernel's parameters hold.
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from([1, 2, 8, 24, 64, 333, 1088]),
+    st.sampled_from([1, 2, 3, 8, 14, 33, 64, 128, 512, 1024]),
+    st.sampled_from([1, 2, 5, 8, 16, 24, 32, 96, 128, 512, 1024]),
+    st.tuples(PLANES, PLANES, PLANES),
+    st.tuples(KERNELS, KERNELS, KERNELS),
+    st.integers(1, 4),
+    st.sampled_from(["bf16", "tf32", "fp32"]),
+    st.sampled_from(["ncdhw", "ndhwc"]),
+    st.sampled_from(["forward", "grad_input", "grad_weight"]),
+    st.sampled_from([16, 78, 132, 148]),
+)
+@example(32, 256, 512, (4, 4, 160), (3, 3, 3), 1, "bf16", "ndhwc", "forward", 132)
+@example(1088, 512, 1024, (4, 4, 4), (4, 4, 4), 2, "bf16", "ndhwc", "forward", 132)
+@example(64, 128, 128, (5, 5, 5), (4, 4, 4), 2, "bf16", "ndhwc", "forward", 132)
+def test_every_size_has_a_plan(
+    native, batch, inputs, outputs, extent, kernel, stride, precision, layout, direction, sms
+):
+    d, h, w = extent
+    kernels = "x".join(map(str, kernel))
+    padding = min(kernel) // 2
+    assume(min(extent) > 1 or padding == 0)
+    problem = f"mb{batch}_ic{inputs}oc{outputs}_id{d}ih{h}iw{w}_k{kernels}s{stride}p{padding}"
+    description = native.parse_description(f"{problem}:{precision}:{layout}:{direction}")
+    device = native.Device(native.DeviceKind.cuda, arch=90, num_sms=sms)
+    assert native.plan(description, device)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -69,10 +69,10 @@ std::vector<BatchLine> all_lines(const Product& product) {
 }
 
 // Of the group that is busy longest.
-double estimate_batch_rows(const Shape& shape, const Product& product, const Config& config) {
+double estimate_batch_rows(const Shape& shape, const Product& product, const Config& config,
+                           const BatchDeal& deal) {
   const auto& of_w = product.axis[2];
   const double start = kItemClocks + store_clocks(config, shape.bytes, 1) / 2;
-  const BatchDeal deal = deal_lines(product, config, shape.num_sms);
   std::vector<double> clocks(static_cast<size_t>(deal.groups));
   for (size_t i = 0; i < deal.lines.size(); ++i) {
     const BatchLine& line = deal.lines[i];
@@ -175,9 +175,12 @@ Config choose_batch_rows(const Description& description, const Shape& shape,
   config.weight_as_is = product.reversed && description.weight == Layout::ndhwc &&
                         fits_boxes(p.in_channels, p.out_channels, shape.bytes);
   config.turned = product.output != Layout::ndhwc;
+  const BatchDeal deal = deal_lines(product, config, shape.num_sms);
+  const auto lines_dealt = static_cast<int64_t>(deal.lines.size());
+  if (deal.groups == 0 || lines_dealt > kMaxBatchLines) return {};
   const auto turned = static_cast<double>(2 * turned_bytes(description, config));
-  config.clocks =
-      estimate_batch_rows(shape, product, config) + turned / kPackBytesPerClock / shape.num_sms;
+  config.clocks = estimate_batch_rows(shape, product, config, deal) +
+                  turned / kPackBytesPerClock / shape.num_sms;
   return config;
 }
 
