@@ -69,9 +69,7 @@ class _Bilinear(_SingleLevelFunction):
         else:
             ctx.save_for_backward(first if needs_second else None, second if needs_first else None)
         ctx.second_format = memory_format_of(second) if needs_second else None
-        result = call(first, second, third, *parameters, allow_tf32=allow_tf32)
-        ctx.result_format = memory_format_of(result)
-        return result
+        return call(first, second, third, *parameters, allow_tf32=allow_tf32)
 
 
 def memory_format_of(tensor: Tensor) -> torch.memory_format:
@@ -85,11 +83,13 @@ def memory_format_of(tensor: Tensor) -> torch.memory_format:
 
 
 def is_expanded(tensor: Tensor) -> bool:
-    """Whether elements share memory, as those of the gradient of sum() do.
+    """Whether elements share memory, as those of the gradient of sum() do; of known extents.
 
     Written out once, such a gradient is one for the kernels of dense operands, in each direction.
+    Not under torch.func: vmap has no memory formats.
     """
-    return any(type(stride) is int and stride == 0 for stride in tensor.stride())
+    known = all(type(extent) is int for extent in (*tensor.shape, *tensor.stride()))
+    return known and 0 in tensor.stride() and not _C._are_functorch_transforms_active()
 
 
 class _Forward(_Bilinear):
@@ -103,8 +103,11 @@ class _Forward(_Bilinear):
         input, weight = ctx.saved_tensors
         constants = (ctx.parameters, ctx.allow_tf32)
         of_input = of_weight = of_bias = None
-        if is_expanded(grad):
-            grad = grad.contiguous(memory_format=ctx.result_format)
+        if (needs_input or needs_weight) and is_expanded(grad):
+            formats = [memory_format_of(t) for t in (input, weight) if t is not None]
+            last = grad.dim() == 5 and torch.channels_last_3d in formats
+            format = torch.channels_last_3d if last else torch.contiguous_format
+            grad = grad.contiguous(memory_format=format)
         if needs_input:
             of_input = grad_input(grad, weight, ctx.first_extents, *constants)
         if needs_weight:

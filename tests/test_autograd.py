@@ -226,6 +226,19 @@ def test_expanded_gradient_is_written_out(batched, format, device):
     torch.testing.assert_close(gradients, expected)
 
 
+def test_expanded_gradients_of_vmap_in_channels_last(device):
+    (input, weight, bias), parameters = make("k2s2", True, device)
+    input = input.detach().contiguous(memory_format=torch.channels_last_3d)
+
+    def sums(function):
+        return torch.func.jacrev(
+            lambda x: function(x, weight.detach(), bias.detach(), *parameters).sum((2, 3, 4))
+        )
+
+    expected = sums(F.conv_transpose3d)(input)
+    torch.testing.assert_close(sums(torch.ops.convt3d.forward)(input), expected)
+
+
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_checkpoint(reentrant, device):
     from torch.utils.checkpoint import checkpoint

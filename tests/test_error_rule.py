@@ -75,7 +75,9 @@ def test_long_sums_of_one_sign(precision: str, channels: int, direction: str) ->
     operands = Operands(first, second)
     expected = reference(case, operands)
     families = Trial(case, device).families(precision, "ndhwc")
-    for family in {"halo_gemm", "implicit_gemm"}.intersection(families):
+    chosen = {"halo_gemm", "implicit_gemm"}.intersection(families)
+    assert chosen or torch.cuda.get_device_capability()[0] != 9
+    for family in chosen:
         got = call(case, operands.to(precision, operand_layouts(case)), family)
         bias = float(((got.double() - expected) / expected).mean())
         assert abs(bias) < (1.2e-5 if precision == "tf32" else 6e-6), (family, bias)
@@ -85,6 +87,7 @@ CASE = Case.parse("mb2_ic16oc8_id4ih4iw4_k3s2p1op1")
 BLOCKS = Case.parse("mb2_ic16oc8_id4ih4iw4_k2s2")
 HEAD = Case.parse("mb2_ic16oc2_id4ih4iw4_k3s2p1op1")
 HEAD_BLOCKS = Case.parse("mb2_ic16oc2_id4ih4iw4_k2s2")
+WIDE_BLOCKS = Case.parse("mb2_ic64oc32_id4ih4iw4_k2s2")
 CPU = torch.device("cpu")
 
 
@@ -189,7 +192,9 @@ def test_long_sums_do_not_drift(layout: str) -> None:
         assert ((got - expected) / expected).mean().abs() < 1.5e-6, family
 
 
-@pytest.mark.parametrize("case", [CASE, BLOCKS, HEAD_BLOCKS], ids=lambda case: case.problem)
+@pytest.mark.parametrize(
+    "case", [CASE, BLOCKS, HEAD_BLOCKS, WIDE_BLOCKS], ids=lambda case: case.problem
+)
 @pytest.mark.parametrize(
     ("of_first", "of_second"),
     [(1e-30, 1.0), (1e-36, 1.0), (1e36, 1.0), (1e30, 1e-30), (1e-30, 1e30)],
@@ -207,7 +212,7 @@ def test_float32_magnitudes(
 
 
 @pytest.mark.parametrize("direction", ["forward", "grad_input"])
-@pytest.mark.parametrize("case", [CASE, BLOCKS], ids=lambda case: case.problem)
+@pytest.mark.parametrize("case", [CASE, BLOCKS, WIDE_BLOCKS], ids=lambda case: case.problem)
 def test_float32_infinities_are_torchs(case: Case, direction: str, device: torch.device) -> None:
     """Where torch has an infinity, every family has it too, with its sign, and no new NaN."""
     case = replace(case, direction=direction)

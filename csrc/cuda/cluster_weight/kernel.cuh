@@ -5,8 +5,8 @@
 //
 //   M = ci, N = columns (co, t) in the order of the result, K = input positions (n, i)
 //
-//   block = kM in_channels x 128 columns, a part of the positions     cluster = all of a tile's
-//   parts
+//   block = kM in_channels x 128 columns, a part of the positions
+//   cluster = all parts of a tile
 //
 //     4 warps: chunk of positions --cp.async--> stage --> 8 warps: mma.sync -> sums in registers
 //              (as it lies, rows of channels or lines of positions)

@@ -3,6 +3,7 @@
 #include "cuda/cluster_weight/launch.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "cuda/cluster_weight/cluster_weight.h"
 #include "cuda/cluster_weight/tuning.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Forward with few out channels and at most 128 taps: all of them are columns, by mma.sync.
+// Forward with few out channels and at most 64 pairs of them and taps: all are columns, by
+// mma.sync.
 //
 //   column[i][t, co] = sum over ci of input[n, ci, i] * weight[ci, co, t]
 //   output[n, co, o] = bias[co] + sum over t of column[(o + p - t) / s][t, co]

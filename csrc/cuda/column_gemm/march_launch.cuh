@@ -3,6 +3,7 @@
 // precision.
 #pragma once
 #include <algorithm>
+#include <cstdlib>
 
 #include "cuda/column_gemm/call.h"
 #include "cuda/column_gemm/forward_params.h"
@@ -17,9 +18,10 @@ inline MarchParams make_march_params(const MarchCall& call) {
   fill_forward(call, c.pairs * kWarpRows, &p);
   // march_load.cuh: an input whose planes reach farther is loaded by elements.
   constexpr int64_t kLongest = int64_t{1} << 31;
-  if (p.whole_loads && std::abs(p.input_stride[3]) * p.input_extent[1] +
-                               std::abs(p.input_stride[4]) * p.input_extent[2] >=
-                           kLongest) {
+  const int64_t lines = p.input_extent[1] + p.shifts[1] - 1;
+  if (p.whole_loads &&
+      std::abs(p.input_stride[3]) * lines + std::abs(p.input_stride[4]) * p.input_extent[2] >=
+          kLongest) {
     p.whole_loads = false;
     if (p.rows) set_planes(call, c.pairs * kWarpRows, &p);
   }

@@ -15,8 +15,8 @@
 //   then one lane     producer     full: bytes of the boxes and copies -> consumers
 //                                  empty: all consumer warps -> this lane
 //
-// Who does which lines: batch_rows.h. Sums, weights and residues are
-// as in kernel.cuh, the guarantees too; choose_batch_rows() sees to it that stages fit.
+// Who does which lines: batch_rows.h. Sums, weights and residues are as in kernel.cuh, the
+// guarantees too; choose_batch_rows() sees to it that stages fit.
 #pragma once
 #include "cuda/halo_gemm/kernel.cuh"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What is chosen for grad_input by whole patches (patch_kernel.cuh). Plain C++: the planner is
-// built without CUDA.
+// What is chosen for grad_input, and forward of 32 bits, by whole patches (patch_kernel.cuh). Plain
+// C++: the planner is built without CUDA.
 #pragma once
 #include <array>
 #include <cstdint>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A call in numbers, for grad_input by whole patches.
+// A call in numbers, for grad_input, and forward of 32 bits, by whole patches.
 #include "cuda/shuffle_gemm/patch_launch.h"
 
 #include <algorithm>

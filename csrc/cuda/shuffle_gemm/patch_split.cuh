@@ -123,6 +123,8 @@ __device__ __forceinline__ void store_again(const PatchParams& p, const PatchSta
                                             const float (&sum)[kColumns / 2],
                                             const PatchRow (&row)[2], const PatchTile& tile,
                                             int first_column, int rank) {
+  // Neighbours store for each other (patch_scatter.cuh): what they stored is there before this.
+  if constexpr (kForward) __syncwarp();
   // Rarely any: three instructions a sum tell.
   float poison = 0;  // NaN of infinities and NaN
   uint32_t least = ~0u;
@@ -152,7 +154,8 @@ __device__ __forceinline__ void store_again(const PatchParams& p, const PatchSta
     int64_t place = column * p.channel_stride;
     if constexpr (kForward) {
       place = load_place(shared, own_column);
-      result += load_bias(shared, own_column).x;
+      const float2 bias = load_bias(shared, own_column - i % 2);  // of two, the first one even
+      result += i % 2 == 0 ? bias.x : bias.y;
     }
     static_cast<float*>(p.result)[own.offset(p, tile) + place] = result;
   }

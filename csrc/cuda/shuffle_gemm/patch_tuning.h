@@ -51,11 +51,10 @@ inline constexpr int64_t kPatchSplitDepth = 256;
 
 // Forward: where it outweighs the launch that turns the weight. Measured on an H200, us, turned /
 // without, NCDHW and NDHWC:
-//   float32  64->32 k2 in 2x64^3 333 / 408 and 318 / 402, 256->128 k2 in 2x16^3 56 / 95 and 53 /
-//   96,
-//            320->256 k2 in 2x8^3 24 / 34 and 24 / 35, 320->320 k2 in 2x4^3 17 / 16 and 17 / 17,
-//            384->5 k2x4x4 976 / 1320 and 746 / 1350, but 32->128 k1x2x2 in 103544 121 / 106 in
-//            NDHWC, and 200->512 k4 of 100 positions 62 / 52
+//   float32  64->32 k2 in 2x64^3 333 / 408 and 318 / 402, 256->128 k2 in 2x16^3 56 / 95 and
+//            53 / 96, 320->256 k2 in 2x8^3 24 / 34 and 24 / 35, 320->320 k2 in 2x4^3 17 / 16 and 17
+//            / 17, 384->5 k2x4x4 976 / 1320 and 746 / 1350, but 32->128 k1x2x2 in 103544 121 / 106
+//            in NDHWC, and 200->512 k4 of 100 positions 62 / 52
 //   TF32     256->128 k2 36 / 45 and 31 / 38, 320->256 k2 17.7 / 22.3 and 16.5 / 24, 768->128 k2 in
 //            4x6^3 22.3 / 22.8 and 17.3 / 25.3, but 64->32 k2 in 2x64^3 234 / 214, 192->14 k2x4x4
 //            in 2x32^3 98 / 82 in NCDHW, 320->320 k2 in 2x4^3 15.3 / 12.7

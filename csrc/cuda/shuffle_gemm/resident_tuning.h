@@ -30,8 +30,7 @@ inline constexpr int64_t kResidentMinWidth = 16;
 //          32->14 k1 313 / 238; bf16 384->5 254 / 347, 192->14 k2x4x4 49 / 64, 64->32 k2 in 2x64^3
 //          102 / 111, 64->64 k2 in 80000 positions 35.5 / 41, but 32->128 k1x2x2 44 / 39
 //   NCDHW  bf16 384->5 247 / 318, 192->14 48 / 58, 64->32 k2 in 2x64^3 104 / 109, in 2x96x128x128
-//   568 /
-//          600, 64->64 k2 40.6 / 44, but TF32 64->32 k2 225 / 215
+//          568 / 600, 64->64 k2 40.6 / 44, but TF32 64->32 k2 225 / 215
 //   grad_input, NCDHW: 32->14 k1 in 2x128^3 bf16 248 / 413, TF32 332 / 396; 64->32 k1 s2, packed,
 //          bf16 83 / 96, TF32 119 / 94
 inline constexpr int64_t kResidentPositions = 1 << 16, kResidentFewestColumns = 128;
