@@ -199,10 +199,12 @@ def test_long_sums_do_not_drift(layout: str) -> None:
     ("of_first", "of_second"),
     [(1e-30, 1.0), (1e-36, 1.0), (1e36, 1.0), (1e30, 1e-30), (1e-30, 1e30)],
 )
+@pytest.mark.parametrize("direction", ["forward", "grad_input"])
 def test_float32_magnitudes(
-    case: Case, of_first: float, of_second: float, device: torch.device
+    case: Case, direction: str, of_first: float, of_second: float, device: torch.device
 ) -> None:
     """Full float32 keeps its precision at both ends of its range, in every family."""
+    case = replace(case, direction=direction)
     operands = normals(case, False, device, seed=0)
     operands.first = operands.first.clamp(-1, 1) * of_first
     operands.second = operands.second.clamp(-1, 1) * of_second

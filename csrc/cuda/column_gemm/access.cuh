@@ -48,12 +48,6 @@ __device__ __forceinline__ void multiply_from_zero(float (&d)[4], const uint32_t
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(0.f));
 }
 
-// Whether a sum of split products may differ from one of whole ones: an infinity, NaN, or so small
-// that the low parts of its operands may have been lost (TF32 ends at 2**-136).
-__device__ __forceinline__ bool is_doubtful(float sum) {
-  return !(fabsf(sum) <= 0x1.fffffep127f) || (sum != 0 && fabsf(sum) < 0x1p-90f);
-}
-
 // Elements side by side in memory, in stores of at most 16 bytes.
 template <typename T, int n>
 __device__ __forceinline__ void store_whole(T* target, const T (&value)[n]) {

@@ -7,6 +7,7 @@
 #include "cuda/column_gemm/access.cuh"
 #include "cuda/column_gemm/box.cuh"
 #include "cuda/column_gemm/params.h"
+#include "cuda/common/doubtful.cuh"
 #include "cuda/common/element.cuh"
 
 namespace convt3d::cuda::column_gemm {

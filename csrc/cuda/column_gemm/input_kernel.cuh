@@ -28,6 +28,7 @@
 #include "cuda/column_gemm/access.cuh"
 #include "cuda/column_gemm/input_box.cuh"
 #include "cuda/column_gemm/input_exact.cuh"
+#include "cuda/common/doubtful.cuh"
 #include "cuda/common/element.cuh"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"

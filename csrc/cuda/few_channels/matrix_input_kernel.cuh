@@ -24,6 +24,7 @@
 #pragma once
 #include <cstdint>
 
+#include "cuda/common/doubtful.cuh"
 #include "cuda/common/element.cuh"
 #include "cuda/common/tf32_split.cuh"
 #include "cuda/few_channels/matrix_tile.cuh"
@@ -60,14 +61,6 @@ __device__ __forceinline__ void stage_weights(const MatrixSums& p, int group, in
     if constexpr (kPrecision == Precision::tf32) value = round_to_tf32(value);
     weights[at] = value;
   }
-}
-
-// Below this the low parts of what was multiplied may have been lost (TF32 ends at 2**-136).
-constexpr float kSmallestSum = 0x1p-90f;
-
-// Whether three products of split numbers may not give what float32 does.
-__device__ __forceinline__ bool is_doubtful(float sum) {
-  return !isfinite(sum) || (sum != 0 && fabsf(sum) < kSmallestSum);
 }
 
 // One result by its formula.

@@ -5,6 +5,7 @@
 #pragma once
 #include <cstdint>
 
+#include "cuda/common/doubtful.cuh"
 #include "cuda/common/element.cuh"
 #include "cuda/group_gemm/params.cuh"
 #include "cuda/group_gemm/store.cuh"
@@ -55,14 +56,6 @@ __device__ __forceinline__ float sum_alone(const GroupGemm& p, const uint4* halo
   return sum;
 }
 
-// float32: below this the low parts of what was multiplied may have been lost.
-inline constexpr float kSmallestSum = 0x1p-90f;
-
-template <Precision kPrecision>
-__device__ __forceinline__ bool is_doubtful(float value) {
-  return !isfinite(value) || (kPrecision == Precision::fp32 && fabsf(value) < kSmallestSum);
-}
-
 // A plane in the staging area: what is doubtful there is summed again.
 template <Precision kPrecision, bool kPlanes, int kWidth>
 __device__ __forceinline__ void repair_plane(const GroupGemm& p, const Regions& at,
@@ -70,6 +63,7 @@ __device__ __forceinline__ void repair_plane(const GroupGemm& p, const Regions& 
   using T = ElementOf<kPrecision>;
   auto* const stage = reinterpret_cast<T*>(at.stage);
   constexpr int kOfUnit = kUnitRows * kColumns;
+  constexpr bool kSplit = kPrecision == Precision::fp32;
 #pragma unroll 1
   for (int i = threadIdx.x; i < p.units * p.row_units * kOfUnit; i += kThreads) {
     const Unit unit = find_unit<kPlanes, kWidth>(p, i / kOfUnit / p.row_units);
@@ -89,7 +83,7 @@ __device__ __forceinline__ void repair_plane(const GroupGemm& p, const Regions& 
       const int position = lines.origin + (row.packed >> kInsideBits) + r;
       if (!is_inside(row.packed, lines, unit.block * kWidth + r, position)) continue;
       T* const own = stage + staged_at<T, kPlanes>(p, position, unit.part, column, skew);
-      if (!is_doubtful<kPrecision>(widen(*own))) continue;
+      if (!is_doubtful<kSplit>(widen(*own))) continue;
       const float sum = sum_alone<kPrecision>(p, at.halo, part.first_out + column, plane.residue,
                                               unit.residue_h, unit.block, r, first_place, first_in);
       *own = narrow<T>(sum + at.bias[unit.part * kColumns + column]);

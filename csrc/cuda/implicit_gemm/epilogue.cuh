@@ -3,6 +3,7 @@
 #pragma once
 #include <numeric>
 
+#include "cuda/common/doubtful.cuh"
 #include "cuda/common/element.cuh"
 #include "cuda/implicit_gemm/operand.cuh"
 #include "cuda/implicit_gemm/tables.cuh"
@@ -60,7 +61,7 @@ __device__ __forceinline__ void issue(float (&sum)[kTiles][kColumns / 2],
 #endif
 
 // The sum of an output in plain fp32, for those that three TF32 products cannot give: an infinity's
-// `rest` is NaN, or its product with a zero rest.
+// `rest` is NaN, or its product with a zero rest; the `rest` of a tiny number is not in TF32.
 __device__ __forceinline__ float exact_sum(const Params& p, ResidueSet set, int group, int n,
                                            int qd, int qh, int qw, int channel) {
   const auto* input = static_cast<const float*>(p.input) + n * p.input_stride[0] +
@@ -184,7 +185,7 @@ __device__ __forceinline__ void store(const Params& p, const Shared& shared, con
       }
     }
   }
-  [[maybe_unused]] uint64_t again = 0;  // fp32: results that are not finite
+  [[maybe_unused]] uint64_t again = 0;  // fp32: doubtful results
   if constexpr (kPrecision == Precision::fp32) {
     static_assert(2 * kTiles * kChannels <= 64);
 #pragma unroll
@@ -192,7 +193,7 @@ __device__ __forceinline__ void store(const Params& p, const Shared& shared, con
 #pragma unroll
       for (int j = 0; j < kColumns / 2; ++j) {
         const int bit = (2 * m + j / 2 % 2) * kChannels + j / 4 * 2 + j % 2;
-        if (!isfinite(sum[m][j])) again |= uint64_t{1} << bit;
+        if (is_doubtful(sum[m][j])) again |= uint64_t{1} << bit;
       }
     }
   }

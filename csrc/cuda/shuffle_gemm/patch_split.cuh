@@ -10,7 +10,7 @@
 #pragma once
 #include <cstdint>
 
-#include "cuda/shuffle_gemm/doubtful.cuh"
+#include "cuda/common/doubtful.cuh"
 #include "cuda/shuffle_gemm/patch_params.h"
 #include "cuda/shuffle_gemm/patch_scatter.cuh"
 #include "cuda/shuffle_gemm/patch_store.cuh"

@@ -8,8 +8,8 @@
 // A run is neighbouring columns that are neighbours in the output too: kw of them, or a part
 // (in grad_input always 1).
 #pragma once
+#include "cuda/common/doubtful.cuh"
 #include "cuda/common/element.cuh"
-#include "cuda/shuffle_gemm/doubtful.cuh"
 #include "cuda/shuffle_gemm/load.cuh"
 
 namespace convt3d::cuda::shuffle_gemm {

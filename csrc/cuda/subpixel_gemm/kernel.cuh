@@ -21,6 +21,7 @@
 // float32 without the padding of the kernel. supports() guarantees 32-bit extents, at most
 // kMaxAxisTaps taps u an axis, and that it all fits.
 #pragma once
+#include "cuda/common/doubtful.cuh"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/subpixel_gemm/lines.cuh"
 
@@ -28,8 +29,6 @@ namespace convt3d::cuda::subpixel_gemm {
 
 // sums[pair][m16 tile][n8 tile][...]
 using Sums = float[kMaxPairs][2][2][4];
-
-inline constexpr float kSmallestSum = 0x1p-90f;
 
 // Sums of this warp's pairs of n8 tiles, `pairs` of them from `first` on.
 template <Precision kPrecision>
@@ -116,11 +115,6 @@ __device__ __forceinline__ bool any_doubtful(const float (&sums)[2][2][4]) {
     if (kSplit) least = fminf(least, fabsf(sum));
   }
   return poison != 0 || least < kSmallestSum;
-}
-
-template <bool kSplit>
-__device__ __forceinline__ bool is_doubtful(float sum) {
-  return !(fabsf(sum) <= 0x1.fffffep127f) || (kSplit && sum != 0 && fabsf(sum) < kSmallestSum);
 }
 
 // The sums of a pair, with bias, to stage.
