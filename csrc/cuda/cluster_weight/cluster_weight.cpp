@@ -95,7 +95,10 @@ bool make_shape(const Description& description, Shape* shape, const char** why) 
   shape->columns = p.out_channels * taps;
   shape->positions = p.batch * volume(p.input);
   shape->source = Source::channels;
-  if (description.weight != description.output || description.output == Layout::strided) {
+  // A weight of one tap is in both layouts, and called by the first.
+  const bool one_tap = taps == 1 && description.weight != Layout::strided;
+  if ((description.weight != description.output && !one_tap) ||
+      description.output == Layout::strided) {
     *why = "grad_output and weight must be dense and of one layout";
     return false;
   }

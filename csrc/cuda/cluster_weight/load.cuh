@@ -139,7 +139,9 @@ __device__ __forceinline__ void fill_lines(const Params& p, const Job& job, int*
       int line = job.first_column / Tile::kTaps + i;
       const int h = divide(&line, p.kernel_h);
       const int channel = line / p.stride[0], d = line - channel * p.stride[0];
-      table[i] = ((channel * p.extent[0] + d) * p.extent[1] + h) * p.extent[2];
+      // Unsigned: lines beyond the last are not read, but may be beyond 2**31.
+      const unsigned plane = static_cast<unsigned>(channel) * p.extent[0] + d;
+      table[i] = static_cast<int>((plane * p.extent[1] + h) * p.extent[2]);
     }
     sync_threads<kLoadBarrier, kLoadThreads>();  // the table is there
   }
@@ -186,7 +188,9 @@ __device__ __forceinline__ void load_output(const Params& p, const Job& job, int
       const bool hit = static_cast<unsigned>(w) < static_cast<unsigned>(p.extent[2]) &&
                        static_cast<unsigned>(h) < static_cast<unsigned>(p.extent[1]) &&
                        static_cast<unsigned>(d) < static_cast<unsigned>(p.extent[0]);
-      const unsigned position = ((n * p.extent[0] + d) * p.extent[1] + h) * p.extent[2] + w;
+      // Unsigned: what is not there may be beyond 2**31.
+      const unsigned plane = static_cast<unsigned>(n) * p.extent[0] + d;
+      const unsigned position = (plane * p.extent[1] + h) * p.extent[2] + w;
       return Piece<T>{output + (position * p.out_channels.value + channel),
                       to + row * Tile::kOutputPitch + at.element * Tile::kElement, there && hit};
     });

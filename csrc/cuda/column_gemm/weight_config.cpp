@@ -100,12 +100,13 @@ WeightConfig choose_weight(const Description& description, const Device& device)
 
 Verdict supports_weight(const Description& description, const Device& device) {
   const Problem& p = description.problem;
-  if (device.arch == 90 && description.precision != Precision::fp32 &&
-      description.input == Layout::ncdhw && p.in_channels > kMaxPlanes && p.input[2] % 8 == 0) {
+  const bool planes = description.input == Layout::ncdhw && description.output == Layout::ncdhw;
+  if (device.arch == 90 && description.precision != Precision::fp32 && planes &&
+      p.in_channels > kMaxPlanes && p.input[2] % 8 == 0) {
     return Verdict::refuse("many in_channels in NCDHW: line_weight and tap_gemm are faster");
   }
-  if (device.arch == 90 && description.precision == Precision::tf32 &&
-      description.input == Layout::ncdhw && p.input[2] % 8 == 0 && p.output()[2] % 4 == 0) {
+  if (device.arch == 90 && description.precision == Precision::tf32 && planes &&
+      p.input[2] % 8 == 0 && p.output()[2] % 4 == 0) {
     return Verdict::refuse("TF32 in NCDHW, whole lines: tap_gemm is faster");
   }
   if (columns(p) > kMaxColumns) return Verdict::refuse("more than 64 taps times out_channels");
