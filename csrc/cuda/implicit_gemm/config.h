@@ -20,7 +20,7 @@ struct Config {
   int input_stages = 0, weight_stages = 0;
   int weight_group = 0;       // blocks (of one tap and one chunk) in a weight stage
   bool all_residues = false;  // of a tile in one item
-  bool parks = false;         // long sums in parts (cuda/sm90/parked_sums.cuh)
+  int chain = 0;              // longest of a sum (cuda/sm90/parked_sums.cuh); 0: none is longer
   double clocks = 0;          // of the device, estimated
   int split_axes = 0;         // grad_input: so many of the last axes have one halo for all residues
 };
@@ -33,7 +33,8 @@ struct Limits {
   int64_t shared_bytes;
   double column_clocks;  // that a column of 64 rows and 32 bytes of channels takes
   int weight_reads;      // how often 64 rows read a block of weights from shared memory
-  bool parks;            // whether long sums are added up in parts
+  int chain;             // steps of the longest sum that is not added up in parts; 0: any
+  bool (*can_park)(int columns, int steps);  // whether there is such a kernel
   // With 1, boxes that leave rows of the tile empty are looked at, too: where shared memory is
   // small, no other may fit.
   int min_input_stages;

@@ -260,11 +260,9 @@ Config search(const Description& description, int num_sms, const Limits& limits)
       config.columns = columns;
       config.steps = steps;
       config.chunks = static_cast<int>(ceil_div(all_steps, steps));
-      config.parks =
-          limits.parks && shape.parts == 1 &&
-          (shape.grad_input ? shape.all_taps : shape.largest_taps) * config.chunks * steps >
-              sm90::max_chain(description.precision);
-      if (config.parks && !can_park(columns, steps)) continue;
+      const int64_t taps = shape.grad_input ? shape.all_taps : shape.largest_taps;
+      config.chain = taps * config.chunks * steps > limits.chain ? limits.chain : 0;
+      if (config.chain > 0 && !limits.can_park(columns, steps)) continue;
       Shape as = shape;
       do {
         double clocks = 0;
@@ -289,7 +287,10 @@ Config choose(const Description& description, const Device& device) {
     limits.shared_bytes = kSharedBytes;
     limits.column_clocks = 0.5;  // limit: wgmma's
     limits.weight_reads = 1;
-    limits.parks = true;
+    // Those of fp32 are short, and added up in registers.
+    const bool split = description.precision == Precision::fp32;
+    limits.chain = split ? 0 : sm90::max_chain(description.precision);
+    limits.can_park = &can_park;
     limits.min_input_stages = 2;
     return search(description, device.num_sms, limits);
   });
@@ -397,7 +398,7 @@ int64_t packed_weight_bytes(const Description& description, const Config& config
 int64_t rows_offset(const Description& description, const Config& config, const Device& device) {
   constexpr int64_t kAlign = 256;
   const int64_t parked =
-      config.parks ? sm90::parked_bytes(device.num_sms, kTileRows, config.columns) : 0;
+      config.chain > 0 ? sm90::parked_bytes(device.num_sms, kTileRows, config.columns) : 0;
   return ceil_div(packed_weight_bytes(description, config) + parked, kAlign) * kAlign;
 }
 

@@ -8,6 +8,7 @@
 #include "cuda/common/alignment.h"
 #include "cuda/common/bias_fill.h"
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/implicit_gemm/call.h"
 #include "cuda/implicit_gemm/kernel.cuh"
 #include "cuda/implicit_gemm/weight_pack.cuh"
@@ -107,11 +108,11 @@ inline Params make_params(const Call& call) {
   p.bias = operands.bias;
   p.bias_stride = operands.bias_stride;
   p.packed = static_cast<const unsigned char*>(call.workspace);
-  if (config.parks) {
+  if (config.chain > 0) {
     p.parking.memory = reinterpret_cast<float*>(static_cast<unsigned char*>(call.workspace) +
                                                 packed_weight_bytes(call.description, config));
   }
-  p.parking.limit = sm90::max_chain(call.description.precision);
+  p.parking.limit = config.chain;
   std::copy(read.stride.begin(), read.stride.end(), p.input_stride);
   std::copy(operands.weight.stride.begin(), operands.weight.stride.end(), p.weight_stride);
   std::copy(written.stride.begin(), written.stride.end(), p.output_stride);
@@ -217,8 +218,7 @@ void run(const Call& call) {
   const Params p = make_params(call);
   prepare<kPrecision>(call, p);
   const Kernel kernel = kernel_of<kPrecision>(call.config);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
-        "implicit_gemm shared memory");
+  allow_shared_memory(kernel, "implicit_gemm shared memory");
   const int threads = call.config.columns <= 64 ? Roles<64>::kThreads : Roles<128>::kThreads;
   const auto blocks = static_cast<unsigned>(std::min<int64_t>(p.items, call.device.num_sms));
   kernel<<<blocks, threads, kSharedBytes, call.stream>>>(p);

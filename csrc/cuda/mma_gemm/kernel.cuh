@@ -26,6 +26,7 @@
 #include "cuda/implicit_gemm/params.cuh"
 #include "cuda/mma_gemm/multiply.cuh"
 #include "cuda/mma_gemm/tuning.h"
+#include "cuda/sm90/parked_sums.cuh"
 
 namespace convt3d::cuda::mma_gemm {
 
@@ -43,12 +44,20 @@ inline constexpr int kThreads = implicit_gemm::kConsumerThreads + Role::kProduce
 // What consume() of implicit_gemm/items.cuh does for the products of a residue.
 template <Precision kPrecision, int kColumns>
 struct Multiply {
+  static constexpr bool kParks = kPrecision == Precision::fp32;
+
   const Params& p;
   const Shared& shared;
   int steps;
+  sm90::ParkedSums<implicit_gemm::kConsumerThreads> parked;
 
-  __device__ void start() {}
-  __device__ void finish(float (&)[kTiles][kColumns / 2]) {}
+  __device__ Multiply(const Params& params, const Shared& memory, int chunk_steps)
+      : p(params), shared(memory), steps(chunk_steps), parked(params.parking) {}
+
+  __device__ __forceinline__ void start() { parked.start(); }
+  __device__ __forceinline__ void finish(float (&sum)[kTiles][kColumns / 2]) {
+    if constexpr (kParks) parked.collect(sum);
+  }
   __device__ __forceinline__ void operator()(int first_tap, int taps, const uint32_t (&row)[kTiles],
                                              Ring* input, Ring* weight,
                                              float (&sum)[kTiles][kColumns / 2]) {
@@ -83,6 +92,9 @@ struct Multiply {
             b += kStep;
           }
           b += part * (kParts - 1);
+        }
+        if constexpr (kParks) {
+          parked.add(min(left, p.weight_group) * steps, p.weight_group * steps, sum);
         }
         release(shared.weight_empty, *weight);
         weight->next(p.weight_stages);
@@ -119,7 +131,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   __syncthreads();  // tables and barriers are there
   const int warp = threadIdx.x / 32;
   if (warp < kConsumerWarps) {
-    Multiply<kPrecision, kColumns> multiply{p, shared, steps};
+    Multiply<kPrecision, kColumns> multiply(p, shared, steps);
     implicit_gemm::consume<kPrecision, kColumns, kTiles>(p, shared, pitch, &multiply);
   } else if (warp < kConsumerWarps + Role::kProducerThreads / 32) {
     implicit_gemm::produce(

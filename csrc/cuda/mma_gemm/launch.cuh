@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/implicit_gemm/launch.cuh"
 #include "cuda/mma_gemm/call.h"
 #include "cuda/mma_gemm/kernel.cuh"
@@ -34,8 +35,7 @@ void run(const implicit_gemm::Call& call) {
   implicit_gemm::prepare<kPrecision>(call, p);
   const Kernel kernel = kernel_of<kPrecision>(call.config.columns);
   const auto bytes = static_cast<int>(shared_bytes(call.device.arch));
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "mma_gemm shared memory");
+  allow_shared_memory(kernel, "mma_gemm shared memory");
   const auto blocks = static_cast<unsigned>(std::min<int64_t>(p.items, call.device.num_sms));
   kernel<<<blocks, kThreads, bytes, call.stream>>>(p, call.config.steps);
   check(cudaGetLastError(), "mma_gemm kernel");

@@ -16,7 +16,8 @@ Config choose(const Description& description, const Device& device) {
     limits.shared_bytes = shared_bytes(device.arch);
     limits.column_clocks = column_clocks(device.arch);
     limits.weight_reads = 2;
-    limits.parks = false;
+    limits.chain = description.precision == Precision::fp32 ? kMaxAdditions : 0;
+    limits.can_park = [](int, int) { return true; };
     limits.min_input_stages = 1;
     return implicit_gemm::search(description, device.num_sms, limits);
   });
@@ -39,7 +40,7 @@ std::string config(const Description& description, const Device& device) {
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {
-  return implicit_gemm::packed_weight_bytes(description, choose(description, device));
+  return implicit_gemm::rows_offset(description, choose(description, device), device);
 }
 
 }  // namespace convt3d::cuda::mma_gemm
