@@ -4,6 +4,7 @@
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from convt3d_ext.testing.operands import (
     result_shape,
 )
 from convt3d_ext.testing.reference import reference
+from convt3d_ext.testing.verification import Trial
 
 pytestmark = pytest.mark.gpu
 
@@ -107,6 +109,41 @@ def test_in_a_new_thread(direction: str, precision: str) -> None:
     with ThreadPoolExecutor(1) as pool:
         got = pool.submit(call, case, operands).result()
     assert torch.equal(got, expected)
+
+
+# Of one kind each, so that both are launches of one kernel, with shared memory of two sizes.
+SIZES = [
+    ("mb2_ic64oc32_id2ih4iw16_k2s2", "mb2_ic320oc80_id4ih4iw8_k2s2"),
+    ("mb1_ic16oc2_id4ih4iw5_k3s2p1op1", "mb1_ic64oc2_id8ih9iw12_k3s2p1op1"),
+    ("mb1_ic16oc16_id3ih10iw35_k3s2p1g2", "mb2_ic32oc32_id9ih20iw33_k3s2p1g4"),
+    ("mb2_ic40oc24_id3ih4iw33_k3s2p1", "mb1_ic72oc72_id5ih6iw40_k3s2p1"),
+]
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("problems", SIZES, ids=lambda problems: problems[1])
+def test_two_threads(problems: tuple[str, str], direction: str, precision: str) -> None:
+    """Two sizes of every family at once: what a launch says of its kernel must suit the other."""
+    device = torch.device("cuda")
+    cases = [Case.parse(f"{problem}:{precision}:{direction}") for problem in problems]
+    operands = [integers(case, True, device, seed=0).to(case.precision) for case in cases]
+    arguments = list(zip(cases, operands, strict=True))
+    small, large = (Trial(case, device).families(case.precision, "ncdhw") for case in cases)
+    for family in set(small).intersection(large):
+        expected = [call(*of, family) for of in arguments]
+        start = Barrier(len(cases))
+        with ThreadPoolExecutor(len(cases)) as pool:
+            futures = [pool.submit(many_calls, start, *of, family) for of in arguments]
+        for future, wanted in zip(futures, expected, strict=True):
+            assert torch.equal(future.result(), wanted), family
+
+
+def many_calls(start: Barrier, case: Case, operands: Operands, family: str) -> Tensor:
+    start.wait()
+    for _ in range(150):
+        got = call(case, operands, family)
+    return got
 
 
 def test_every_device() -> None:

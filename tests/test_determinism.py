@@ -40,6 +40,25 @@ def test_repeated(case: Case, direction: str, device: torch.device) -> None:
                     assert torch.equal(first, again), f"{variant} [{family}]"
 
 
+# Sums that blocks share, or park, or send to each other; lines and planes that several read.
+SHARED_SUMS = [
+    "mb2_ic320oc80_id4ih4iw8_k2s2",
+    "mb1_ic320oc256_id4ih4iw3_k3s2p1op1",
+    "mb50_ic128oc120_id1ih1iw4_k3p1",
+    "mb2_ic40oc28_id24ih21iw37_k4s2p1",
+    "mb2_ic96oc32_id21ih24iw33_k4x4x3s2p1",
+    "mb6_ic40oc24_id90ih5iw9_k3s2p1x2x0",
+    "mb2_ic40oc1_id26ih27iw32_k3p1",
+]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("problem", SHARED_SUMS)
+def test_repeated_with_shared_sums(problem: str, direction: str) -> None:
+    test_repeated(Case.parse(problem), direction, torch.device("cuda"))
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.problem)
 def test_own_cpu_families_ignore_the_number_of_threads(case: Case, direction: str) -> None:
