@@ -19,6 +19,7 @@ enum class Family {
   column_gemm,
   few_channels,
   cluster_weight,
+  cluster_gemm,
   line_weight,
   halo_weight,
   view_weight,

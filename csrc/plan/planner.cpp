@@ -78,6 +78,8 @@ const char* to_string(Family family) {
       return "few_channels";
     case Family::cluster_weight:
       return "cluster_weight";
+    case Family::cluster_gemm:
+      return "cluster_gemm";
     case Family::line_weight:
       return "line_weight";
     case Family::halo_weight:

@@ -22,6 +22,7 @@
 #include "cuda/cluster_weight/load.cuh"
 #include "cuda/cluster_weight/store.cuh"
 #include "cuda/sm90/mbarrier.cuh"
+#include "cuda/sm90/registers.cuh"
 
 namespace convt3d::cuda::cluster_weight {
 
@@ -87,7 +88,7 @@ __global__ void __launch_bounds__(kThreads, Tile::kBlocks)
   __syncthreads();  // the barriers are initialised
   if (threadIdx.x >= kSumThreads) {
     if constexpr (Tile::kBlocks == 2) {
-      asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kLoadRegisters));
+      sm90::fewer_registers<kLoadRegisters>();
     }
     produce<Tile>(p, barriers, reinterpret_cast<int*>(memory + kTableAt), stages);
     if (p.splits > 1) {  // with those that multiply, in store_sums()
@@ -96,7 +97,7 @@ __global__ void __launch_bounds__(kThreads, Tile::kBlocks)
     }
   } else {
     if constexpr (Tile::kBlocks == 2) {
-      asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kSumRegisters));
+      sm90::more_registers<kSumRegisters>();
     }
     consume<Tile>(p, barriers, stages);
   }

@@ -4,6 +4,7 @@
 #include "cuda/cluster_weight/kernel.cuh"
 #include "cuda/cluster_weight/launch.h"
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 
 namespace convt3d::cuda::cluster_weight {
 
@@ -12,8 +13,7 @@ void run_tile(const Launch& call) {
   const auto kernel = cluster_weight_kernel<Tile>;
   // Blocks of a cluster are placed on one SM if they fit: where there are enough SMs, they do not.
   const int bytes = call.apart ? std::max(Tile::kBytes, kPairBytes + 4096) : Tile::kBytes;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "cluster_weight attribute");
+  allow_shared_memory(kernel, "cluster_weight attribute");
   cudaLaunchAttribute cluster{};
   cluster.id = cudaLaunchAttributeClusterDimension;
   cluster.val.clusterDim = {static_cast<unsigned>(call.params.splits), 1, 1};

@@ -3,6 +3,8 @@
 #pragma once
 #include <cstdint>
 
+#include "cuda/sm90/shared_bytes.h"
+
 namespace convt3d::cuda::cluster_weight {
 
 inline constexpr int kArch = 90;
@@ -10,9 +12,9 @@ inline constexpr int kWarps = 8, kLoadWarps = 4;  // that multiply, and that loa
 inline constexpr int kSumThreads = 32 * kWarps, kLoadThreads = 32 * kLoadWarps;
 inline constexpr int kThreads = kSumThreads + kLoadThreads;
 inline constexpr int kColumns = 128;  // of a block
-// Limit: shared memory of a block, and of two on an SM, of whose 228 KB the system has 1 KB for
-// each.
-inline constexpr int kSharedBytes = 227 * 1024, kPairBytes = 113 * 1024;
+using sm90::kSharedBytes;
+// Limit: shared memory of one of two blocks on an SM, of whose 228 KB the system has 1 KB for each.
+inline constexpr int kPairBytes = 113 * 1024;
 inline constexpr int kMaxStages = 8;
 // Barriers, and where the lines of a tile of columns begin: 64 of them at most.
 inline constexpr int kSumsFull = 16 * kMaxStages;

@@ -7,6 +7,7 @@
 #include "cuda/column_gemm/call.h"
 #include "cuda/column_gemm/input_kernel.cuh"
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 
 namespace convt3d::cuda::column_gemm {
 
@@ -30,8 +31,7 @@ void run_input(const InputCall& call) {
                           ? column_input_kernel<kPrecision, true>
                           : column_input_kernel<kPrecision, false>;
   const auto bytes = static_cast<int>(call.config.shared);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "column_gemm shared memory");
+  allow_shared_memory(kernel, "column_gemm shared memory");
   const auto blocks =
       static_cast<unsigned>(std::min(p.items, call.device.num_sms * call.config.blocks_per_sm));
   kernel<<<blocks, kInputThreads, bytes, call.stream>>>(p);

@@ -7,6 +7,7 @@
 #include "cuda/column_gemm/forward_params.h"
 #include "cuda/column_gemm/kernel.cuh"
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 
 namespace convt3d::cuda::column_gemm {
 
@@ -56,8 +57,7 @@ void run(const Call& call) {
   const Kernel kernel = p.rows ? kernel_of<kPrecision, true>(p.column_tiles)
                                : kernel_of<kPrecision, false>(p.column_tiles);
   const auto bytes = static_cast<int>(call.config.shared - kStaticBytes);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "column_gemm shared memory");
+  allow_shared_memory(kernel, "column_gemm shared memory");
   const auto blocks = static_cast<unsigned>(std::min(p.items, call.device.num_sms));
   kernel<<<blocks, kThreads, bytes, call.stream>>>(p);
   check(cudaGetLastError(), "column_gemm kernel");

@@ -9,6 +9,7 @@
 #include "cuda/column_gemm/forward_params.h"
 #include "cuda/column_gemm/march_kernel.cuh"
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 
 namespace convt3d::cuda::column_gemm {
 
@@ -49,8 +50,7 @@ void run_march(const MarchCall& call) {
   const auto kernel =
       p.rows ? column_march_kernel<kPrecision, true> : column_march_kernel<kPrecision, false>;
   const auto bytes = static_cast<int>(call.config.shared - kStaticBytes);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "column_gemm march shared memory");
+  allow_shared_memory(kernel, "column_gemm march shared memory");
   const auto blocks = static_cast<unsigned>(std::min(p.items, call.device.num_sms));
   kernel<<<blocks, kThreads, bytes, call.stream>>>(p);
   check(cudaGetLastError(), "column_gemm march kernel");

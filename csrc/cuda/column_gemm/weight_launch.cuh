@@ -7,6 +7,7 @@
 #include "cuda/column_gemm/weight_kernel.cuh"
 #include "cuda/common/alignment.h"
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 
 namespace convt3d::cuda::column_gemm {
 
@@ -45,8 +46,7 @@ void run_weight(const WeightCall& call) {
   const auto kernel = p.input_rows ? column_weight_kernel<kPrecision, true>
                                    : column_weight_kernel<kPrecision, false>;
   const auto bytes = static_cast<int>(call.config.shared);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "column_gemm shared memory");
+  allow_shared_memory(kernel, "column_gemm shared memory");
   const dim3 blocks(static_cast<unsigned>(p.splits), static_cast<unsigned>(call.config.slices));
   kernel<<<blocks, kInputThreads, bytes, call.stream>>>(p);
   check(cudaGetLastError(), "column_gemm kernel");

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/direct/call.h"
 #include "cuda/direct/depthwise_kernel.cuh"
 #include "cuda/direct/gather_kernel.cuh"
@@ -236,9 +237,7 @@ struct Launcher {
       const ResidentSum sum = resident_sum(call);
       const Problem& p = call.description.problem;
       const auto bytes = static_cast<int>(ResidentSize(p).bytes(p, sum.lines));
-      check(cudaFuncSetAttribute(resident_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 bytes),
-            "direct shared memory");
+      allow_shared_memory(resident_kernel<T>, "direct shared memory");
       const int64_t units =
           int64_t{sum.lines} * sum.kernel[2] * (sum.width / 4) * ceil_div(sum.rows, kResidentRows);
       const auto threads =

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/few_channels/call.h"
 #include "cuda/few_channels/kernel.cuh"
 #include "cuda/few_channels/memory.h"
@@ -123,8 +124,7 @@ template <typename Kernel>
 void launch_blocks(const Call& call, Kernel kernel, int64_t blocks, int threads,
                    const FewChannels& p) {
   const int shared = static_cast<int>(call.config.shared);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
-        "few_channels attribute");
+  allow_shared_memory(kernel, "few_channels attribute");
   kernel<<<static_cast<unsigned>(blocks), threads, shared, call.stream>>>(p);
   check(cudaGetLastError(), "few_channels kernel");
 }

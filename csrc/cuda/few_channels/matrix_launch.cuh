@@ -3,6 +3,7 @@
 // instantiation per precision.
 #pragma once
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/few_channels/call.h"
 #include "cuda/few_channels/matrix_input_kernel.cuh"
 #include "cuda/few_channels/matrix_weight_kernel.cuh"
@@ -68,8 +69,7 @@ inline MatrixSums describe_matrix(const MatrixCall& call) {
 template <typename Kernel>
 void launch_matrix(const MatrixCall& call, Kernel kernel, const MatrixSums& p) {
   const int shared = static_cast<int>(call.config.shared);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
-        "few_channels matrix attribute");
+  allow_shared_memory(kernel, "few_channels matrix attribute");
   const auto blocks = static_cast<unsigned>(call.config.weight_tiles * call.config.splits);
   kernel<<<blocks, kMatrixThreads, shared, call.stream>>>(p);
   check(cudaGetLastError(), "few_channels matrix kernel");

@@ -5,6 +5,7 @@
 
 #include "cuda/common/alignment.h"
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/group_gemm/call.h"
 #include "cuda/group_gemm/kernel.cuh"
 #include "geometry/ceil_div.h"
@@ -122,8 +123,7 @@ template <Precision kPrecision, bool kPlanes, int kWidth>
 void launch_kernel(const Call& call) {
   const auto kernel = group_gemm_kernel<kPrecision, kPlanes, kWidth>;
   const int shared = static_cast<int>(call.config.shared);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
-        "group_gemm attribute");
+  allow_shared_memory(kernel, "group_gemm attribute");
   const auto blocks = static_cast<unsigned>(call.config.part_tiles * call.config.splits);
   kernel<<<blocks, kThreads, shared, call.stream>>>(describe(call));
   check(cudaGetLastError(), "group_gemm kernel");

@@ -19,6 +19,7 @@
 // guarantees too; choose_batch_rows() sees to it that stages fit.
 #pragma once
 #include "cuda/halo_gemm/kernel.cuh"
+#include "cuda/sm90/registers.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 
@@ -215,10 +216,10 @@ __global__ void __launch_bounds__(Roles<1, false>::kThreads, 1)
   }
   __syncthreads();  // barriers and bias are there
   if (warp < consumers) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Roles<1, false>::kConsumerRegisters));
+    sm90::more_registers<Roles<1, false>::kConsumerRegisters>();
     consume_batch<T, kChannels>(p, order, shared);
   } else {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Roles<1, false>::kProducerRegisters));
+    sm90::fewer_registers<Roles<1, false>::kProducerRegisters>();
     if (warp == consumers) prefetch_maps(p, maps);
     sm90::wait_for_earlier_launch();  // the kernels that pack
     if (threadIdx.x == consumers * 32) produce_batch<kBlockBytes>(p, order, maps, shared);

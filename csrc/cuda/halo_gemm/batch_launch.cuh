@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The launches where the rows of a position are batch items.
 #pragma once
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/halo_gemm/batch_kernel.cuh"
 #include "cuda/halo_gemm/batch_rows.h"
 #include "cuda/halo_gemm/call.h"
@@ -58,8 +59,7 @@ void run_batch(const Call& call, Params p, const Maps& maps, bool second) {
   p.items = static_cast<unsigned>(deal.lines.size() * static_cast<size_t>(p.residue_items));
   p.stage_bytes += p.weight_group * kRowBytes * config.channels;
   const auto kernel = batch_kernel<T, kMaxTileChannels>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
-        "halo_gemm shared memory");
+  allow_shared_memory(kernel, "halo_gemm shared memory");
   const auto blocks = static_cast<unsigned>(deal.blocks);
   const auto threads = static_cast<unsigned>((config.warpgroups + 1) * 128);
   if (second) {

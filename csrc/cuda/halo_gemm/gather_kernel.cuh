@@ -33,6 +33,7 @@
 #include "cuda/halo_gemm/gather_operand.cuh"
 #include "cuda/halo_gemm/gather_store.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
+#include "cuda/sm90/registers.cuh"
 #include "cuda/sm90/wgmma.cuh"
 
 namespace convt3d::cuda::halo_gemm {
@@ -179,7 +180,7 @@ __global__ void __launch_bounds__(kGatherThreads, 1)
   }
   __syncthreads();
   if (threadIdx.x / 32 < kConsumers) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kGatherConsumerRegisters));
+    sm90::more_registers<kGatherConsumerRegisters>();
     if (threadIdx.x == 0) {
       sm90::wait_for_earlier_launch();  // the kernel that packs
       sm90::barrier_arrive_expect(shared.weights_full, p.weight_bytes);
@@ -189,7 +190,7 @@ __global__ void __launch_bounds__(kGatherThreads, 1)
     __syncwarp();
     consume_lines<T, kColumns, kAligned>(p, shared);
   } else {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kGatherProducerRegisters));
+    sm90::fewer_registers<kGatherProducerRegisters>();
     load_lines<T>(p, shared);
   }
 #endif

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/halo_gemm/gather_call.h"
 #include "cuda/halo_gemm/gather_kernel.cuh"
 #include "cuda/halo_gemm/tuning.h"
@@ -130,8 +131,7 @@ void launch_gather(const GatherCall& call, const GatherParams& p) {
   if constexpr (sizeof(T) == 2) {
     if (call.config.columns == 64) kernel = gather_kernel<T, 64, kAligned>;
   }
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
-        "halo_gemm shared memory");
+  allow_shared_memory(kernel, "halo_gemm shared memory");
   const auto blocks = static_cast<unsigned>(call.device.num_sms / p.blocks * p.blocks);
   sm90::launch_overlapping("halo_gemm gather_kernel", kernel,
                            {blocks, kGatherThreads, kSharedBytes, call.stream}, p);

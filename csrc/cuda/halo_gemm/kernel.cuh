@@ -51,6 +51,7 @@
 #include "cuda/sm90/joined_sums.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/parked_sums.cuh"
+#include "cuda/sm90/registers.cuh"
 #include "cuda/sm90/wgmma.cuh"
 
 namespace convt3d::cuda::halo_gemm {
@@ -265,12 +266,10 @@ __global__ void __launch_bounds__(Roles<kSlots, kShared>::kThreads, 1)
   }
   __syncthreads();
   if (warp < consumers) {
-    asm volatile(
-        "setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Roles<kSlots, kShared>::kConsumerRegisters));
+    sm90::more_registers<Roles<kSlots, kShared>::kConsumerRegisters>();
     consume<T, kSlots, kChannels, kFused, kSteps, kLines, kShared>(p, shared);
   } else {
-    asm volatile(
-        "setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Roles<kSlots, kShared>::kProducerRegisters));
+    sm90::fewer_registers<Roles<kSlots, kShared>::kProducerRegisters>();
     if (warp == consumers) prefetch_maps(p, maps);
     // For the kernels that pack. Those began when all that is older had ended, so that an input
     // that they leave alone is there.

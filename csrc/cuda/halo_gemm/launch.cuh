@@ -7,6 +7,7 @@
 
 #include "cuda/common/bias_fill.h"
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/common/kept_answer.h"
 #include "cuda/halo_gemm/batch_launch.cuh"
 #include "cuda/halo_gemm/call.h"
@@ -415,8 +416,7 @@ void run(const Call& call) {
   }
   if (config.batch_rows > 0) return run_batch<T>(call, p, maps, second);
   const Kernel kernel = kernel_of<T>(config);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
-        "halo_gemm shared memory");
+  allow_shared_memory(kernel, "halo_gemm shared memory");
   const bool marching = marches(config.slots);
   const auto sms = static_cast<unsigned>(call.device.num_sms);
   const unsigned blocks = config.sharing_blocks > 0 ? static_cast<unsigned>(config.sharing_blocks)

@@ -28,6 +28,7 @@
 #include "cuda/halo_gemm/paired_store.cuh"
 #include "cuda/halo_gemm/paired_wgmma.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
+#include "cuda/sm90/registers.cuh"
 #include "cuda/sm90/wgmma.cuh"
 
 namespace convt3d::cuda::halo_gemm {
@@ -179,10 +180,10 @@ __global__ void __launch_bounds__(kPairedThreads, 1)
   }
   __syncthreads();
   if (warp < kConsumers) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kPairedConsumerRegisters));
+    sm90::more_registers<kPairedConsumerRegisters>();
     consume_paired<T, kMatrices>(p, q, shared);
   } else {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kPairedProducerRegisters));
+    sm90::fewer_registers<kPairedProducerRegisters>();
     sm90::wait_for_earlier_launch();  // the kernels that pack
     if (warp == kConsumers) {
       load_paired_input(p, q, shared, maps);

@@ -5,6 +5,7 @@
 
 #include "cuda/common/bias_fill.h"
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/halo_gemm/launch.cuh"
 #include "cuda/halo_gemm/paired_call.h"
 #include "cuda/halo_gemm/paired_kernel.cuh"
@@ -247,8 +248,7 @@ void run_paired(const PairedCall& call) {
   using T = ElementOf<kPrecision>;
   const PairedConfig& config = call.config;
   const auto kernel = config.matrices == 1 ? paired_kernel<T, 1> : paired_kernel<T, 2>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
-        "halo_gemm shared memory");
+  allow_shared_memory(kernel, "halo_gemm shared memory");
   const Params p = make_paired_base(call);
   const PairedParams q = make_paired_params(call, p);
   const PairedMaps maps = make_paired_maps(call, p);

@@ -31,6 +31,7 @@
 #include "cuda/halo_gemm/plane_store.cuh"
 #include "cuda/halo_gemm/plane_wgmma.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
+#include "cuda/sm90/registers.cuh"
 #include "cuda/sm90/wgmma.cuh"
 
 namespace convt3d::cuda::halo_gemm {
@@ -132,14 +133,14 @@ __global__ void __launch_bounds__(kPlaneThreads, 1)
   __syncthreads();
   const PlaneShared shared(p, shared_address(memory));
   if (warp < kConsumers) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kPlaneConsumerRegisters));
+    sm90::more_registers<kPlaneConsumerRegisters>();
     if (warp < 4) {
       consume_planes<T, kColumns, 0>(p, shared);
     } else {
       consume_planes<T, kColumns, 1>(p, shared);
     }
   } else {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kPlaneProducerRegisters));
+    sm90::fewer_registers<kPlaneProducerRegisters>();
     if (warp > kConsumers) return;
     sm90::wait_for_earlier_launch();  // the kernels that pack
     if (threadIdx.x % 32 == 0) {

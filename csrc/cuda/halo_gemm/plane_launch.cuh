@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/halo_gemm/plane_call.h"
 #include "cuda/halo_gemm/plane_kernel.cuh"
 #include "cuda/halo_gemm/tuning.h"
@@ -139,8 +140,7 @@ void run_planes(const PlaneCall& call) {
   const auto kernel = columns == 192   ? plane_kernel<T, 192>
                       : columns == 224 ? plane_kernel<T, 224>
                                        : plane_kernel<T, 256>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
-        "halo_gemm shared memory");
+  allow_shared_memory(kernel, "halo_gemm shared memory");
   pack_plane_weight<T>(call);
   const PlaneParams p = make_plane_params(call);
   const PlaneMaps maps = make_plane_maps(call, p);

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdint>
 
+#include "cuda/sm90/shared_bytes.h"
+
 namespace convt3d::cuda::halo_gemm {
 
 // Limits: the kernel's parameters hold a table of residues per axis, and the order of all.
@@ -80,8 +82,7 @@ constexpr int max_warpgroups(int slots, bool shared = false) {
   return !marches(slots) && !shared ? 4 : 3;
 }
 
-// Limit: shared memory of a block on sm_90.
-inline constexpr int kSharedBytes = 232448;
+using sm90::kSharedBytes;
 inline constexpr int kMaxInputStages = 6, kMaxWeightStages = 8, kMinWeightStages = 2;
 // Bytes of a weight stage, where blocks are small: enough that its barriers do not show.
 inline constexpr int64_t kWeightStageBytes = 24 * 1024;

@@ -36,6 +36,7 @@
 #include "cuda/halo_weight/params.h"
 #include "cuda/sm90/mbarrier.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
+#include "cuda/sm90/registers.cuh"
 #include "cuda/sm90/ring.cuh"
 #include "cuda/sm90/tma.cuh"
 #include "cuda/sm90/wgmma.cuh"
@@ -369,15 +370,14 @@ __global__ void __launch_bounds__(max_threads(kChannels, kUnits), 1)
   sm90::let_next_launch_start();  // reduce.cuh, on SMs that are free
   __syncthreads();                // barriers are there
   if (warp < consumers) {
-    asm volatile(
-        "setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(consumer_registers(kChannels, kUnits)));
+    sm90::more_registers<consumer_registers(kChannels, kUnits)>();
     clear_tails(p, shared);
     // Between these stores and wgmma, which reads through the asynchronous proxy.
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     meet(1, p.warpgroups * 128);  // the tails are there
     consume<T, kChannels, kUnits>(p, shared);
   } else {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kProducerRegisters));
+    sm90::fewer_registers<kProducerRegisters>();
     if (warp == consumers) {
       sm90::wait_for_earlier_launch();  // the packed tensors are there
       load<kChannels>(p, shared, &input_map, &output_map);

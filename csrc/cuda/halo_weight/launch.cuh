@@ -6,6 +6,7 @@
 
 #include "cuda/common/alignment.h"
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/common/element.cuh"
 #include "cuda/halo_weight/call.h"
 #include "cuda/halo_weight/kernel.cuh"
@@ -182,8 +183,7 @@ void run(const Call& call) {
                                           c.out_width, view_box, problem.stride);
   const Kernel kernel = kernel_of<T>(c);
   const int bytes = shared_bytes(c, p);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "halo_weight shared memory");
+  allow_shared_memory(kernel, "halo_weight shared memory");
   const sm90::Grid grid{dim3(static_cast<unsigned>(c.blocks)),
                         dim3(static_cast<unsigned>((c.warpgroups + 1) * 128)), bytes, call.stream};
   if (c.packed_input || c.packed_output) {

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 
+#include "cuda/sm90/shared_bytes.h"
+
 namespace convt3d::cuda::halo_weight {
 
 // Limits: the kernel's parameters (4 KB) hold a table of lanes and views.
@@ -33,8 +35,7 @@ constexpr int consumer_registers(int channels, int units) {
 inline constexpr int kProducerRegisters = 24;
 // Limit: one lane of a warp issues each box of a stage.
 inline constexpr int kMaxBoxes = 32;
-// Limit: shared memory of a block on sm_90.
-inline constexpr int kSharedBytes = 232448;
+using sm90::kSharedBytes;
 inline constexpr int kMaxStages = 8, kMinStages = 2;
 inline constexpr int kBarrierBytes = 16 * kMaxStages;
 

@@ -39,6 +39,7 @@
 #include "cuda/implicit_gemm/params.cuh"
 #include "cuda/implicit_gemm/producer.cuh"
 #include "cuda/sm90/parked_sums.cuh"
+#include "cuda/sm90/registers.cuh"
 #include "cuda/sm90/ring.cuh"
 #include "cuda/sm90/wgmma.cuh"
 
@@ -173,11 +174,11 @@ __global__ void __launch_bounds__(Roles<kColumns>::kThreads, 1)
   }
   __syncthreads();
   if (warp < kConsumerWarps) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Role::kConsumerRegisters));
+    sm90::more_registers<Role::kConsumerRegisters>();
     Multiply<kPrecision, kColumns, kSteps> multiply(p, shared);
     consume<kPrecision, kColumns, multiply.kTiles>(p, shared, kPitch, &multiply);
   } else {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Role::kProducerRegisters));
+    sm90::fewer_registers<Role::kProducerRegisters>();
     if (warp < kConsumerWarps + Role::kProducerThreads / 32) {
       produce(p, shared, [&](const Inside& inside, int64_t first, int chunk, int stage) {
         fill<typename Op::T, kSteps, Role>(p, shared, inside, first, chunk,

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 
+#include "cuda/sm90/shared_bytes.h"
+
 namespace convt3d::cuda::implicit_gemm {
 
 // Limit: the kernel's parameters hold a table of residues per axis.
@@ -34,8 +36,7 @@ constexpr bool can_park(int columns, int steps) {
   return columns < 128 && !(columns == 48 && steps == 3);
 }
 
-// Limit: shared memory of a block on sm_90.
-inline constexpr int kSharedBytes = 232448;
+using sm90::kSharedBytes;
 // Limits: bits of a halo's coordinates (tables.cuh), over {batch, d, h, w}.
 inline constexpr std::array<int, 4> kMaxHalo{32, 128, 256, 256};
 inline constexpr int kMaxInputStages = 8, kMinWeightStages = 2, kMaxWeightStages = 8;

@@ -21,6 +21,7 @@
 #pragma once
 #include "cuda/line_weight/consume.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
+#include "cuda/sm90/registers.cuh"
 
 namespace convt3d::cuda::line_weight {
 
@@ -64,10 +65,10 @@ __global__ void __launch_bounds__(kThreads, 1) line_kernel(const __grid_constant
   }
   __syncthreads();  // barriers, tables and zeros are there
   if (static_cast<int>(threadIdx.x) < kConsumerThreads) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kConsumerRegisters));
+    sm90::more_registers<kConsumerRegisters>();
     consume<T, kTile>(p, job, stages, full, empty, shared_address(second));
   } else {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kProducerRegisters));
+    sm90::fewer_registers<kProducerRegisters>();
     produce<kTile>(p, job, input, output, stages, full, empty, shared_address(second));
     if (p.clustered) {  // as the consumers do
       cluster_barrier();

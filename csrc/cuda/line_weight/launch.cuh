@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/line_weight/kernel.cuh"
 #include "cuda/line_weight/reduce.cuh"
 
@@ -22,8 +23,7 @@ void run_tile(const Launch& launch) {
       kSlotBytes *
           (slots_of(std::min(p.lines, kTile.lines()) * p.row_pieces, p.output.piece) +
            slots_of(std::min(p.in_channels, kTile.columns) * p.column_pieces, p.input.piece));
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "line_weight shared memory");
+  allow_shared_memory(kernel, "line_weight shared memory");
   cudaLaunchAttribute cluster{};
   cluster.id = cudaLaunchAttributeClusterDimension;
   cluster.val.clusterDim = {static_cast<unsigned>(p.clustered ? p.splits : 1), 1, 1};

@@ -2,6 +2,7 @@
 // One checked launch; instances/ has one explicit instantiation per precision.
 #pragma once
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/shuffle_gemm/call.h"
 #include "cuda/shuffle_gemm/kernel.cuh"
 
@@ -16,8 +17,7 @@ void run(const Call& call) {
       const auto kernel = call.channels_inner ? shuffle_kernel<kPrecision, Tile, kDirection, true>
                                               : shuffle_kernel<kPrecision, Tile, kDirection, false>;
       const int bytes = static_cast<int>(config.shared_bytes);
-      check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-            "shuffle_gemm attribute");
+      allow_shared_memory(kernel, "shuffle_gemm attribute");
       cudaLaunchAttribute cluster{};
       cluster.id = cudaLaunchAttributeClusterDimension;
       cluster.val.clusterDim = {static_cast<unsigned>(config.splits), 1, 1};

@@ -39,6 +39,7 @@
 #include "cuda/shuffle_gemm/patch_store.cuh"
 #include "cuda/shuffle_gemm/patch_words.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
+#include "cuda/sm90/registers.cuh"
 #include "cuda/sm90/ring.cuh"
 #include "cuda/sm90/tma.cuh"
 #include "cuda/sm90/wgmma.cuh"
@@ -366,13 +367,13 @@ __global__ void __launch_bounds__(patch_threads(kColumns, kPrecision),
   constexpr bool kHandsOver = patch_hands_over(kColumns, kPrecision);
   if (threadIdx.x < kPatchConsumers) {
     if constexpr (kHandsOver) {
-      asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kPatchManyRegisters));
+      sm90::more_registers<kPatchManyRegisters>();
     }
     consume_chunks<kPrecision, kColumns, kLines, kForward>(p, shared, slice, walker,
                                                            end_chunk - first_chunk, rank);
   } else {
     if constexpr (kHandsOver) {
-      asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kPatchFewRegisters));
+      sm90::fewer_registers<kPatchFewRegisters>();
     }
     if (threadIdx.x == kPatchConsumers) {
       copy_chunks<kPrecision, kColumns, kLines>(p, shared, slice, walker, first_chunk, end_chunk);

@@ -2,6 +2,7 @@
 // One checked launch; instances/ has one explicit instantiation per precision.
 #pragma once
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/shuffle_gemm/patch_kernel.cuh"
 #include "cuda/shuffle_gemm/patch_launch.h"
 #include "cuda/sm90/overlapping_launch.cuh"
@@ -17,8 +18,7 @@ void run_patches(const PatchParams& params, const PatchConfig& config, bool line
                           : (lines ? patch_kernel<kPrecision, 128, true, kForward>
                                    : patch_kernel<kPrecision, 128, false, kForward>);
   const int bytes = static_cast<int>(config.shared_bytes);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "shuffle_gemm patch attribute");
+  allow_shared_memory(kernel, "shuffle_gemm patch attribute");
   cudaLaunchAttribute attributes[2]{};
   unsigned count = 0;
   if (config.splits > 1) {

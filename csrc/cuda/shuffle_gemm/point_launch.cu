@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/shuffle_gemm/point_kernel.cuh"
 #include "geometry/ceil_div.h"
 
@@ -23,8 +24,7 @@ void run_points(const PointParams& params, bool lines, int shared_bytes, int sms
   const auto kernel = !lines                 ? point_rows_kernel<kPrecision>
                       : params.columns <= 16 ? point_lines_kernel<kPrecision, 16>
                                              : point_lines_kernel<kPrecision, kPointColumns>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes),
-        "shuffle_gemm point attribute");
+  allow_shared_memory(kernel, "shuffle_gemm point attribute");
   int blocks = 1;
   check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, kPointThreads,
                                                       static_cast<size_t>(shared_bytes)),

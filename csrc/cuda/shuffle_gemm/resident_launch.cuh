@@ -2,6 +2,7 @@
 // One checked launch; instances/ has one explicit instantiation per precision.
 #pragma once
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/shuffle_gemm/resident_kernel.cuh"
 #include "cuda/shuffle_gemm/resident_launch.h"
 
@@ -12,8 +13,7 @@ void run_resident(const ResidentParams& params, const ResidentConfig& config, cu
   const auto kernel =
       config.rows ? resident_kernel<kPrecision, true> : resident_kernel<kPrecision, false>;
   const int bytes = static_cast<int>(config.shared_bytes);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "shuffle_gemm resident attribute");
+  allow_shared_memory(kernel, "shuffle_gemm resident attribute");
   cudaLaunchConfig_t launch{};
   launch.gridDim = static_cast<unsigned>(config.slices * config.walkers);
   launch.blockDim = static_cast<unsigned>(config.warpgroups * 160);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/subpixel_gemm/call.h"
 #include "cuda/subpixel_gemm/input_kernel.cuh"
 #include "cuda/subpixel_gemm/kernel.cuh"
@@ -50,8 +51,7 @@ inline Params make_params(const Call& call) {
 }
 
 inline void launch(const char* what, void (*kernel)(Params), const Params& p, cudaStream_t stream) {
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, p.config.shared),
-        what);
+  allow_shared_memory(kernel, what);
   kernel<<<static_cast<unsigned>(p.config.blocks), kThreads, static_cast<size_t>(p.config.shared),
            stream>>>(p);
   check(cudaGetLastError(), what);

@@ -16,6 +16,7 @@
 //
 // supports() guarantees 32-bit counts and coordinates; offsets are 64-bit. Any strides will do.
 #pragma once
+#include "cuda/sm90/registers.cuh"
 #include "cuda/tap_gemm/consume.cuh"
 
 namespace convt3d::cuda::tap_gemm {
@@ -48,10 +49,10 @@ __global__ void __launch_bounds__(kThreads, 1)
   fill_slots(p, job, slots);
   __syncthreads();  // barriers and tables are there
   if (static_cast<int>(threadIdx.x) < kConsumerThreads) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters.consumer));
+    sm90::more_registers<kRegisters.consumer>();
     consume<kPrecision, kColumns, kSlabs>(p, job, shared_address(positions), stages, full, empty);
   } else {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters.producer));
+    sm90::fewer_registers<kRegisters.producer>();
     if (!p.boxes) {
       produce<kFull, kColumns>(p, &packed, job, slots, stages, full, empty);
     } else if (static_cast<int>(threadIdx.x) == kConsumerThreads) {

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/tap_gemm/call.h"
 #include "cuda/tap_gemm/kernel.cuh"
@@ -17,8 +18,7 @@ void run_slabs(const Launch& launch) {
   const Params& p = launch.params;
   const int bytes = kStageAlignment + p.stages * p.stage_bytes +
                     static_cast<int>(table_bytes(p.slots, p.positions));
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "tap_gemm attribute");
+  allow_shared_memory(kernel, "tap_gemm attribute");
   const sm90::Grid grid{dim3(static_cast<unsigned>(p.jobs * p.splits)), dim3(kThreads), bytes,
                         launch.stream};
   if (p.input == Input::packed) {

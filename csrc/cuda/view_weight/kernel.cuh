@@ -37,6 +37,7 @@
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/sm90/mbarrier.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
+#include "cuda/sm90/registers.cuh"
 #include "cuda/sm90/ring.cuh"
 #include "cuda/view_weight/load.cuh"
 #include "cuda/view_weight/multiply.cuh"
@@ -240,10 +241,10 @@ __global__ void __launch_bounds__(kThreads, 1)
   sm90::let_next_launch_start();  // the reduction, on SMs that are free
   __syncthreads();                // barriers and table are there
   if (warp < kConsumerWarps) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kConsumerRegisters));
+    sm90::more_registers<kConsumerRegisters>();
     consume<kPrecision, kColumns, kUnits, kRuns>(p, shared);
   } else {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kProducerRegisters));
+    sm90::fewer_registers<kProducerRegisters>();
     if (warp == kConsumerWarps) {
       load<kColumns>(p, shared, &input_map, &output_map);
     } else if (p.turns_input) {

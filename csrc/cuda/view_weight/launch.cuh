@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/view_weight/call.h"
 #include "cuda/view_weight/kernel.cuh"
@@ -37,8 +38,7 @@ Kernel kernel_of(const Launch& launch) {
 template <Precision kPrecision, int kColumns>
 void run(const Launch& launch) {
   const Kernel kernel = kernel_of<kPrecision, kColumns>(launch);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
-        "view_weight shared memory");
+  allow_shared_memory(kernel, "view_weight shared memory");
   const Params& p = launch.params;
   const auto blocks = static_cast<unsigned>(p.work.blocks);
   if (p.turns_input) {  // the first launch, which overlaps with nothing before it

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 
+#include "cuda/sm90/shared_bytes.h"
 #include "plan/description.h"
 
 namespace convt3d::cuda::view_weight {
@@ -31,7 +32,7 @@ inline constexpr int kMaxBoxes = 32;
 inline constexpr int kMaxSpan = 256;  // of a box: limit of TMA
 inline constexpr int kSwizzleAlign = 1024;
 inline constexpr int64_t kMapAlign = 256;
-inline constexpr int kSharedBytes = 232448;  // limit: of a block on sm_90
+using sm90::kSharedBytes;
 inline constexpr int kMinStages = 2, kMaxStages = 6;
 // Boxes of input that wait to be turned around, and the warps that do so.
 inline constexpr int kRawBoxes = 2, kTurningWarps = 3, kRawWidth = 32;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
 #include "cuda/weight_gemm/call.h"
 #include "cuda/weight_gemm/kernel.cuh"
 #include "cuda/weight_gemm/reduce.cuh"
@@ -17,8 +18,7 @@ void run(const Call& call) {
     using Tile = decltype(tile);
     const auto kernel = weight_kernel<kPrecision, Tile>;
     const int bytes = static_cast<int>(config.shared_bytes);
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-          "weight_gemm attribute");
+    allow_shared_memory(kernel, "weight_gemm attribute");
     const auto blocks = static_cast<unsigned>(config.jobs * config.splits);
     kernel<<<blocks, 32 * (config.warps + kLoadWarps), bytes, call.stream>>>(call.params);
     check(cudaGetLastError(), "weight_gemm kernel");
