@@ -39,15 +39,6 @@ __device__ __forceinline__ uint32_t bits_of(const T* element, bool there) {
   }
 }
 
-// d = a * b in TF32, from zero.
-__device__ __forceinline__ void multiply_from_zero(float (&d)[4], const uint32_t (&a)[4],
-                                                   const uint32_t (&b)[2]) {
-  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-      "{%8, %9}, {%10, %10, %10, %10};"
-      : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(0.f));
-}
-
 // Elements side by side in memory, in stores of at most 16 bytes.
 template <typename T, int n>
 __device__ __forceinline__ void store_whole(T* target, const T (&value)[n]) {

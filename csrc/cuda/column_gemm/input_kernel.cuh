@@ -28,6 +28,7 @@
 #include "cuda/column_gemm/access.cuh"
 #include "cuda/column_gemm/input_box.cuh"
 #include "cuda/column_gemm/input_exact.cuh"
+#include "cuda/column_gemm/products.cuh"
 #include "cuda/common/doubtful.cuh"
 #include "cuda/common/element.cuh"
 #include "cuda/common/mma_sync.cuh"
@@ -189,35 +190,20 @@ __device__ __forceinline__ void multiply_columns(const InputParams& p, const uin
                      : "memory");
       }
     }
-    uint32_t a_rest[kSplit ? 2 : 1][4];
+    uint32_t a_rest[2][4];
     if constexpr (kSplit) {
 #pragma unroll
-      for (int m = 0; m < 2; ++m) {
-        const uint32_t exact[4] = {a[m][0], a[m][1], a[m][2], a[m][3]};
-        split_tf32(exact, a[m], a_rest[m]);
-      }
+      for (int m = 0; m < 2; ++m) prepare_operand<kPrecision>(a[m], a_rest[m]);
     }
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       uint32_t b_rest[2];
-      if constexpr (kSplit) {
-        const uint32_t exact[2] = {b[j][0], b[j][1]};
-        split_tf32(exact, b[j], b_rest);
-      }
+      if constexpr (kSplit) prepare_operand<kPrecision>(b[j], b_rest);
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
         // 16 in channels are one half of the product.
         if (!whole && (kChannelsLast ? j >= 2 : m == 1)) continue;
-        if constexpr (kSplit) {
-          float part[4];
-          multiply_from_zero(part, a_rest[m], b[j]);  // the small products first
-          mma_sync<T>(part, a[m], b_rest);
-          mma_sync<T>(part, a[m], b[j]);
-#pragma unroll
-          for (int i = 0; i < 4; ++i) sum[m][j][i] += part[i];
-        } else {
-          mma_sync<T>(sum[m][j], a[m], b[j]);
-        }
+        add_products<kPrecision>(sum[m][j], a[m], a_rest[m], b[j], b_rest);
       }
     }
     offsets += 16 * kPerLane;

@@ -8,6 +8,7 @@
 #include "cuda/column_gemm/march_config.h"
 #include "cuda/column_gemm/multiply.cuh"
 #include "cuda/column_gemm/params.h"
+#include "cuda/column_gemm/products.cuh"
 #include "cuda/common/element.cuh"
 #include "cuda/common/mma_sync.cuh"
 
@@ -73,18 +74,12 @@ __device__ __forceinline__ void multiply_plane(const MarchParams& p, const Rows&
   const uint32_t operand_bytes = p.column_tiles * 256;
 #pragma unroll 1
   for (int step = 0; step < p.steps; ++step) {
-    uint32_t a[kTiles][4], rest[kSplit ? kTiles : 1][4];
+    uint32_t a[kTiles][4], rest[kTiles][4];
 #pragma unroll
     for (int m = 0; m < kTiles; ++m) {
       const uint32_t tile = m * 16 * (kRowsOfChannels ? p.pitch : uint32_t{sizeof(T)});
       load_rows<T, kRowsOfChannels>(a[m], rows, stage + tile, p.pitch);
-      if constexpr (kSplit) {
-        const uint32_t exact[4] = {a[m][0], a[m][1], a[m][2], a[m][3]};
-        split_tf32(exact, a[m], rest[m]);
-      } else if constexpr (kPrecision == Precision::tf32) {
-#pragma unroll
-        for (uint32_t& value : a[m]) value = round_to_tf32(value);
-      }
+      prepare_operand<kPrecision>(a[m], rest[m]);
     }
 #pragma unroll
     for (int pair = 0; pair < kWarpColumnTiles; pair += 2) {
@@ -95,21 +90,11 @@ __device__ __forceinline__ void multiply_plane(const MarchParams& p, const Rows&
                    : "memory");
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        if constexpr (kSplit) {
-          uint32_t high[2], low[2];
-          split_tf32(b[i], high, low);
+        uint32_t b_rest[2];
+        if constexpr (kSplit) prepare_operand<kPrecision>(b[i], b_rest);
 #pragma unroll
-          for (int m = 0; m < kTiles; ++m) {
-            float part[4];
-            multiply_from_zero(part, rest[m], high);  // the small products first
-            mma_sync<T>(part, a[m], low);
-            mma_sync<T>(part, a[m], high);
-#pragma unroll
-            for (int j = 0; j < 4; ++j) sum[m][pair + i][j] += part[j];
-          }
-        } else {
-#pragma unroll
-          for (int m = 0; m < kTiles; ++m) mma_sync<T>(sum[m][pair + i], a[m], b[i]);
+        for (int m = 0; m < kTiles; ++m) {
+          add_products<kPrecision>(sum[m][pair + i], a[m], rest[m], b[i], b_rest);
         }
       }
     }

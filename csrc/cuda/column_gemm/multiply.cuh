@@ -5,6 +5,7 @@
 
 #include "cuda/column_gemm/access.cuh"
 #include "cuda/column_gemm/params.h"
+#include "cuda/column_gemm/products.cuh"
 #include "cuda/common/element.cuh"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
@@ -116,17 +117,11 @@ __device__ __forceinline__ void multiply(const Params& p, const Shift* shifts,
     for (int shift = 0; shift < pairs; ++shift) {
       const uint32_t from = stage - shifts[shift].rows;
       const uint32_t mask = shifts[shift].mask;
-      uint32_t a[kTiles][4], rest[kSplit ? kTiles : 1][4];
+      uint32_t a[kTiles][4], rest[kTiles][4];
 #pragma unroll
       for (int m = 0; m < kTiles; ++m) {
         load_rows<T, kRowsOfChannels>(a[m], rows[m], from, p.pitch);
-        if constexpr (kSplit) {
-          const uint32_t exact[4] = {a[m][0], a[m][1], a[m][2], a[m][3]};
-          split_tf32(exact, a[m], rest[m]);
-        } else if constexpr (kPrecision == Precision::tf32) {
-#pragma unroll
-          for (uint32_t& value : a[m]) value = round_to_tf32(value);
-        }
+        prepare_operand<kPrecision>(a[m], rest[m]);
       }
 #pragma unroll
       for (int first = 0; first < kColumnTiles; first += kTilesAtOnce) {
@@ -143,20 +138,11 @@ __device__ __forceinline__ void multiply(const Params& p, const Shift* shifts,
 #pragma unroll
         for (int i = 0; i < kTilesAtOnce; ++i) {
           if ((mask >> (first + i) & 1) == 0) continue;
+          uint32_t b_rest[2];
+          if constexpr (kSplit) prepare_operand<kPrecision>(b[i], b_rest);
 #pragma unroll
           for (int m = 0; m < kTiles; ++m) {
-            if constexpr (kSplit) {
-              uint32_t high[2], low[2];
-              split_tf32(b[i], high, low);
-              float part[4] = {};
-              mma_sync<T>(part, rest[m], high);  // the small products first
-              mma_sync<T>(part, a[m], low);
-              mma_sync<T>(part, a[m], high);
-#pragma unroll
-              for (int j = 0; j < 4; ++j) sum[m][first + i][j] += part[j];
-            } else {
-              mma_sync<T>(sum[m][first + i], a[m], b[i]);
-            }
+            add_products<kPrecision>(sum[m][first + i], a[m], rest[m], b[i], b_rest);
           }
         }
       }

@@ -21,6 +21,7 @@
 
 #include "cuda/column_gemm/access.cuh"
 #include "cuda/column_gemm/input_box.cuh"
+#include "cuda/column_gemm/products.cuh"
 #include "cuda/column_gemm/weight_params.h"
 #include "cuda/common/element.cuh"
 #include "cuda/common/mma_sync.cuh"
@@ -157,7 +158,6 @@ __global__ void __launch_bounds__(kInputThreads, 1)
   if constexpr (is_refused(kPrecision, __CUDA_ARCH__ / 10)) return;
 #endif
   using T = ElementOf<kPrecision>;
-  constexpr bool kSplit = kPrecision == Precision::fp32;
   constexpr int kColumnTiles = kMaxColumns / 8;
   constexpr int kPerWord = 4 / sizeof(T), kStep = 8 * kPerWord;
   const InputParams& b = p.box;
@@ -234,41 +234,20 @@ __global__ void __launch_bounds__(kInputThreads, 1)
           if (inside) mask[i / kPerWord] |= ones << 16 * (i % kPerWord);
         }
       }
-      uint32_t a[kChannelTiles][4], a_rest[kSplit ? kChannelTiles : 1][4];
+      uint32_t a[kChannelTiles][4], a_rest[kChannelTiles][4];
 #pragma unroll
       for (int m = 0; m < kChannelTiles; ++m) {
         load_channels<T, kRowsOfChannels>(a[m], input, p.pitch, first_channel + m * 16, position);
-        if constexpr (kSplit) {
-          const uint32_t exact[4] = {a[m][0], a[m][1], a[m][2], a[m][3]};
-          split_tf32(exact, a[m], a_rest[m]);
-        } else if constexpr (kPrecision == Precision::tf32) {
-#pragma unroll
-          for (uint32_t& value : a[m]) value = round_to_tf32(value);
-        }
+        prepare_operand<kPrecision>(a[m], a_rest[m]);
       }
 #pragma unroll
       for (int i = 0; i < kColumnTiles; ++i) {
-        uint32_t word[2];
+        uint32_t word[2], word_rest[2];
         gather_positions<T>(word, from, mask, offset[i]);
-        if constexpr (kSplit) {
-          uint32_t high[2], low[2];
-          split_tf32(word, high, low);
+        prepare_operand<kPrecision>(word, word_rest);
 #pragma unroll
-          for (int m = 0; m < kChannelTiles; ++m) {
-            float part[4] = {};
-            mma_sync<T>(part, a_rest[m], high);  // the small products first
-            mma_sync<T>(part, a[m], low);
-            mma_sync<T>(part, a[m], high);
-#pragma unroll
-            for (int j = 0; j < 4; ++j) sum[m][i][j] += part[j];
-          }
-        } else {
-          if constexpr (kPrecision == Precision::tf32) {
-#pragma unroll
-            for (uint32_t& value : word) value = round_to_tf32(value);
-          }
-#pragma unroll
-          for (int m = 0; m < kChannelTiles; ++m) mma_sync<T>(sum[m][i], a[m], word);
+        for (int m = 0; m < kChannelTiles; ++m) {
+          add_products<kPrecision>(sum[m][i], a[m], a_rest[m], word, word_rest);
         }
       }
     }
