@@ -6,28 +6,13 @@
 #include "cuda/cluster_weight/tile.h"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
+#include "cuda/common/shared_words.cuh"
 #include "cuda/common/tf32_split.cuh"
 
 namespace convt3d::cuda::cluster_weight {
 
 template <typename Tile>
 using Sums = float[Tile::kWarpM / 16][Tile::kWarpN / 8][4];
-
-// kWords (2 or 4) words at `address`.
-template <int kWords>
-__device__ __forceinline__ void load_words(uint32_t (&word)[kWords], uint32_t address) {
-  if constexpr (kWords == 2) {
-    asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
-                 : "=r"(word[0]), "=r"(word[1])
-                 : "r"(address)
-                 : "memory");
-  } else {
-    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(word[0]), "=r"(word[1]), "=r"(word[2]), "=r"(word[3])
-                 : "r"(address)
-                 : "memory");
-  }
-}
 
 // Where a warp's part of a stage lies for this lane, in bytes from the stage.
 template <typename Tile>

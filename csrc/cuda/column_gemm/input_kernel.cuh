@@ -33,6 +33,7 @@
 #include "cuda/common/element.cuh"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
+#include "cuda/common/shared_words.cuh"
 
 namespace convt3d::cuda::column_gemm {
 
@@ -142,17 +143,7 @@ __device__ __forceinline__ void multiply_columns(const InputParams& p, const uin
 #pragma unroll 1
   for (int step = 0; step < p.steps; ++step) {
     uint32_t offset[kPerLane];
-    if constexpr (kPerLane == 4) {
-      asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-                   : "=r"(offset[0]), "=r"(offset[1]), "=r"(offset[2]), "=r"(offset[3])
-                   : "r"(offsets)
-                   : "memory");
-    } else {
-      asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
-                   : "=r"(offset[0]), "=r"(offset[1])
-                   : "r"(offsets)
-                   : "memory");
-    }
+    load_words(offset, offsets);
     uint32_t a[2][4], b[4][2];
 #pragma unroll
     for (int r = 0; r < 4; ++r) {
@@ -176,18 +167,12 @@ __device__ __forceinline__ void multiply_columns(const InputParams& p, const uin
     if constexpr (kChannelsLast) {
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
-                     : "=r"(b[j][0]), "=r"(b[j][1])
-                     : "r"(weight + j * 256)
-                     : "memory");
+        load_words(b[j], weight + j * 256);
       }
     } else {
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
-        asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(a[m][0]), "=r"(a[m][1]), "=r"(a[m][2]), "=r"(a[m][3])
-                     : "r"(weight + m * 512)
-                     : "memory");
+        load_words(a[m], weight + m * 512);
       }
     }
     uint32_t a_rest[2][4];

@@ -11,6 +11,7 @@
 #include "cuda/column_gemm/products.cuh"
 #include "cuda/common/element.cuh"
 #include "cuda/common/mma_sync.cuh"
+#include "cuda/common/shared_words.cuh"
 
 namespace convt3d::cuda::column_gemm {
 
@@ -83,11 +84,9 @@ __device__ __forceinline__ void multiply_plane(const MarchParams& p, const Rows&
     }
 #pragma unroll
     for (int pair = 0; pair < kWarpColumnTiles; pair += 2) {
-      uint32_t b[2][2];
-      asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-                   : "=r"(b[0][0]), "=r"(b[0][1]), "=r"(b[1][0]), "=r"(b[1][1])
-                   : "r"(weight + pair * 256)
-                   : "memory");
+      uint32_t words[4];
+      load_words(words, weight + pair * 256);
+      uint32_t b[2][2] = {{words[0], words[1]}, {words[2], words[3]}};
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         uint32_t b_rest[2];

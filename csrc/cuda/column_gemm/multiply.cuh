@@ -9,6 +9,7 @@
 #include "cuda/common/element.cuh"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
+#include "cuda/common/shared_words.cuh"
 
 namespace convt3d::cuda::column_gemm {
 
@@ -130,10 +131,7 @@ __device__ __forceinline__ void multiply(const Params& p, const Shift* shifts,
         uint32_t b[kTilesAtOnce][2];
 #pragma unroll
         for (int i = 0; i < kTilesAtOnce; ++i) {
-          asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
-                       : "=r"(b[i][0]), "=r"(b[i][1])
-                       : "r"(weight + (first + i) * 256)
-                       : "memory");
+          load_words(b[i], weight + (first + i) * 256);
         }
 #pragma unroll
         for (int i = 0; i < kTilesAtOnce; ++i) {

@@ -11,6 +11,7 @@
 
 #include "cuda/common/element.cuh"
 #include "cuda/common/shared_memory.cuh"
+#include "cuda/common/shared_words.cuh"
 #include "cuda/shuffle_gemm/resident_params.h"
 
 namespace convt3d::cuda::shuffle_gemm {
@@ -200,10 +201,7 @@ __device__ __forceinline__ void store_staged(const ResidentParams& p, uint32_t s
       const uint32_t from = staging + access.group * p.group_pitch + access.row * p.row_pitch +
                             access.column * static_cast<int>(sizeof(T));
       if constexpr (kBytes == 8) {
-        asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
-                     : "=r"(value[i][0]), "=r"(value[i][1])
-                     : "r"(from)
-                     : "memory");
+        load_words(value[i], from);
       } else {
         value[i][0] = load_shared(from);
       }
