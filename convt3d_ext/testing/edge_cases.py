@@ -108,6 +108,7 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "k3, lines of more than 256 inputs", "mb1_ic32oc24_id4ih3iw270_k3"),
     ("ci", "k3, 16 out channels, odd in channels", "mb1_ic33oc16_id4ih9iw40_k3p1"),
     ("ci", "k3x5x5, long sums of 16 out channels", "mb1_ic96oc16_id3ih5iw24_k3x5x5p1x2x2"),
+    ("ci", "k7, sums of 68600 products", "mb1_ic200oc16_id3ih6iw10_k7p3:bias"),
     ("ci", "k3, 40 channels, strips of three tiles", "mb2_ic40oc40_id7ih9iw200_k3p1:bias"),
     ("ci", "k5, pairs of planes", "mb2_ic24oc32_id5ih4iw6_k5p2:bias"),
     ("ci", "k4 s2, 28 out channels", "mb1_ic40oc28_id3ih4iw21_k4s2p1:bias"),

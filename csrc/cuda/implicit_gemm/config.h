@@ -33,8 +33,10 @@ struct Limits {
   int64_t shared_bytes;
   double column_clocks;  // that a column of 64 rows and 32 bytes of channels takes
   int weight_reads;      // how often 64 rows read a block of weights from shared memory
-  int chain;             // steps of the longest sum that is not added up in parts; 0: any
-  bool (*can_park)(int columns, int steps);  // whether there is such a kernel
+  // The longest sum that is not added up in parts, in steps or, of chunks, in additions; 0: any.
+  int chain;
+  bool adds_chunks;
+  bool (*can_park)(Precision precision, int columns, int steps);  // whether there is such a kernel
   // With 1, boxes that leave rows of the tile empty are looked at, too: where shared memory is
   // small, no other may fit.
   int min_input_stages;

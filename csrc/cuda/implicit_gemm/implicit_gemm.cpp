@@ -261,8 +261,9 @@ Config search(const Description& description, int num_sms, const Limits& limits)
       config.steps = steps;
       config.chunks = static_cast<int>(ceil_div(all_steps, steps));
       const int64_t taps = shape.grad_input ? shape.all_taps : shape.largest_taps;
-      config.chain = taps * config.chunks * steps > limits.chain ? limits.chain : 0;
-      if (config.chain > 0 && !limits.can_park(columns, steps)) continue;
+      const int64_t chain = taps * config.chunks * (limits.adds_chunks ? 1 : steps);
+      config.chain = chain > limits.chain ? limits.chain : 0;
+      if (config.chain > 0 && !limits.can_park(description.precision, columns, steps)) continue;
       Shape as = shape;
       do {
         double clocks = 0;
@@ -287,9 +288,8 @@ Config choose(const Description& description, const Device& device) {
     limits.shared_bytes = kSharedBytes;
     limits.column_clocks = 0.5;  // limit: wgmma's
     limits.weight_reads = 1;
-    // Those of fp32 are short, and added up in registers.
-    const bool split = description.precision == Precision::fp32;
-    limits.chain = split ? 0 : sm90::max_chain(description.precision);
+    limits.adds_chunks = description.precision == Precision::fp32;
+    limits.chain = limits.adds_chunks ? kMaxAdditions : sm90::max_chain(description.precision);
     limits.can_park = &can_park;
     limits.min_input_stages = 2;
     return search(description, device.num_sms, limits);

@@ -113,8 +113,9 @@ __device__ __forceinline__ void accumulate(const Params& p, const Shared& shared
 #pragma unroll 1
       for (; blocks > 0; --blocks) step(a[0], a[kTwo]);
       sm90::wgmma_wait<0>();
-      if constexpr (!kSplit && can_park(kColumns, kSteps)) {
-        parked->add(min(left, p.weight_group) * kSteps, p.weight_group * kSteps, sum);
+      if constexpr (can_park(kPrecision, kColumns, kSteps)) {
+        constexpr int kChain = kSplit ? 1 : kSteps;  // of a block
+        parked->add(min(left, p.weight_group) * kChain, p.weight_group * kChain, sum);
       }
       release(shared.weight_empty, *weight);
       weight->next(p.weight_stages);
@@ -143,7 +144,7 @@ struct Multiply {
                                                      &parked, sum);
   }
   __device__ __forceinline__ void finish(Sums sum) {
-    if constexpr (can_park(kColumns, kSteps)) parked.collect(sum);
+    if constexpr (can_park(kPrecision, kColumns, kSteps)) parked.collect(sum);
   }
 };
 

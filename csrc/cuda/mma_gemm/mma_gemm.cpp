@@ -17,7 +17,8 @@ Config choose(const Description& description, const Device& device) {
     limits.column_clocks = column_clocks(device.arch);
     limits.weight_reads = 2;
     limits.chain = description.precision == Precision::fp32 ? kMaxAdditions : 0;
-    limits.can_park = [](int, int) { return true; };
+    limits.adds_chunks = false;
+    limits.can_park = [](Precision, int, int) { return true; };
     limits.min_input_stages = 1;
     return implicit_gemm::search(description, device.num_sms, limits);
   });
