@@ -150,6 +150,27 @@ __device__ __forceinline__ void store_exact_sums(const Params& p, const Shared& 
   }
 }
 
+// Elements of 16 bits side by side, of rows whose channels are odd: two at a time, but for the
+// first where it does not begin a word, and the last. The stores are as many as the memory's
+// sectors that are written, each in several turns, and these are what takes time.
+template <int kChannels, typename T, typename Value>
+__device__ __forceinline__ void store_pairs(T* output, int there, const Value& value) {
+  const bool odd = (reinterpret_cast<uintptr_t>(output) & 2) != 0;
+  if (odd && there > 0) *output = narrow<T>(value(0));
+  if (odd) ++output;
+  const int left = there - (odd ? 1 : 0);
+#pragma unroll
+  for (int c = 0; c < kChannels; c += 2) {
+    const float low = odd ? value(c + 1) : value(c);
+    const float high = !odd ? value(c + 1) : c + 2 < kChannels ? value(c + 2) : 0;
+    if (c + 1 < left) {
+      *reinterpret_cast<uint32_t*>(output + c) = pack<T>(low, high);
+    } else if (c < left) {
+      output[c] = narrow<T>(low);
+    }
+  }
+}
+
 // Adds the bias and stores the sums of a warp's 16 rows per m64 tile. A thread has rows lane / 4
 // and 8 below it, and of the tile's channels kColumns / 4 contiguous ones (weight_pack.cuh).
 template <Precision kPrecision, int kColumns, int kTiles>
@@ -218,6 +239,8 @@ __device__ __forceinline__ void store(const Params& p, const Shared& shared, con
                 make_uint2(pack<T>(value(c), value(c + 1)), pack<T>(value(c + 2), value(c + 3)));
           }
         }
+      } else if (sizeof(T) == 2 && p.output_stride[1] == 1) {
+        if constexpr (sizeof(T) == 2) store_pairs<kChannels>(output, there, value);
       } else {
 #pragma unroll
         for (int c = 0; c < kChannels; ++c) {
