@@ -151,8 +151,8 @@ __device__ __forceinline__ void store_exact_sums(const Params& p, const Shared& 
 }
 
 // Elements of 16 bits side by side, of rows whose channels are odd: two at a time, but for the
-// first where it does not begin a word, and the last. The stores are as many as the memory's
-// sectors that are written, each in several turns, and these are what takes time.
+// first where it does not begin a word, and the last. Each store writes a part of a sector, and
+// their number is what takes time.
 template <int kChannels, typename T, typename Value>
 __device__ __forceinline__ void store_pairs(T* output, int there, const Value& value) {
   const bool odd = (reinterpret_cast<uintptr_t>(output) & 2) != 0;
