@@ -3,6 +3,8 @@
 #pragma once
 #include "cuda/common/call.h"
 #include "cuda/few_channels/config.h"
+#include "cuda/few_channels/gathered_config.h"
+#include "cuda/few_channels/march_config.h"
 #include "cuda/few_channels/matrix_config.h"
 #include "cuda/few_channels/weight_config.h"
 
@@ -11,6 +13,8 @@ namespace convt3d::cuda::few_channels {
 using Call = cuda::Call<Config>;
 using WeightCall = cuda::Call<WeightConfig>;
 using MatrixCall = cuda::Call<MatrixConfig>;
+using GatheredCall = cuda::Call<GatheredConfig>;
+using MarchCall = cuda::Call<MarchConfig>;
 
 // Defined in launch.cuh, instantiated in instances/: forward, one file for each element type and
 // mapping; grad_input, one for each element type.
@@ -25,5 +29,12 @@ void run_weight(const WeightCall& call);
 // precision.
 template <Precision kPrecision>
 void run_matrix(const MatrixCall& call);
+// Defined in gathered_launch.cuh: gradients of very many taps, one file for each element type.
+template <typename T>
+void run_gathered(const GatheredCall& call);
+// Defined in march_launch.cuh: grad_input of depthwise, one file for each 16-bit type. False where
+// the tensors do not lie as it wants them.
+template <typename T>
+bool run_march(const MarchCall& call);
 
 }  // namespace convt3d::cuda::few_channels

@@ -5,6 +5,8 @@
 
 #include "cuda/common/resident.h"
 #include "cuda/few_channels/config.h"
+#include "cuda/few_channels/gathered_config.h"
+#include "cuda/few_channels/march_config.h"
 #include "cuda/few_channels/matrix_config.h"
 #include "cuda/few_channels/tuning.h"
 #include "cuda/few_channels/weight_config.h"
@@ -225,7 +227,8 @@ Verdict supports(const Description& description, const Device& device) {
   if (description.precision == Precision::fp64) return Verdict::refuse("no kernel for fp64");
   const Verdict extents = supports_extents(p);
   if (!extents.ok) return extents;
-  if (taps_ins(description) > 0) {
+  const bool gathered = gathered_fits(description, device);
+  if (taps_ins(description) > 0 && !gathered) {
     return Verdict::refuse("many taps over few positions: direct keeps them in shared memory");
   }
   if (matrix_fits(description, device)) {
@@ -238,6 +241,7 @@ Verdict supports(const Description& description, const Device& device) {
     if (r.in > kMaxOuts && r.out > kMaxOuts) {
       return Verdict::refuse("more than 8 in channels and more than 8 out channels per group");
     }
+    if (gathered) return Verdict::accept();
     if (element_bytes(description.precision) == 2 && p.groups == 1 && device.arch >= 80 &&
         device.arch <= 90 && std::min(r.in, r.out) >= kMinMatrixSide && r.in * r.out > kManyPairs) {
       return Verdict::refuse("dense grad_weight of many pairs of channels: weight_gemm is faster");
@@ -273,18 +277,24 @@ Verdict supports(const Description& description, const Device& device) {
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {
+  const bool matrix = matrix_fits(description, device);
+  if (!matrix && gathered_fits(description, device))
+    return gathered_workspace_bytes(description, device);
   if (description.direction != Direction::grad_weight) return 0;
   const Problem& p = description.problem;
-  const bool matrix = matrix_fits(description, device);
   const int64_t splits = matrix ? choose_matrix(description, device).splits
                                 : choose_weight(description, device).splits;
-  if (!matrix && splits == 1) return 0;
-  return splits * p.in_channels * p.out_channels_per_group() * volume(p.kernel) *
-         int64_t{sizeof(float)};
+  const int64_t parts = matrix || splits > 1 ? splits : 0;
+  const int64_t bytes = parts * p.in_channels * p.out_channels_per_group() * volume(p.kernel) *
+                        int64_t{sizeof(float)};
+  if (!march_fits(description, device)) return bytes;
+  return std::max(bytes, march_workspace_bytes(description, device));  // whichever strides allow
 }
 
 std::string config(const Description& description, const Device& device) {
   if (matrix_fits(description, device)) return to_string(choose_matrix(description, device));
+  if (gathered_fits(description, device)) return to_string(choose_gathered(description, device));
+  if (march_fits(description, device)) return to_string(choose_march(description, device));
   return description.direction == Direction::grad_weight
              ? to_string(choose_weight(description, device))
              : to_string(choose(description));

@@ -44,6 +44,17 @@ void launch(const Description& description, const Device& device, const Operands
     return with_precision<Precision::fp32, Precision::tf32, Precision::fp16, Precision::bf16>(
         description.precision, [&]<Precision kPrecision>() { run_matrix<kPrecision>(call); });
   }
+  if (gathered_fits(description, device)) {
+    const GatheredCall call{description, device, operands, choose_gathered(description, device),
+                            workspace,   on};
+    return with_element(description.precision, [&]<typename T>() { run_gathered<T>(call); });
+  }
+  if (march_fits(description, device)) {
+    const MarchCall call{description, device, operands, choose_march(description, device),
+                         workspace,   on};
+    const bool half = description.precision == Precision::fp16;
+    if (half ? run_march<__half>(call) : run_march<__nv_bfloat16>(call)) return;
+  }
   if (description.direction == Direction::grad_weight) {
     const WeightConfig config = choose_weight(description, device);
     const WeightCall call{description, device, operands, config, workspace, on};

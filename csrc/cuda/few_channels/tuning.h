@@ -34,7 +34,8 @@ inline constexpr int64_t kMinScatterIns = 12;
 // More out channels are more passes over the input.
 inline constexpr int64_t kMaxScatterOuts = 2;
 
-// grad_input with at least this many taps: a block sums those of a few results.
+// Gradients with at least this many taps: a block sums those of a few results, or
+// gathered_config.h.
 inline constexpr int64_t kMinLongTaps = 1024;
 
 // Threads that share the in channels of a cell: with four fp32 channels each they read 128 bytes.
