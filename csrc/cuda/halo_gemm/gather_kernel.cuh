@@ -29,6 +29,7 @@
 // supports() guarantees: groups and dilation 1, k3 s2, at most 2 padding, tiles and stages that
 // fit, chains of at most sm90/chain.h's length, and dense tensors in NCDHW.
 #pragma once
+#include "cuda/halo_gemm/gather_join.cuh"
 #include "cuda/halo_gemm/gather_load.cuh"
 #include "cuda/halo_gemm/gather_operand.cuh"
 #include "cuda/halo_gemm/gather_store.cuh"
@@ -50,7 +51,7 @@ __device__ __forceinline__ uint64_t weights_at(uint32_t low) {
 template <typename T, int kColumns, bool kAligned, bool kBoth>
 __device__ __forceinline__ void multiply_stage(
     const GatherParams& p, const GatherRows (&rows)[gather_tiles(kColumns)], int slot,
-    const int (&shift)[3], int first_source, uint32_t b, uint32_t empty, const sm90::Ring& ring,
+    const GatherShifts& shift, int first_source, uint32_t b, uint32_t empty, const sm90::Ring& ring,
     float (&now)[gather_tiles(kColumns)][kColumns / 2],
     float (&next)[gather_tiles(kColumns)][kColumns / 2]) {
   using Product = sm90::Wgmma<T, kColumns>;
@@ -100,14 +101,17 @@ __device__ __forceinline__ void multiply_stage(
   }
 }
 
-template <typename T, int kColumns, bool kAligned>
+template <typename T, int kColumns, int kRanks, bool kAligned>
 __device__ __forceinline__ void consume_lines(const GatherParams& p, const GatherShared& shared) {
   constexpr int kTiles = gather_tiles(kColumns);
   constexpr int kChunk = kGatherKernel * kGatherKernel * kGatherSteps * kColumns * 32 >> 4;
+  constexpr int kOwn = kColumns / kRanks;  // of the columns
+  static_assert(kRanks == 1 || kTiles == 1);
   GatherRows rows[kTiles];
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) rows[m] = gather_rows<T, kAligned>(p, m);
   sm90::Ring ring;
+  uint32_t mail_parity = 0;
   sm90::barrier_wait(shared.weights_full, 0);
   const auto weights = static_cast<uint32_t>(sm90::b_descriptor(shared.weights));
   GatherWalk walk(p);
@@ -127,8 +131,8 @@ __device__ __forceinline__ void consume_lines(const GatherParams& p, const Gathe
     }
     const auto multiply = [&]<bool kBoth>(int u) {
       if (!GatherWalk::there(p, u)) return;
-      int shift[3];
-      if constexpr (!kAligned) gather_shifts<T>(p, walk, u, shift);
+      GatherShifts shift{};
+      if constexpr (!kAligned) shift = gather_shifts<T>(p, walk, u);
       for (int chunk = 0; chunk < p.chunks; ++chunk) {
         sm90::barrier_wait(shared.full + 8 * ring.stage, ring.parity);
         multiply_stage<T, kColumns, kAligned, kBoth>(
@@ -137,61 +141,84 @@ __device__ __forceinline__ void consume_lines(const GatherParams& p, const Gathe
         ring.next(p.slots);
       }
     };
+    const auto has_run = [&](int m) {
+      return rows[m].line >= 0 && walk.first_line + rows[m].line < p.result_extent[1];
+    };
+    const auto store = [&](int plane, int m, const float(&sum)[kOwn / 2]) {
+      const auto& stride = p.result_stride;
+      const int first_channel = blockIdx.x % (p.blocks * kRanks) * kOwn;
+      T* const result = static_cast<T*>(p.result) + walk.item * stride[0] +
+                        first_channel * stride[1] + plane * stride[2];
+      const int line = walk.first_line + rows[m].line;
+      const int first = first_of_run(p, thread_here() / 32, m, rows[m].line);
+      store_run<T, kOwn, kAligned>(p, result + line * stride[3] + first, p.result_extent[2] - first,
+                                   p.channels - first_channel, sum);
+    };
+    float own[kOwn / 2];  // sums that wait for those of the other blocks
+    const auto join = [&](int plane) {
+      if (plane < walk.from || !has_run(0)) return;
+      receive_sums<kColumns, kRanks>(shared, mail_parity, own);
+      mail_parity ^= 1;
+      store(plane, 0, own);
+    };
     for (int plane = walk.from;; ++plane) {
       multiply.template operator()<true>(kGatherStride * plane);
       if (plane > walk.from) {
-        const auto& stride = p.result_stride;
-        const int first_channel = blockIdx.x % p.blocks * kColumns;
-        T* const result = static_cast<T*>(p.result) + walk.item * stride[0] +
-                          first_channel * stride[1] + (plane - 1) * stride[2];
+        if constexpr (kRanks == 1) {
 #pragma unroll
-        for (int m = 0; m < kTiles; ++m) {
-          const int line = walk.first_line + rows[m].line;
-          if (rows[m].line < 0 || line >= p.result_extent[1]) continue;
-          const int first = first_of_run(p, thread_here() / 32, m, rows[m].line);
-          store_run<T, kColumns, kAligned>(p, result + line * stride[3] + first,
-                                           p.result_extent[2] - first, p.channels - first_channel,
-                                           now[m]);
+          for (int m = 0; m < kTiles; ++m) {
+            if (has_run(m)) store(plane - 1, m, now[m]);
+          }
+        } else if (has_run(0)) {
+          send_sums<kColumns, kRanks>(shared, mail_parity, now[0]);
+#pragma unroll
+          for (int i = 0; i < kOwn / 2; ++i) own[i] = now[0][i];
         }
       }
       start_next();
+      if (plane < walk.to) multiply.template operator()<false>(kGatherStride * plane + 1);
+      if constexpr (kRanks > 1) join(plane - 1);
       if (plane == walk.to) break;
-      multiply.template operator()<false>(kGatherStride * plane + 1);
     }
   }
 }
 
 #endif
 
-template <typename T, int kColumns, bool kAligned>
-__global__ void __launch_bounds__(kGatherThreads, 1)
+template <typename T, int kColumns, int kRanks, bool kAligned>
+__global__ void CONVT3D_CLUSTER(kRanks) __launch_bounds__(kGatherThreads, 1)
     gather_kernel(const __grid_constant__ GatherParams p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ __align__(128) unsigned char memory[];
-  constexpr int kConsumers = kGatherGroups * 4;  // warps
   const GatherShared shared(p, shared_address(memory));
   if (threadIdx.x == 0) {
     sm90::barrier_init(shared.weights_full, 1);
     for (int s = 0; s < p.slots; ++s) {
-      sm90::barrier_init(shared.full + 8 * s, kGatherThreads - 32 * kConsumers);
-      sm90::barrier_init(shared.empty + 8 * s, kConsumers);
+      sm90::barrier_init(shared.full + 8 * s, kGatherThreads - 32 * kGatherConsumers);
+      sm90::barrier_init(shared.empty + 8 * s, kGatherConsumers);
     }
+    if constexpr (kRanks > 1) init_mail<kRanks>(shared.mail, kGatherConsumers);
     sm90::barrier_init_fence();
   }
-  __syncthreads();
-  if (threadIdx.x / 32 < kConsumers) {
+  kRanks > 1 ? cluster_barrier() : __syncthreads();
+  if (threadIdx.x / 32 < kGatherConsumers) {
     sm90::more_registers<kGatherConsumerRegisters>();
     if (threadIdx.x == 0) {
       sm90::wait_for_earlier_launch();  // the kernel that packs
       sm90::barrier_arrive_expect(shared.weights_full, p.weight_bytes);
-      sm90::bulk_copy(shared.weights, p.weights + int64_t{blockIdx.x % p.blocks} * p.weight_bytes,
+      sm90::bulk_copy(shared.weights,
+                      p.weights + int64_t{blockIdx.x % (p.blocks * kRanks)} * p.weight_bytes,
                       p.weight_bytes, shared.weights_full);
     }
     __syncwarp();
-    consume_lines<T, kColumns, kAligned>(p, shared);
+    consume_lines<T, kColumns, kRanks, kAligned>(p, shared);
   } else {
     sm90::fewer_registers<kGatherProducerRegisters>();
     load_lines<T>(p, shared);
+  }
+  if constexpr (kRanks > 1) {  // the others write to this block no more
+    __syncwarp();
+    cluster_barrier();
   }
 #endif
 }

@@ -13,13 +13,13 @@
 
 namespace convt3d::cuda::halo_gemm {
 
-// The weight as B: [block of columns][chunk][tap of d][of h][step][8 columns][half of K][column]
-// [16 bytes of K], K as gather_kernel.cuh gathers it.
+// The weight as B: [block of columns][rank][chunk][tap of d][of h][step][8 columns][half of K]
+// [column][16 bytes of K], K as gather_kernel.cuh gathers it. A rank's own columns come first.
 struct GatherPack {
   const void* weight;
   uint4* packed;
   int64_t stride[5];
-  int channels, sources, columns, chunks, units;
+  int channels, sources, columns, chunks, ranks, units;
   bool aligned;
 };
 
@@ -42,8 +42,9 @@ __global__ void __launch_bounds__(kGatherPackThreads)
   const int in_eight = take(&at, 8), half = take(&at, 2), eight = take(&at, p.columns / 8);
   const int step = take(&at, kGatherSteps);
   const int tap_h = take(&at, kGatherKernel), tap_d = take(&at, kGatherKernel);
-  const int chunk = take(&at, p.chunks);
-  const int channel = at * p.columns + eight * 8 + in_eight;
+  const int chunk = take(&at, p.chunks), rank = take(&at, p.ranks);
+  const int first = (rank * (p.columns / p.ranks) + eight * 8) % p.columns;
+  const int channel = at * p.columns + first + in_eight;
   const T* const from = static_cast<const T*>(p.weight) + channel * p.stride[0] +
                         tap_d * p.stride[2] + tap_h * p.stride[3];
   alignas(16) T values[kVector];
@@ -59,7 +60,7 @@ __global__ void __launch_bounds__(kGatherPackThreads)
     } else if (sizeof(T) == 2) {
       source = k / 2 + k % 2 * 8;
     }
-    source += chunk * kChannels;
+    source += (rank * p.chunks + chunk) * kChannels;
     const bool there = channel < p.channels && source < p.sources;
     T value = there ? from[source * p.stride[1] + tap * p.stride[4]] : T();
     if constexpr (sizeof(T) == 4) value = round_to_tf32(value);
@@ -81,6 +82,7 @@ void pack_gather_weight(const GatherCall& call, bool aligned) {
   pack.sources = static_cast<int>(problem.out_channels);
   pack.columns = call.config.columns;
   pack.chunks = call.config.chunks;
+  pack.ranks = call.config.ranks;
   pack.aligned = aligned;
   pack.units = static_cast<int>(gather_weight_bytes(call.config) / 16);
   const auto blocks = static_cast<unsigned>(ceil_div(pack.units, kGatherPackThreads));
@@ -118,6 +120,8 @@ inline GatherParams make_gather_params(const GatherCall& call) {
   p.weight_bytes = static_cast<int>(gather_block_bytes(config));
   p.units = static_cast<int>(problem.batch * config.tiles * problem.input[0]);
   p.blocks = config.blocks;
+  p.ranks = config.ranks;
+  p.mail_bytes = kGatherConsumers * gather_mail_bytes(config.columns, config.ranks);
   p.aligned = config.aligned && reinterpret_cast<uintptr_t>(source.data) % 16 == 0;
   const int together = p.aligned ? 2 : 4;
   p.pairs = reinterpret_cast<uintptr_t>(result.data) % (together * bytes) == 0 &&
@@ -125,14 +129,13 @@ inline GatherParams make_gather_params(const GatherCall& call) {
   return p;
 }
 
-template <typename T, bool kAligned>
+template <typename T, int kColumns, int kRanks>
 void launch_gather(const GatherCall& call, const GatherParams& p) {
-  auto kernel = gather_kernel<T, 32, kAligned>;
-  if constexpr (sizeof(T) == 2) {
-    if (call.config.columns == 64) kernel = gather_kernel<T, 64, kAligned>;
-  }
-  allow_shared_memory(kernel, "halo_gemm shared memory");
-  const auto blocks = static_cast<unsigned>(call.device.num_sms / p.blocks * p.blocks);
+  const auto kernel = p.aligned ? gather_kernel<T, kColumns, kRanks, true>
+                                : gather_kernel<T, kColumns, kRanks, false>;
+  allow_shared_memory(kernel, "halo_gemm gather_kernel");
+  const int together = p.blocks * p.ranks;
+  const auto blocks = static_cast<unsigned>(call.device.num_sms / together * together);
   sm90::launch_overlapping("halo_gemm gather_kernel", kernel,
                            {blocks, kGatherThreads, kSharedBytes, call.stream}, p);
 }
@@ -142,7 +145,11 @@ void run_gather(const GatherCall& call) {
   using T = ElementOf<kPrecision>;
   const GatherParams p = make_gather_params(call);
   pack_gather_weight<T>(call, p.aligned);
-  p.aligned ? launch_gather<T, true>(call, p) : launch_gather<T, false>(call, p);
+  if (call.config.ranks > 1) return launch_gather<T, kGatherSharedColumns, kGatherRanks>(call, p);
+  if constexpr (sizeof(T) == 2) {
+    if (call.config.columns == 64) return launch_gather<T, 64, 1>(call, p);
+  }
+  launch_gather<T, 32, 1>(call, p);
 }
 
 }  // namespace convt3d::cuda::halo_gemm

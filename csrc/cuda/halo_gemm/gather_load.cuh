@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The producers of gather_kernel.cuh: a stage is some channels of a plane's lines, as they lie in
-// memory. A channel's lines are one run of bytes; its pieces of 16 are copied, from the one that
-// has its first byte on, which so may begin up to 15 bytes behind the start of its place:
+// memory. A channel's lines are one run of bytes; its pieces of 16 are copied. It begins where it
+// does in memory modulo 32, up to 31 bytes behind the start of its place; aligned lines modulo 16:
 //
 //   slot  | lead | channel 0: shift, lines ... | lead | channel 1: ...      `pitch` apart
 //
@@ -20,6 +20,8 @@ __device__ __forceinline__ void load_lines(const GatherParams& p, const GatherSh
   constexpr int kBytes = sizeof(T), kChannels = kGatherChunkBytes / kBytes;
   constexpr int kLanes = 128 / kChannels;  // of a channel
   const int thread = threadIdx.x % 128, channel = thread / kLanes, lane = thread % kLanes;
+  const int first_chunk = blockIdx.x % p.ranks * p.chunks;
+  const int mask = p.aligned ? 15 : kGatherLead - 1;
   sm90::Ring ring;
   GatherWalk walk(p);
   while (walk.next(p)) {
@@ -32,10 +34,10 @@ __device__ __forceinline__ void load_lines(const GatherParams& p, const GatherSh
       const auto& s = p.source_stride;
       const int64_t plane = walk.item * s[0] + (u - p.padding[0]) * s[2] + first * s[3];
       for (int chunk = 0; chunk < p.chunks; ++chunk) {
-        const int source = chunk * kChannels + channel;
-        // A multiple of 16 bytes, and what the run of bytes begins behind it.
+        const int source = (first_chunk + chunk) * kChannels + channel;
+        // A multiple of 32 (16) bytes, and what the run of bytes begins behind it.
         const auto run = reinterpret_cast<intptr_t>(p.source) + (plane + source * s[1]) * kBytes;
-        const int shift = static_cast<int>(run & 15);
+        const int shift = static_cast<int>(run & mask);
         const bool there = source < p.sources;
         uint32_t to =
             shared.slots + ring.stage * p.slot_bytes + channel * p.pitch + kGatherLead + 16 * lane;

@@ -34,9 +34,11 @@ bool choose_slots(const Description& description, GatherConfig* config) {
   const Problem& p = description.problem;
   const auto bytes = static_cast<int>(element_bytes(description.precision));
   const int64_t lines = kGatherStride * config->lines + 1;
-  const int64_t run = kGatherLead + ceil_div(15 + lines * p.output()[2] * bytes, 16) * 16;
-  const int64_t room =
-      kSharedBytes - kGatherAlign - kGatherBarrierBytes - gather_block_bytes(*config);
+  const int64_t run =
+      kGatherLead + ceil_div(kGatherLead - 1 + lines * p.output()[2] * bytes, 16) * 16;
+  const int64_t room = kSharedBytes - kGatherAlign - kGatherBarrierBytes -
+                       gather_block_bytes(*config) -
+                       kGatherConsumers * gather_mail_bytes(config->columns, config->ranks);
   if (run > room) return false;
   const int skew = gather_skew(bytes, config->aligned);
   config->pitch = static_cast<int>(ceil_div(run - skew, 128) * 128 + skew);
@@ -58,8 +60,9 @@ double gather_clocks(const Description& description, const GatherConfig& config)
   const double loads = static_cast<double>(kGatherStride * config.chunks * kGatherChunkBytes *
                                            lines * description.problem.output()[2]) /
                        kGatherBytesPerClock;
-  return static_cast<double>(config.tiles * config.blocks) *
-         (std::max(computes, loads) + kGatherWaits * std::min(computes, loads));
+  const double joins = config.ranks > 1 ? kGatherJoinClocks : 0;
+  return static_cast<double>(config.tiles * config.blocks * config.ranks) *
+         (std::max(computes, loads) + kGatherWaits * std::min(computes, loads) + joins);
 }
 
 GatherConfig search_gather(const Description& description, const Device& device) {
@@ -68,18 +71,24 @@ GatherConfig search_gather(const Description& description, const Device& device)
   if (!is_for_gather(description, device)) return best;
   const int64_t bytes = element_bytes(description.precision);
   double least = 0;
-  for (int columns : {32, 64}) {
-    if (columns == 64 && bytes != 2) continue;
+  struct Kernel {
+    int columns, ranks;
+  };
+  for (const Kernel kernel :
+       {Kernel{32, 1}, Kernel{64, 1}, Kernel{kGatherSharedColumns, kGatherRanks}}) {
+    if (kernel.columns == 64 && kernel.ranks == 1 && bytes != 2) continue;
     GatherConfig config;
-    config.columns = columns;
-    config.blocks = static_cast<int>(ceil_div(p.in_channels, columns));
-    config.chunks = static_cast<int>(ceil_div(p.out_channels * bytes, kGatherChunkBytes));
+    config.columns = kernel.columns;
+    config.ranks = kernel.ranks;
+    config.blocks = static_cast<int>(ceil_div(p.in_channels, kernel.columns));
+    const int64_t chunks = ceil_div(p.out_channels * bytes, kGatherChunkBytes);
+    config.chunks = static_cast<int>(ceil_div(chunks, kernel.ranks));
     config.aligned = p.output()[2] * bytes % 16 == 0 && p.padding[2] == 1;
     config.runs = static_cast<int>(ceil_div(p.input[2], kGatherRun));
     const int64_t chain = int64_t{config.chunks} * kGatherKernel * kGatherKernel * kGatherSteps;
     if (chain > sm90::max_chain(description.precision)) continue;
     if (config.blocks > kGatherMaxBlocks) continue;
-    const int64_t all_runs = int64_t{kGatherGroups} * 4 * gather_tiles(columns);
+    const int64_t all_runs = int64_t{kGatherConsumers} * gather_tiles(kernel.columns);
     for (config.lines = 1; int64_t{config.lines} * config.runs <= all_runs; ++config.lines) {
       if (config.lines > p.input[1]) break;
       config.tiles = static_cast<int>(ceil_div(p.input[1], config.lines));
@@ -91,7 +100,8 @@ GatherConfig search_gather(const Description& description, const Device& device)
     }
   }
   const int64_t units = p.batch * best.tiles * p.input[0];
-  if (units * best.blocks < kGatherUnits * device.num_sms || units > kMaxPositions) return {};
+  if (units * best.blocks * best.ranks < kGatherUnits * device.num_sms || units > kMaxPositions)
+    return {};
   return best;
 }
 
@@ -104,7 +114,8 @@ GatherConfig choose_gather(const Description& description, const Device& device)
 std::string to_string(const GatherConfig& config) {
   return "gathering lines of grad_output, " + std::to_string(config.lines) + " lines of " +
          std::to_string(config.runs) + " runs, " + std::to_string(config.columns) + " columns, " +
-         std::to_string(config.slots) + " stages";
+         std::to_string(config.slots) + " stages" +
+         (config.ranks > 1 ? ", clusters of " + std::to_string(config.ranks) : "");
 }
 
 int64_t gather_block_bytes(const GatherConfig& config) {
@@ -113,7 +124,7 @@ int64_t gather_block_bytes(const GatherConfig& config) {
 }
 
 int64_t gather_weight_bytes(const GatherConfig& config) {
-  return config.blocks * gather_block_bytes(config);
+  return int64_t{config.blocks} * config.ranks * gather_block_bytes(config);
 }
 
 }  // namespace convt3d::cuda::halo_gemm

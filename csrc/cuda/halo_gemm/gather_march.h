@@ -17,11 +17,12 @@ struct GatherConfig {
   int chunks = 0, slots = 0;  // stages of a plane, and stages
   bool aligned = false;       // lines, where grad_output is (gather_operand.cuh)
   int blocks = 0;             // of `columns` channels of grad_input
+  int ranks = 0;              // blocks of a cluster, which share a sum
 };
 
 GatherConfig choose_gather(const Description& description, const Device& device);
 std::string to_string(const GatherConfig& config);
-// The workspace: the weight, of one block of channels and of all.
+// The workspace: the weight, of one block and of all.
 int64_t gather_block_bytes(const GatherConfig& config);
 int64_t gather_weight_bytes(const GatherConfig& config);
 

@@ -13,6 +13,7 @@
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/halo_gemm/gather_params.h"
+#include "cuda/halo_gemm/words.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 
@@ -67,12 +68,17 @@ __device__ __forceinline__ GatherRows gather_rows(const GatherParams& p, int til
   return rows;
 }
 
-// Bytes from a stage's start to the channels that a lane reads: of 16 bits quad and quad + 4, of
-// TF32 quad / 2, quad / 2 + 2 and quad; and to where their runs of bytes begin there.
+// Of the channels that a lane reads, of 16 bits quad and quad + 4, of TF32 quad / 2, quad / 2 + 2
+// and quad: bytes from a stage's start to where their runs of bytes begin, and from there to the
+// channels 8 (TF32: 4) on.
+struct GatherShifts {
+  int at[3], step[3];
+};
+
 template <typename T>
-__device__ __forceinline__ void gather_shifts(const GatherParams& p, const GatherWalk& walk, int u,
-                                              int (&shift)[3]) {
-  constexpr uint32_t kBytes = sizeof(T), kVector = 16 / kBytes;
+__device__ __forceinline__ GatherShifts gather_shifts(const GatherParams& p, const GatherWalk& walk,
+                                                      int u) {
+  constexpr uint32_t kBytes = sizeof(T), kVector = kGatherLead / kBytes;
   const auto& s = p.source_stride;
   const auto low = [](int64_t stride) { return static_cast<uint32_t>(stride); };
   const uint32_t first = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(p.source)) / kBytes +
@@ -81,12 +87,18 @@ __device__ __forceinline__ void gather_shifts(const GatherParams& p, const Gathe
   const int quad = threadIdx.x % 4;
   const int of_lane[3] = {kBytes == 2 ? quad : quad / 2, kBytes == 2 ? quad + 4 : quad / 2 + 2,
                           quad};
+  const auto run = [&](int channel) {
+    const uint32_t elements = (first + channel * low(s[1])) % kVector;
+    return channel * p.pitch + static_cast<int>(elements * kBytes);
+  };
+  GatherShifts shift;
 #pragma unroll
   for (int i = 0; i < 3; ++i) {
-    const uint32_t elements = (first + of_lane[i] * low(s[1])) % kVector;
-    shift[i] = of_lane[i] * p.pitch + static_cast<int>(elements * kBytes);
+    shift.at[i] = run(of_lane[i]);
+    shift.step[i] = run(of_lane[i] + (kBytes == 2 ? 8 : 4)) - shift.at[i];
   }
-  if (kBytes == 4) shift[2] += kBytes * 2 - kBytes * (quad % 2);  // tap 2, from the lane's tap
+  if (kBytes == 4) shift.at[2] += kBytes * 2 - kBytes * (quad % 2);  // tap 2, from the lane's tap
+  return shift;
 }
 
 // Bits of taps 0 and 1, and of tap 2, that `inside` has.
@@ -95,24 +107,6 @@ __device__ __forceinline__ uint32_t first_two(uint32_t inside) {
 }
 __device__ __forceinline__ uint32_t third(uint32_t inside) {
   return __byte_perm(inside, 0, 0x2222);
-}
-
-// Both aligned on their size.
-__device__ __forceinline__ uint2 load_two_words(uint32_t address) {
-  uint2 value;
-  asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
-               : "=r"(value.x), "=r"(value.y)
-               : "r"(address)
-               : "memory");
-  return value;
-}
-__device__ __forceinline__ uint4 load_four_words(uint32_t address) {
-  uint4 value;
-  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
-               : "r"(address)
-               : "memory");
-  return value;
 }
 
 // Aligned lines: A of one tap of h, `from` has the rows' place added. `inside`: GatherRows.
@@ -152,10 +146,10 @@ __device__ __forceinline__ void gather_aligned(const GatherParams& p, uint32_t f
 // Others: `stage` has the rows' place added, `inside` is zero where the line is outside.
 template <typename T>
 __device__ __forceinline__ void gather(const GatherParams& p, const GatherRows& rows, int stage,
-                                       const int (&shift)[3], uint32_t inside,
+                                       const GatherShifts& shift, uint32_t inside,
                                        uint32_t (&a)[kGatherSteps][4]) {
   if constexpr (sizeof(T) == 2) {
-    const int at = stage + shift[0];
+    const int at = stage + shift.at[0];
     // Where tap 0 begins within a word, the same for all channels and rows of a lane.
     const bool odd = (at & 2) != 0;
     const uint32_t two = odd ? 0x5432 : 0x3210, one = odd ? 0x7632 : 0x5410;
@@ -164,12 +158,12 @@ __device__ __forceinline__ void gather(const GatherParams& p, const GatherRows& 
       const uint32_t in = rows.inside[i] & inside;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {  // channels quad and quad + 4
-        const uint32_t from = ((stage + shift[half]) & ~3) + 32 * i;
+        const uint32_t from = ((stage + shift.at[half]) & ~3) + 32 * i;
         uint32_t word[2][2];
 #pragma unroll
         for (int c = 0; c < 2; ++c) {  // and 8 channels on
-          word[c][0] = load_shared(from + c * 8 * p.pitch);
-          word[c][1] = load_shared(from + c * 8 * p.pitch + 4);
+          word[c][0] = load_shared(from + c * shift.step[half]);
+          word[c][1] = load_shared(from + c * shift.step[half] + 4);
         }
         const int at = 2 * half + i;
         a[0][at] = __byte_perm(word[0][0], word[0][1], two) & first_two(in);
@@ -186,10 +180,10 @@ __device__ __forceinline__ void gather(const GatherParams& p, const GatherRows& 
         const int at = 2 * half + i;
 #pragma unroll
         for (int s = 0; s < 2; ++s) {
-          const uint32_t from = stage + shift[half] + s * 4 * p.pitch + 64 * i;
+          const uint32_t from = stage + shift.at[half] + s * shift.step[half] + 64 * i;
           a[s][at] = round_to_tf32(load_shared(from) & first_two(in));
         }
-        const uint32_t from = stage + shift[2] + half * 4 * p.pitch + 64 * i;
+        const uint32_t from = stage + shift.at[2] + half * shift.step[2] + 64 * i;
         a[2][at] = round_to_tf32(load_shared(from) & third(in));
       }
     }

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "cuda/halo_gemm/gather_tuning.h"
+#include "cuda/halo_gemm/mail.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 
@@ -16,11 +17,13 @@ struct GatherParams {
   int result_extent[3], source_extent[3], padding[3];
   int lines, tiles, runs;  // of grad_input in a tile, tiles of a plane, and runs of a line
   int pitch, slot_bytes;   // of a channel of a stage, and of a stage
-  int chunks, slots;
-  int weight_bytes;   // of a block of channels
-  int units, blocks;  // planes of all tiles; blocks of channels
-  bool aligned;       // all lines begin on 16 bytes, padding 1 along w (gather_operand.cuh)
-  bool pairs;         // positions of grad_input that a lane stores at once are aligned
+  int chunks, slots;       // of a block
+  int mail_bytes;          // of all warps (gather_join.cuh)
+  int weight_bytes;        // of a block
+  int units, blocks;       // planes of all tiles; blocks of channels
+  int ranks;               // blocks of a cluster, which share the channels of grad_output
+  bool aligned;            // all lines begin on 16 bytes, padding 1 along w (gather_operand.cuh)
+  bool pairs;              // positions of grad_input that a lane stores at once are aligned
 };
 
 // The stages of a block, in order; the same for all its roles. A unit is a plane of grad_input of a
@@ -32,7 +35,8 @@ struct GatherWalk {
   int from, to;          // its planes of grad_input
 
   __device__ explicit GatherWalk(const GatherParams& p) {
-    const int share = gridDim.x / p.blocks, of = blockIdx.x / p.blocks;
+    const int together = p.blocks * p.ranks;
+    const int share = gridDim.x / together, of = blockIdx.x / together;
     unit = static_cast<int>(int64_t{p.units} * of / share);
     end = static_cast<int>(int64_t{p.units} * (of + 1) / share);
   }
@@ -62,14 +66,18 @@ struct GatherWalk {
 struct GatherShared {
   uint32_t slots, weights;
   uint32_t weights_full, full, empty;
+  MailPlaces mail;
 
   // What is read behind the last stage, of positions that are not stored, are weights.
   __device__ GatherShared(const GatherParams& p, uint32_t start) {
     slots = (start + kGatherAlign - 1) / kGatherAlign * kGatherAlign;
     weights = slots + p.slots * p.slot_bytes;
-    weights_full = weights + p.weight_bytes;
+    mail.sums = weights + p.weight_bytes;
+    weights_full = mail.sums + p.mail_bytes;
     full = weights_full + 8;
     empty = full + 8 * kGatherMaxSlots;
+    mail.full = empty + 8 * kGatherMaxSlots;
+    mail.taken = mail.full + 8 * kGatherConsumers;
   }
 };
 

@@ -9,7 +9,7 @@
 #pragma once
 #include "cuda/common/element.cuh"
 #include "cuda/halo_gemm/gather_params.h"
-#include "cuda/halo_gemm/plane_store.cuh"
+#include "cuda/halo_gemm/words.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 

@@ -23,7 +23,7 @@ void launch(const Description& description, const Device& device, const Operands
     }
     const PlaneCall call{description, device,    operands,
                          planes,      workspace, static_cast<cudaStream_t>(stream)};
-    return with_precision<Precision::fp16, Precision::bf16>(
+    return with_precision<Precision::fp16, Precision::bf16, Precision::tf32>(
         description.precision, [&]<Precision kPrecision>() { run_planes<kPrecision>(call); });
   }
   const GatherConfig gather = choose_gather(description, device);

@@ -27,6 +27,7 @@
 // launch(): rows of grad_output that TMA can address, and dense lines or aligned rows of
 // grad_input.
 #pragma once
+#include "cuda/halo_gemm/plane_join.cuh"
 #include "cuda/halo_gemm/plane_load.cuh"
 #include "cuda/halo_gemm/plane_store.cuh"
 #include "cuda/halo_gemm/plane_wgmma.cuh"
@@ -39,20 +40,25 @@ namespace convt3d::cuda::halo_gemm {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 // The products of a stage for one plane of grad_input, whose tap of d is `tap_d`.
-template <typename T, int kColumns>
+template <typename T, int kColumns, bool kSplit>
 __device__ __forceinline__ void multiply_plane(const PlaneParams& p, uint64_t a, uint64_t b,
-                                               int tap_d, int residue, float (&sum)[kColumns / 2]) {
+                                               const PlaneWalk& walk, int tap_d,
+                                               float (&sum)[kColumns / 2]) {
   // In a descriptor's units, as all here.
   const int of_tap = p.weight_rows * kPlaneRowBytes >> 4, row = p.row_bytes >> 4;
-  a += (tap_d * p.kernel[1] + residue) * p.kernel[2] * of_tap;
+  a += ((tap_d * p.kernel[1] + walk.residue) * p.kernel[2] + (kSplit ? walk.half : 0)) * of_tap;
+  // Of a stage with one residue of w, every other tap.
+  const int taps_w = kSplit ? p.taps(2, walk.half) : p.kernel[2];
+  const int to_tap = kSplit ? 2 * of_tap : of_tap;
   // From the last tap of w to the first of the next of h.
-  const int to_weights = (p.stride[1] - 1) * p.kernel[2] * of_tap;
+  const int to_weights = p.stride[1] * p.kernel[2] * of_tap - taps_w * to_tap;
   const int to_rows = p.pitch * row;
-  const int to_other = p.class_bytes >> 4, from_other = row - to_other;
+  const int to_other = kSplit ? row : p.class_bytes >> 4;
+  const int from_other = kSplit ? row : row - to_other;
   // For ptxas only a shuffle makes this number of turns the same for all lanes; where it may not
   // be, wgmmas are serialised (C7520).
-  int left = __shfl_sync(~0u, p.taps(1, residue) * p.kernel[2], 0);
-  int left_w = p.kernel[2], half = p.first_half, at = half * to_other;
+  int left = __shfl_sync(~0u, p.taps(1, walk.residue) * taps_w, 0);
+  int left_w = taps_w, half = p.first_half, at = half * to_other;
 #pragma unroll 1
   do {
     sm90::wgmma_fence();
@@ -63,11 +69,11 @@ __device__ __forceinline__ void multiply_plane(const PlaneParams& p, uint64_t a,
     at += half == 0 ? to_other : from_other;
     half ^= 1;
     const bool last = --left_w == 0;
-    a += of_tap + (last ? to_weights : 0);
+    a += to_tap + (last ? to_weights : 0);
     b += last ? to_rows : 0;
     half = last ? p.first_half : half;
     at = last ? p.first_half * to_other : at;
-    left_w = last ? p.kernel[2] : left_w;
+    left_w = last ? taps_w : left_w;
   } while (--left > 0);
   sm90::wgmma_commit();
   sm90::wgmma_wait<0>();
@@ -76,9 +82,10 @@ __device__ __forceinline__ void multiply_plane(const PlaneParams& p, uint64_t a,
 }
 
 // kGroup, a constant: ptxas takes branches that depend on a thread's number for divergent, too.
-template <typename T, int kColumns, int kGroup>
+template <typename T, int kColumns, int kRanks, int kGroup>
 __device__ __forceinline__ void consume_planes(const PlaneParams& p, const PlaneShared& shared) {
   sm90::Ring ring;
+  uint32_t mail_parity = 0;
   sm90::barrier_wait(shared.weights_full, 0);
   PlaneWalk walk(p);
   for (;;) {
@@ -92,64 +99,77 @@ __device__ __forceinline__ void consume_planes(const PlaneParams& p, const Plane
       if (!walk.loads) continue;
       sm90::barrier_wait(shared.full + 8 * ring.stage, ring.parity);
       if (plane >= 0) {
-        multiply_plane<T, kColumns>(
+        multiply_plane<T, kColumns, (kRanks > 1)>(
             p, plane_descriptor(shared.weights, kPlaneRowBytes),
-            plane_descriptor(shared.slots + ring.stage * p.slot_bytes, p.row_bytes),
-            walk.u - p.stride[0] * plane, walk.residue, sum);
+            plane_descriptor(shared.slots + ring.stage * p.slot_bytes, p.row_bytes), walk,
+            walk.u - p.stride[0] * plane, sum);
       }
       sm90::release(shared.empty, ring);
       ring.next(p.slots);
     } while (plane < 0 || !walk.finishes(p, plane));
     const int warp = thread_here() / 32;
-    const int channel = blockIdx.x % p.blocks * kPlaneChannels + warp % 4 * 16;
+    int channel = blockIdx.x / kRanks % p.blocks * kPlaneChannels + warp % 4 * 16;
+    if (kRanks > 1) channel += blockIdx.x % kRanks * (16 / kRanks);
     const auto& stride = p.result_stride;
     T* const result = static_cast<T*>(p.result) + walk.item * stride[0] + channel * stride[1] +
                       plane * stride[2] + walk.first_line * stride[3];
     const int lines = min(p.lines, p.result_extent[1] - walk.first_line);
-    store_positions<T, kColumns>(p, result, p.channels - channel, lines,
-                                 PlaneSums<T, kColumns>(sum));
+    if constexpr (kRanks == 1) {
+      store_positions<T, kColumns>(p, result, p.channels - channel, lines, shared.places, sum);
+    } else {
+      join_and_store<kColumns, kRanks>(p, shared, result, p.channels - channel, lines, mail_parity,
+                                       sum);
+    }
   }
 }
 
 #endif
 
-template <typename T, int kColumns>
-__global__ void __launch_bounds__(kPlaneThreads, 1)
+template <typename T, int kColumns, int kRanks>
+__global__ void CONVT3D_CLUSTER(kRanks) __launch_bounds__(kPlaneThreads, 1)
     plane_kernel(const __grid_constant__ PlaneParams p, const __grid_constant__ PlaneMaps maps) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ __align__(128) unsigned char memory[];
   constexpr int kConsumers = kPlaneGroups * 4;  // warps
   const int warp = threadIdx.x / 32;
+  const PlaneShared shared(p, shared_address(memory));
   if (threadIdx.x == 0) {
-    const PlaneShared shared(p, shared_address(memory));
     sm90::prefetch_map(&maps.of[0][0]);
     sm90::barrier_init(shared.weights_full, 1);
     for (int s = 0; s < p.slots; ++s) {
       sm90::barrier_init(shared.full + 8 * s, 1);
       sm90::barrier_init(shared.empty + 8 * s, kConsumers);
     }
+    if constexpr (kRanks > 1) init_mail<kRanks>(shared.mail, kConsumers);
     sm90::barrier_init_fence();
   }
+  find_places<kColumns>(p, shared.places);
   __syncthreads();
-  const PlaneShared shared(p, shared_address(memory));
+  if constexpr (kRanks > 1) cluster_barrier();
   if (warp < kConsumers) {
     sm90::more_registers<kPlaneConsumerRegisters>();
     if (warp < 4) {
-      consume_planes<T, kColumns, 0>(p, shared);
+      consume_planes<T, kColumns, kRanks, 0>(p, shared);
     } else {
-      consume_planes<T, kColumns, 1>(p, shared);
+      consume_planes<T, kColumns, kRanks, 1>(p, shared);
     }
   } else {
     sm90::fewer_registers<kPlaneProducerRegisters>();
-    if (warp > kConsumers) return;
-    sm90::wait_for_earlier_launch();  // the kernels that pack
-    if (threadIdx.x % 32 == 0) {
-      sm90::barrier_arrive_expect(shared.weights_full, p.weight_bytes);
-      sm90::bulk_copy(shared.weights, p.weights + int64_t{blockIdx.x % p.blocks} * p.weight_bytes,
-                      p.weight_bytes, shared.weights_full);
+    if (warp == kConsumers) {
+      sm90::wait_for_earlier_launch();  // the kernels that pack
+      if (threadIdx.x % 32 == 0) {
+        sm90::barrier_arrive_expect(shared.weights_full, p.weight_bytes);
+        sm90::bulk_copy(shared.weights,
+                        p.weights + int64_t{blockIdx.x % (p.blocks * kRanks)} * p.weight_bytes,
+                        p.weight_bytes, shared.weights_full);
+      }
+      __syncwarp();
+      load_boxes(p, shared, maps);
     }
+  }
+  if constexpr (kRanks > 1) {  // the others write to this block no more
     __syncwarp();
-    load_boxes(p, shared, maps);
+    cluster_barrier();
   }
 #endif
 }

@@ -6,6 +6,7 @@
 //   else: for each residue of w a box of rows of 64 bytes, every other position of each line
 #pragma once
 #include "cuda/common/shared_memory.cuh"
+#include "cuda/halo_gemm/mail.cuh"
 #include "cuda/halo_gemm/plane_params.h"
 #include "cuda/sm90/ring.cuh"
 #include "cuda/sm90/tma.cuh"
@@ -20,14 +21,19 @@ struct PlaneMaps {
 // Addresses in shared memory.
 struct PlaneShared {
   uint32_t weights, slots;
-  uint32_t weights_full, full, empty;
+  uint32_t places, weights_full, full, empty;
+  MailPlaces mail;
 
   __device__ PlaneShared(const PlaneParams& p, uint32_t start) {
     weights = (start + kPlaneAlign - 1) / kPlaneAlign * kPlaneAlign;
     slots = weights + (p.weight_bytes + kPlaneAlign - 1) / kPlaneAlign * kPlaneAlign;
-    weights_full = slots + p.slots * p.slot_bytes;
+    places = slots + p.slots * p.slot_bytes;
+    mail.sums = places + kPlanePlaceBytes;
+    weights_full = mail.sums + p.mail_bytes;
     full = weights_full + 8;
     empty = full + 8 * kPlaneMaxSlots;
+    mail.full = empty + 8 * kPlaneMaxSlots;
+    mail.taken = mail.full + 8 * 4 * kPlaneGroups;
   }
 };
 
@@ -42,6 +48,7 @@ __device__ __forceinline__ void plane_fence() {
 __device__ __forceinline__ void load_boxes(const PlaneParams& p, const PlaneShared& shared,
                                            const PlaneMaps& maps) {
   const int lane = threadIdx.x % 32;
+  const int first_source = blockIdx.x % p.ranks * p.rank_sources;
   sm90::Ring ring;
   PlaneWalk walk(p);
   while (walk.next(p)) {
@@ -54,17 +61,18 @@ __device__ __forceinline__ void load_boxes(const PlaneParams& p, const PlaneShar
       const uint32_t behind = slot + lines * p.pitch * kPlaneRowBytes;
       for (int i = lane; i < p.extra * (kPlaneRowBytes / 16); i += 32) {
         store_shared(behind + i * 16, uint4{});
-        store_shared(behind + p.class_bytes + i * 16, uint4{});
+        if (!p.split) store_shared(behind + p.class_bytes + i * 16, uint4{});
       }
       plane_fence();
       __syncwarp();
     }
     if (lane == 0) {
-      sm90::barrier_arrive_expect(full, 2 * lines * p.pitch * kPlaneRowBytes);
-      for (int w = 0; w < (p.paired ? 1 : 2); ++w) {
-        sm90::load_box(slot + w * p.class_bytes, &maps.of[r][w], full, 0, maps.first[w],
-                       p.stride[1] * walk.first_line + r - p.padding[1], walk.u - p.padding[0],
-                       walk.item);
+      sm90::barrier_arrive_expect(full, (p.split ? 1 : 2) * lines * p.pitch * kPlaneRowBytes);
+      const int end = p.paired || (p.split && walk.half == 0) ? 1 : 2;
+      for (int w = walk.half; w < end; ++w) {
+        sm90::load_box(slot + (p.split ? 0 : w * p.class_bytes), &maps.of[r][w], full, first_source,
+                       maps.first[w], p.stride[1] * walk.first_line + r - p.padding[1],
+                       walk.u - p.padding[0], walk.item);
       }
     }
     ring.next(p.slots);

@@ -52,11 +52,12 @@ bool choose_slots(const Description& description, PlaneConfig* config) {
   if (lines > kMaxBox / 2) return false;
   // Boxes start where the swizzle does.
   const int64_t rows = ceil_div(lines * config->pitch + config->extra, 8) * 8;
-  config->slot_bytes = static_cast<int>(2 * rows * kPlaneRowBytes);
+  config->slot_bytes = static_cast<int>((config->split ? 1 : 2) * rows * kPlaneRowBytes);
   const int64_t weights =
-      ceil_div(plane_weight_bytes(description, *config) / config->blocks, kPlaneAlign) *
-      kPlaneAlign;
-  const int64_t room = kSharedBytes - kPlaneAlign - kPlaneBarrierBytes - weights;
+      ceil_div(plane_block_bytes(description, *config), kPlaneAlign) * kPlaneAlign;
+  const int64_t room = kSharedBytes - kPlaneAlign - kPlaneBarrierBytes - kPlanePlaceBytes -
+                       weights -
+                       kPlaneGroups * 4 * plane_mail_bytes(config->columns, config->ranks);
   // Columns behind the last line may be anything, inside shared memory.
   const int64_t more = config->paired ? (p.kernel[2] - 1 + p.padding[2] % 2) / 2 : taps_w - 1;
   const int64_t read = (taps_h - 1) * config->pitch + more + config->columns;
@@ -83,7 +84,8 @@ double plane_clocks(const Problem& p, const PlaneConfig& config) {
 bool is_for_planes(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   if (device.arch != 90 || description.direction != Direction::grad_input) return false;
-  if (element_bytes(description.precision) != 2) return false;
+  const Precision precision = description.precision;
+  if (element_bytes(precision) != 2 && precision != Precision::tf32) return false;
   if (description.output != Layout::ndhwc || description.input != Layout::ndhwc) return false;
   if (p.groups != 1 || p.dilation != Extent3{1, 1, 1} || p.stride[2] != 2) return false;
   for (int a : {0, 1}) {
@@ -106,6 +108,8 @@ PlaneConfig search_planes(const Description& description, const Device& device) 
   const Problem& p = description.problem;
   PlaneConfig config, best;
   if (!is_for_planes(description, device)) return best;
+  config.ranks = plane_ranks(element_bytes(description.precision));
+  config.split = config.ranks > 1;
   config.paired = 2 * p.out_channels * element_bytes(description.precision) == kRowBytes &&
                   p.output()[2] % 2 == 0;
   config.blocks = static_cast<int>(ceil_div(p.in_channels, kPlaneChannels));
@@ -128,7 +132,7 @@ PlaneConfig search_planes(const Description& description, const Device& device) 
     least = clocks;
   }
   const int64_t units = p.batch * best.tiles * p.input[0];
-  if (units < kPlaneUnits * device.num_sms || units > kMaxPositions) return {};
+  if (units * best.ranks < kPlaneUnits * device.num_sms || units > kMaxPositions) return {};
   return best;
 }
 
@@ -140,12 +144,16 @@ PlaneConfig choose_planes(const Description& description, const Device& device) 
 
 std::string to_string(const PlaneConfig& config) {
   return "marching through planes of grad_output, " + std::to_string(config.lines) + " lines in " +
-         std::to_string(config.columns) + " columns, " + std::to_string(config.slots) + " stages";
+         std::to_string(config.columns) + " columns, " + std::to_string(config.slots) + " stages" +
+         (config.ranks > 1 ? ", clusters of " + std::to_string(config.ranks) : "");
+}
+
+int64_t plane_block_bytes(const Description& description, const PlaneConfig& config) {
+  return volume(description.problem.kernel) * config.weight_rows * kPlaneRowBytes;
 }
 
 int64_t plane_weight_bytes(const Description& description, const PlaneConfig& config) {
-  return int64_t{config.blocks} * volume(description.problem.kernel) * config.weight_rows *
-         kPlaneRowBytes;
+  return int64_t{config.blocks} * config.ranks * plane_block_bytes(description, config);
 }
 
 bool can_launch_planes(const Description& description, const Operands& operands) {

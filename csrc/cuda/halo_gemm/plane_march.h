@@ -17,11 +17,14 @@ struct PlaneConfig {
   int slot_bytes = 0, slots = 0;
   bool paired = false;              // both residues of w in a row of 128 bytes (plane_load.cuh)
   int weight_rows = 0, blocks = 0;  // rows of A, and blocks of 64 channels of grad_input
+  int ranks = 0;                    // blocks of a cluster, which share a sum
+  bool split = false;               // a stage has one residue of w
 };
 
 PlaneConfig choose_planes(const Description& description, const Device& device);
 std::string to_string(const PlaneConfig& config);
 // The workspace: the weight.
+int64_t plane_block_bytes(const Description& description, const PlaneConfig& config);
 int64_t plane_weight_bytes(const Description& description, const PlaneConfig& config);
 
 // Whether what the description cannot tell suits: pointers and strides.

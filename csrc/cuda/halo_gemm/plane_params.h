@@ -8,7 +8,7 @@
 namespace convt3d::cuda::halo_gemm {
 
 struct PlaneParams {
-  const unsigned char* weights;  // [block of 64 channels][tap][row][64 bytes]
+  const unsigned char* weights;  // [block of 64 channels][rank][tap][row][64 bytes]
   void* result;                  // grad_input
   int64_t result_stride[5];      // n, c, d, h, w
   int channels;                  // of grad_input
@@ -19,35 +19,44 @@ struct PlaneParams {
   int row_bytes, class_bytes;     // of a row, and from a residue of w to the other
   int first_half;                 // residue of w that its first tap reads
   bool paired;                    // both residues of w in a row (plane_load.cuh)
+  bool split;                     // a stage has one residue of w
   int weight_rows, weight_bytes;  // of a tap, and of all
   int units, blocks;              // planes of all tiles; blocks of 64 channels
+  int ranks, rank_sources;        // blocks of a cluster, and channels of grad_output of each
+  int mail_bytes;                 // of all warps (plane_join.cuh)
 
-  // Taps of h or w that read a residue.
+  // Taps of h or w that read a residue. Strides are 1 or 2, and divisions as slow as the products
+  // of a stage.
   __host__ __device__ int taps(int axis, int residue) const {
-    return (kernel[axis] - residue + stride[axis] - 1) / stride[axis];
+    return (kernel[axis] - residue + stride[axis] - 1) >> (stride[axis] - 1);
   }
 };
 
 // The stages of a block, in order; the same for all its roles. A unit is a plane of grad_input of a
 // tile; units of a tile that follow each other are one march, whose planes of grad_output are
-// u = o + padding = stride * plane + tap, each loaded once, a stage per residue of h.
+// u = o + padding = stride * plane + tap, each loaded once, a stage per residue of h (`split`: and
+// of w).
 struct PlaneWalk {
   int unit, end;         // what is left
   int item, first_line;  // of the march: batch item, and line of grad_input
   int from, to;          // its planes of grad_input
-  int u, last, residue;  // plane of grad_output, the last one, and residue of h
+  int u, last;           // plane of grad_output, and the last one
+  int residue, half;     // of h, and of w
   bool loads;            // whether the stage has anything
 
   __device__ explicit PlaneWalk(const PlaneParams& p) {
-    const int share = gridDim.x / p.blocks, of = blockIdx.x / p.blocks;
+    const int together = p.blocks * p.ranks;
+    const int share = gridDim.x / together, of = blockIdx.x / together;
     unit = static_cast<int>(int64_t{p.units} * of / share);
     end = static_cast<int>(int64_t{p.units} * (of + 1) / share);
     u = last = 0;
     residue = p.stride[1] - 1;
+    half = 1;
   }
 
   __device__ bool next(const PlaneParams& p) {
-    if (++residue == p.stride[1]) {
+    half = p.split ? half ^ 1 : 0;
+    if (half == 0 && ++residue == p.stride[1]) {
       residue = 0;
       if (++u > last) {
         if (unit >= end) return false;
@@ -69,12 +78,13 @@ struct PlaneWalk {
 
   // The plane of grad_input that plane u is for, of the even (group 0) or odd ones; -1 without.
   __device__ int plane(const PlaneParams& p, int group) const {
-    int at = u / p.stride[0];
+    int at = u >> (p.stride[0] - 1);
     if ((at & 1) != group) --at;
     return at >= from && at < to && u - p.stride[0] * at < p.kernel[0] ? at : -1;
   }
   __device__ bool finishes(const PlaneParams& p, int at) const {
-    return u == p.stride[0] * at + p.kernel[0] - 1 && residue == p.stride[1] - 1;
+    return u == p.stride[0] * at + p.kernel[0] - 1 && residue == p.stride[1] - 1 &&
+           half == (p.split ? 1 : 0);
   }
 };
 
