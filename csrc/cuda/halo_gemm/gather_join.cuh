@@ -24,31 +24,31 @@ __device__ __forceinline__ Mail<kRanks> gather_mail(const GatherShared& shared) 
 template <int kColumns, int kRanks>
 __device__ __forceinline__ void send_sums(const GatherShared& shared, uint32_t parity,
                                           const float (&sum)[kColumns / 2]) {
-  constexpr int kOwn = kColumns / kRanks / 2;
+  constexpr int kOwned = kColumns / kRanks / 2;
   const auto mail = gather_mail<kColumns, kRanks>(shared);
   mail.start(parity);
 #pragma unroll
-  for (int at = kOwn; at < kColumns / 2; at += 4) {
-    mail.send((at - kOwn) / 4, at / kOwn, sum[at], sum[at + 1], sum[at + 2], sum[at + 3]);
+  for (int at = kOwned; at < kColumns / 2; at += 4) {
+    mail.send((at - kOwned) / 4, at / kOwned, sum[at], sum[at + 1], sum[at + 2], sum[at + 3]);
   }
 }
 
 template <int kColumns, int kRanks>
 __device__ __forceinline__ void receive_sums(const GatherShared& shared, uint32_t parity,
                                              float (&own)[kColumns / kRanks / 2]) {
-  constexpr int kOwn = kColumns / kRanks / 2;
+  constexpr int kOwned = kColumns / kRanks / 2;
   const auto mail = gather_mail<kColumns, kRanks>(shared);
   mail.wait(parity);
 #pragma unroll
-  for (int at = 0; at < (kRanks - 1) * kOwn; at += 4) {
+  for (int at = 0; at < (kRanks - 1) * kOwned; at += 4) {
     const float4 more = mail.piece(at / 4);
-    own[at % kOwn] += more.x;
-    own[at % kOwn + 1] += more.y;
-    own[at % kOwn + 2] += more.z;
-    own[at % kOwn + 3] += more.w;
+    own[at % kOwned] += more.x;
+    own[at % kOwned + 1] += more.y;
+    own[at % kOwned + 2] += more.z;
+    own[at % kOwned + 3] += more.w;
   }
 #pragma unroll
-  for (int i = 0; i < kOwn; ++i) asm volatile("" : "+f"(own[i])::"memory");
+  for (int i = 0; i < kOwned; ++i) asm volatile("" : "+f"(own[i])::"memory");
   mail.release();
 }
 

@@ -24,6 +24,9 @@
 //   1 warpgroup      producers   empty: all consumer warps -> producers (gather_load.cuh)
 //   thread 0 copies the weights, once: weights_full -> consumers
 //
+// Where the weights of all channels of grad_output do not fit, a cluster of two blocks shares the
+// sums of 64 columns: each has half of these channels, and the weights of those (gather_join.cuh).
+//
 // Elements outside a line, and lines outside a plane, are made zeros in registers.
 //
 // supports() guarantees: groups and dilation 1, k3 s2, at most 2 padding, tiles and stages that
@@ -105,7 +108,7 @@ template <typename T, int kColumns, int kRanks, bool kAligned>
 __device__ __forceinline__ void consume_lines(const GatherParams& p, const GatherShared& shared) {
   constexpr int kTiles = gather_tiles(kColumns);
   constexpr int kChunk = kGatherKernel * kGatherKernel * kGatherSteps * kColumns * 32 >> 4;
-  constexpr int kOwn = kColumns / kRanks;  // of the columns
+  constexpr int kOwned = kColumns / kRanks;  // of the columns
   static_assert(kRanks == 1 || kTiles == 1);
   GatherRows rows[kTiles];
 #pragma unroll
@@ -144,17 +147,17 @@ __device__ __forceinline__ void consume_lines(const GatherParams& p, const Gathe
     const auto has_run = [&](int m) {
       return rows[m].line >= 0 && walk.first_line + rows[m].line < p.result_extent[1];
     };
-    const auto store = [&](int plane, int m, const float(&sum)[kOwn / 2]) {
+    const auto store = [&](int plane, int m, const float(&sum)[kOwned / 2]) {
       const auto& stride = p.result_stride;
-      const int first_channel = blockIdx.x % (p.blocks * kRanks) * kOwn;
+      const int first_channel = blockIdx.x % (p.blocks * kRanks) * kOwned;
       T* const result = static_cast<T*>(p.result) + walk.item * stride[0] +
                         first_channel * stride[1] + plane * stride[2];
       const int line = walk.first_line + rows[m].line;
       const int first = first_of_run(p, thread_here() / 32, m, rows[m].line);
-      store_run<T, kOwn, kAligned>(p, result + line * stride[3] + first, p.result_extent[2] - first,
-                                   p.channels - first_channel, sum);
+      store_run<T, kOwned, kAligned>(p, result + line * stride[3] + first,
+                                     p.result_extent[2] - first, p.channels - first_channel, sum);
     };
-    float own[kOwn / 2];  // sums that wait for those of the other blocks
+    float own[kOwned / 2];  // sums that wait for those of the other blocks
     const auto join = [&](int plane) {
       if (plane < walk.from || !has_run(0)) return;
       receive_sums<kColumns, kRanks>(shared, mail_parity, own);
@@ -172,7 +175,7 @@ __device__ __forceinline__ void consume_lines(const GatherParams& p, const Gathe
         } else if (has_run(0)) {
           send_sums<kColumns, kRanks>(shared, mail_parity, now[0]);
 #pragma unroll
-          for (int i = 0; i < kOwn / 2; ++i) own[i] = now[0][i];
+          for (int i = 0; i < kOwned / 2; ++i) own[i] = now[0][i];
         }
       }
       start_next();

@@ -19,6 +19,9 @@
 //   one warp more     producer    empty: all consumer warps -> producer (plane_load.cuh); it copies
 //                                 the weights, once: weights_full -> consumers
 //
+// TF32: two blocks of a cluster share the sums, each has 16 channels of grad_output and stores half
+// of those of grad_input (plane_join.cuh). A stage has one residue of w, as there is room for few.
+//
 // A line's rows reach as far as its taps do; rows that two lines share are zeros of both. Columns
 // between the lines are multiplied in vain, and not stored.
 //
