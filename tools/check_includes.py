@@ -31,6 +31,7 @@ TABLES = ("plan/planner.cpp", "cuda/cuda.cu")
 FALLBACKS = {
     "halo_gemm": "cuda/implicit_gemm/implicit_gemm.h",
     "halo_weight": "cuda/weight_gemm/weight_gemm.h",
+    "line_weight": "cuda/weight_gemm/weight_gemm.h",
     "view_weight": "cuda/weight_gemm/weight_gemm.h",
 }
 # A family that is another's tiles, loads and stores with a multiplication of its own.

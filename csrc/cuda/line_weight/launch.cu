@@ -6,9 +6,12 @@
 
 #include "cuda/common/call.h"
 #include "cuda/line_weight/config.h"
+#include "cuda/line_weight/gather_config.h"
+#include "cuda/line_weight/gather_params.h"
 #include "cuda/line_weight/line_weight.h"
 #include "cuda/line_weight/params.h"
 #include "cuda/line_weight/tuning.h"
+#include "cuda/weight_gemm/weight_gemm.h"
 #include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::line_weight {
@@ -98,6 +101,16 @@ int index_of(const Tile& tile) {
 
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
+  if (gathers(description, device)) {
+    if (reinterpret_cast<uintptr_t>(operands.input.data) % kGatherInputAlign != 0) {
+      return weight_gemm::launch(description, device, operands, workspace, stream);
+    }
+    const GatherConfig config = choose_gather(description, device);
+    const GatherCall call{description, config, operands, workspace,
+                          static_cast<cudaStream_t>(stream)};
+    return with_precision<Precision::fp16, Precision::bf16, Precision::tf32>(
+        description.precision, [&]<Precision kPrecision>() { run_gather<kPrecision>(call); });
+  }
   const Config c = choose(description, device);
   if (c.stages == 0) throw std::logic_error("line_weight: no cut fits");
   const Launch launch{make_params(description, c, operands, workspace),

@@ -7,7 +7,10 @@
 
 #include "cuda/common/kept_answer.h"
 #include "cuda/line_weight/config.h"
+#include "cuda/line_weight/gather_config.h"
+#include "cuda/line_weight/gather_tuning.h"
 #include "cuda/line_weight/tuning.h"
+#include "cuda/weight_gemm/weight_gemm.h"
 #include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::line_weight {
@@ -192,18 +195,14 @@ Verdict supports(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   if (device.arch != kArch) return Verdict::refuse("its instructions are those of sm_90");
   if (description.direction != Direction::grad_weight) return Verdict::refuse("grad_weight only");
-  if (element_bytes(description.precision) != 2) {
-    return Verdict::refuse("float16 and bfloat16 only");
+  const bool tf32 = description.precision == Precision::tf32;
+  if (element_bytes(description.precision) != 2 && !tf32) {
+    return Verdict::refuse("float16, bfloat16 and TF32 only");
   }
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
   if (p.in_channels < kMinColumns) return Verdict::refuse("fewer than 16 in channels");
   if (description.input != Layout::ncdhw || description.output != Layout::ncdhw) {
     return Verdict::refuse("input and grad_output in NCDHW only");
-  }
-  const bool built = std::any_of(std::begin(kTiles), std::end(kTiles),
-                                 [&](const Tile& tile) { return fits(tile, p); });
-  if (!built || (p.dilation[2] > 1 && p.kernel[2] > 1)) {
-    return Verdict::refuse("stride, kernel and padding along w that no tile is built for");
   }
   const Extent3 output = p.output();
   if (p.batch < 1 || p.batch > kMaxExtent) return Verdict::refuse("an empty or very large batch");
@@ -221,6 +220,15 @@ Verdict supports(const Description& description, const Device& device) {
       in * as_double(p.batch) > as_double(kMaxWork) || weights > as_double(kMaxWork)) {
     return Verdict::refuse("more elements in a sample than 32-bit offsets reach");
   }
+  // An input that TMA cannot load is weight_gemm's.
+  const bool falls_back = weight_gemm::supports(description, device).ok;
+  if (falls_back && gathers(description, device)) return Verdict::accept();
+  if (tf32) return Verdict::refuse("TF32 of lines that are not gathered");
+  const bool built = std::any_of(std::begin(kTiles), std::end(kTiles),
+                                 [&](const Tile& tile) { return fits(tile, p); });
+  if (!built || (p.dilation[2] > 1 && p.kernel[2] > 1)) {
+    return Verdict::refuse("stride, kernel and padding along w that no tile is built for");
+  }
   const Config c = choose(description, device);
   if (c.stages == 0) return Verdict::refuse("lines too long for its tables");
   if (in * as_double(p.batch) < kLeastFull * as_double(c.all_tiles * kPositions)) {
@@ -235,12 +243,27 @@ Verdict supports(const Description& description, const Device& device) {
   return Verdict::accept();
 }
 
+bool gathers(const Description& description, const Device& device) {
+  const GatherConfig gathered = choose_gather(description, device);
+  if (gathered.stages == 0) return false;
+  const double rows = row_clocks(description.problem, device);
+  if (description.precision == Precision::tf32) {
+    if (gathered.odd) return gathered.clocks < 2 * kRowShare * rows;
+    return gathered.full > kTapFull && gathered.clocks < 2 * kTapShare * rows;
+  }
+  const Config c = choose(description, device);
+  return gathered.clocks < kRowShare * rows && (c.stages == 0 || gathered.clocks < c.clocks);
+}
+
 std::string config(const Description& description, const Device& device) {
+  if (gathers(description, device)) return to_string(choose_gather(description, device));
   return to_string(choose(description, device));
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {
-  return partial_bytes(choose(description, device));
+  if (!gathers(description, device)) return partial_bytes(choose(description, device));
+  return std::max(partial_bytes(choose_gather(description, device)),
+                  weight_gemm::workspace_bytes(description, device));
 }
 
 std::string to_string(const Config& c) {

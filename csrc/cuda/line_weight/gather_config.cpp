@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda/line_weight/gather_config.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cuda/common/kept_answer.h"
+#include "cuda/line_weight/gather_tuning.h"
+#include "cuda/line_weight/tuning.h"
+#include "cuda/sm90/chain.h"
+#include "geometry/ceil_div.h"
+
+namespace convt3d::cuda::line_weight {
+namespace {
+
+int as_int(int64_t value) { return static_cast<int>(value); }
+double as_double(int64_t value) { return static_cast<double>(value); }
+int64_t round_up(int64_t value, int64_t step) { return ceil_div(value, step) * step; }
+
+bool is_built(const Problem& p, int64_t bytes) {
+  bool built = p.dilation[0] == 1 && p.kernel[0] <= kGatherKernel;
+  for (size_t axis = 1; axis < 3; ++axis) {
+    built = built && p.kernel[axis] == kGatherKernel && p.stride[axis] == kGatherStride &&
+            p.dilation[axis] == 1 && p.padding[axis] < kGatherKernel;
+  }
+  return built && p.input[2] * bytes % kGatherInputAlign == 0;
+}
+
+// Clocks of a stage: its loads, or what goes through shared memory, words, B and copies.
+double stage_clocks(const GatherConfig& c) {
+  const double depths = c.lines * c.depths, lines = 2.0 * c.rows * c.lines;
+  // A line of a chunk that begins within one fetches more of it.
+  const double fetched = c.line_bytes + (c.chunks > 1 && !c.odd ? kGatherCutBytes : 0);
+  const double load = lines * (kGatherLineClocks + fetched / kGatherBytesPerClock) +
+                      c.input_bytes / kGatherBytesPerClock;
+  const double products = kGatherGroups * depths * kGatherSlabs / c.shares;
+  const double warps = as_double(ceil_div(c.rows, 16) * (c.columns / kGatherColumns));
+  // Of odd lines it is instructions that take time, in warps without rows too.
+  const double words =
+      2 * depths *
+      (c.odd ? kGatherOddClocks * kConsumerThreads / 32 / c.shares : kGatherWordClocks * warps);
+  const double shared = words + products * kGatherColumns / 4 + lines * c.line_bytes / 128;
+  return std::max(load, kGatherShareClocks * shared) + kGatherStepClocks;
+}
+
+// The cut of lines into stages, and the clocks of a config whose rows and columns are set.
+void cut_lines(const Problem& p, int64_t bytes, int64_t chunks, GatherConfig* c) {
+  const Extent3 output = p.output();
+  const int64_t depths = ceil_div(p.input[2] * bytes, kGatherDepthBytes);
+  c->chunks = as_int(chunks);
+  c->depths = as_int(ceil_div(depths, chunks));
+  c->stages = 0;
+  if (c->depths > kGatherMaxDepths || ceil_div(depths, c->depths) != chunks) return;
+  c->lines = chunks > 1 ? 1 : std::max(1, kGatherDepths / c->depths);
+  // Lines after the last that taps of the last input meet.
+  const bool beyond = kGatherStride * p.input[1] - p.padding[1] < output[1];
+  c->line_steps = as_int(ceil_div(p.input[1] + (beyond ? 1 : 0), c->lines));
+  c->units = p.batch * p.input[0] * c->chunks * c->line_steps;
+  c->line_bytes = kGatherLead + kGatherStride * kGatherDepthBytes * c->depths;
+  c->pair_bytes = as_int(round_up(2 * c->rows * c->line_bytes, 128));
+  c->stage_bytes = as_int(round_up(c->lines * c->pair_bytes, kGatherAlign));
+  c->input_bytes = c->lines * c->depths * c->columns * kGatherDepthBytes;
+  c->stages = as_int(std::min<int64_t>(
+      (kGatherShared - c->input_bytes) / (c->stage_bytes + c->input_bytes), kGatherMaxStages));
+  const bool fits = c->odd
+                        ? c->stages > kGatherMinStages
+                        : c->stages >= kGatherMinStages && c->line_bytes / bytes <= kGatherMaxBox;
+  if (!fits) c->stages = 0;
+  // The last chunk's instructions are fewer, its loads zeros.
+  const double share = as_double(depths) / as_double(c->chunks * c->depths);
+  const double memory =
+      as_double(bytes * p.batch) *
+      (as_double(p.in_channels * volume(p.input)) + as_double(p.out_channels * volume(output))) /
+      kMemoryBytesPerClock;
+  const double partial = as_double(partial_bytes(*c));
+  c->clocks =
+      std::max(as_double(ceil_div(c->units, c->splits)) * share * stage_clocks(*c), memory) +
+      kStartClocks + kReduceClocks + 2 * partial / kReduceBytesPerClock;
+}
+
+GatherConfig search(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  const int64_t bytes = element_bytes(description.precision);
+  GatherConfig best{};
+  if (!is_built(p, bytes)) return best;
+  GatherConfig c{};
+  // TMA wants lines that begin on 16 bytes; odd padding is what the words are picked for.
+  c.odd = p.output()[2] * bytes % kGatherInputAlign != 0 || p.padding[2] != 1;
+  const auto chain =
+      static_cast<int64_t>(kChainRoots * std::sqrt(as_double(p.batch * volume(p.input))));
+  c.chain = description.precision == Precision::tf32
+                ? sm90::max_chain(Precision::tf32)
+                : as_int(std::clamp(chain, kMinChain, kMaxChain));
+  struct Groups {
+    int rows, columns, shares;
+  };
+  constexpr Groups kGroups[] = {
+      {kGatherGroups, 1, 1}, {1, kGatherGroups, 1}, {1, 1, kGatherGroups}};
+  for (const Groups& groups : kGroups) {
+    c.columns = kGatherColumns * groups.columns;
+    c.shares = groups.shares;
+    const int64_t rows = kGatherRows * groups.rows;
+    for (int64_t taps = p.kernel[0];; taps = 1) {
+      c.taps_d = as_int(taps);
+      const int64_t tiles = ceil_div(p.out_channels, rows / taps);
+      c.channels = as_int(ceil_div(p.out_channels, tiles));
+      c.rows = c.channels * c.taps_d;
+      c.jobs = tiles * (p.kernel[0] / taps) * ceil_div(p.in_channels, c.columns);
+      const int64_t least = ceil_div(p.input[2] * bytes, kGatherDepthBytes * kGatherMaxDepths);
+      for (c.splits = device.num_sms / c.jobs; c.splits > 0; c.splits /= 2) {
+        for (int64_t chunks = least; chunks < least + kGatherCuts; ++chunks) {
+          cut_lines(p, bytes, chunks, &c);
+          if (c.stages > 0 && (best.stages == 0 || c.clocks < best.clocks)) best = c;
+        }
+      }
+      if (taps == 1) break;
+    }
+  }
+  if (best.stages == 0) return best;
+  // What there is of the products of all blocks.
+  best.full = as_double(p.in_channels * p.out_channels * p.kernel[0]) * best.shares /
+              as_double(best.jobs * kGatherGroups * kGatherRows * kGatherColumns);
+  return best;
+}
+
+}  // namespace
+
+GatherConfig choose_gather(const Description& description, const Device& device) {
+  return kept_answer(description, device, [&] { return search(description, device); });
+}
+
+int64_t partial_bytes(const GatherConfig& c) {
+  return c.jobs * c.splits * kGatherGroups * kGatherRows * kGatherSlabs * kGatherColumns * 4;
+}
+
+std::string to_string(const GatherConfig& c) {
+  return std::string("lines gathered, ") + (c.odd ? "odd, " : "") + std::to_string(c.rows) +
+         " rows x " + std::to_string(kGatherSlabs) + " taps x " + std::to_string(c.columns) +
+         " columns, " + std::to_string(c.lines) + " x " + std::to_string(c.depths) +
+         " instructions, " + std::to_string(c.stages) + " stages, " + std::to_string(c.jobs) +
+         " jobs, " + std::to_string(c.splits) + " splits";
+}
+
+}  // namespace convt3d::cuda::line_weight
