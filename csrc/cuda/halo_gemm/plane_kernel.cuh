@@ -42,16 +42,17 @@ namespace convt3d::cuda::halo_gemm {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// The products of a stage for one plane of grad_input, whose tap of d is `tap_d`.
+// The products of a stage, of residue `r` of h and (kSplit) `half` of w, for one plane of
+// grad_input, whose tap of d is `tap_d`.
 template <typename T, int kColumns, bool kSplit>
 __device__ __forceinline__ void multiply_plane(const PlaneParams& p, uint64_t a, uint64_t b,
-                                               const PlaneWalk& walk, int tap_d,
+                                               int tap_d, int r, int half_w,
                                                float (&sum)[kColumns / 2]) {
   // In a descriptor's units, as all here.
   const int of_tap = p.weight_rows * kPlaneRowBytes >> 4, row = p.row_bytes >> 4;
-  a += ((tap_d * p.kernel[1] + walk.residue) * p.kernel[2] + (kSplit ? walk.half : 0)) * of_tap;
+  a += ((tap_d * p.kernel[1] + r) * p.kernel[2] + half_w) * of_tap;
   // Of a stage with one residue of w, every other tap.
-  const int taps_w = kSplit ? p.taps(2, walk.half) : p.kernel[2];
+  const int taps_w = kSplit ? p.taps(2, half_w) : p.kernel[2];
   const int to_tap = kSplit ? 2 * of_tap : of_tap;
   // From the last tap of w to the first of the next of h.
   const int to_weights = p.stride[1] * p.kernel[2] * of_tap - taps_w * to_tap;
@@ -60,7 +61,7 @@ __device__ __forceinline__ void multiply_plane(const PlaneParams& p, uint64_t a,
   const int from_other = kSplit ? row : row - to_other;
   // For ptxas only a shuffle makes this number of turns the same for all lanes; where it may not
   // be, wgmmas are serialised (C7520).
-  int left = __shfl_sync(~0u, p.taps(1, walk.residue) * taps_w, 0);
+  int left = __shfl_sync(~0u, p.taps(1, r) * taps_w, 0);
   int left_w = taps_w, half = p.first_half, at = half * to_other;
 #pragma unroll 1
   do {
@@ -87,41 +88,56 @@ __device__ __forceinline__ void multiply_plane(const PlaneParams& p, uint64_t a,
 // kGroup, a constant: ptxas takes branches that depend on a thread's number for divergent, too.
 template <typename T, int kColumns, int kRanks, int kGroup>
 __device__ __forceinline__ void consume_planes(const PlaneParams& p, const PlaneShared& shared) {
+  constexpr bool kSplit = kRanks > 1;
   sm90::Ring ring;
   uint32_t mail_parity = 0;
   sm90::barrier_wait(shared.weights_full, 0);
-  PlaneWalk walk(p);
-  for (;;) {
-    float sum[kColumns / 2];
+  float sum[kColumns / 2];
+  const auto clear = [&] {
 #pragma unroll
     for (int i = 0; i < kColumns / 2; ++i) sum[i] = 0;
-    int plane;
-    do {
-      if (!walk.next(p)) return;
-      plane = walk.plane(p, kGroup);
-      if (!walk.loads) continue;
-      sm90::barrier_wait(shared.full + 8 * ring.stage, ring.parity);
-      if (plane >= 0) {
-        multiply_plane<T, kColumns, (kRanks > 1)>(
-            p, plane_descriptor(shared.weights, kPlaneRowBytes),
-            plane_descriptor(shared.slots + ring.stage * p.slot_bytes, p.row_bytes), walk,
-            walk.u - p.stride[0] * plane, sum);
+  };
+  clear();
+  PlaneWalk walk(p);
+  while (walk.next(p)) {
+    const auto store = [&](int plane) {
+      const int warp = thread_here() / 32;
+      int channel = blockIdx.x / kRanks % p.blocks * kPlaneChannels + warp % 4 * 16;
+      if (kRanks > 1) channel += blockIdx.x % kRanks * (16 / kRanks);
+      const auto& stride = p.result_stride;
+      T* const result = static_cast<T*>(p.result) + walk.item * stride[0] + channel * stride[1] +
+                        plane * stride[2] + walk.first_line * stride[3];
+      const int lines = min(p.lines, p.result_extent[1] - walk.first_line);
+      if constexpr (kRanks == 1) {
+        store_positions<T, kColumns>(p, result, p.channels - channel, lines, shared.places, sum);
+      } else {
+        join_and_store<kColumns, kRanks>(p, shared, result, p.channels - channel, lines,
+                                         mail_parity, sum);
       }
-      sm90::release(shared.empty, ring);
-      ring.next(p.slots);
-    } while (plane < 0 || !walk.finishes(p, plane));
-    const int warp = thread_here() / 32;
-    int channel = blockIdx.x / kRanks % p.blocks * kPlaneChannels + warp % 4 * 16;
-    if (kRanks > 1) channel += blockIdx.x % kRanks * (16 / kRanks);
-    const auto& stride = p.result_stride;
-    T* const result = static_cast<T*>(p.result) + walk.item * stride[0] + channel * stride[1] +
-                      plane * stride[2] + walk.first_line * stride[3];
-    const int lines = min(p.lines, p.result_extent[1] - walk.first_line);
-    if constexpr (kRanks == 1) {
-      store_positions<T, kColumns>(p, result, p.channels - channel, lines, shared.places, sum);
-    } else {
-      join_and_store<kColumns, kRanks>(p, shared, result, p.channels - channel, lines, mail_parity,
-                                       sum);
+    };
+    for (int u = walk.first; u <= walk.last; ++u) {
+      const int plane = walk.plane(p, u, kGroup), tap_d = u - p.stride[0] * plane;
+      if (walk.loads(p, u)) {
+#pragma unroll 1
+        for (int r = 0; r < p.stride[1] && p.taps(1, r) > 0; ++r) {
+#pragma unroll 1
+          for (int half = 0; half < (kSplit ? 2 : 1); ++half) {
+            sm90::barrier_wait(shared.full + 8 * ring.stage, ring.parity);
+            if (plane >= 0) {
+              multiply_plane<T, kColumns, kSplit>(
+                  p, plane_descriptor(shared.weights, kPlaneRowBytes),
+                  plane_descriptor(shared.slots + ring.stage * p.slot_bytes, p.row_bytes), tap_d, r,
+                  half, sum);
+            }
+            sm90::release(shared.empty, ring);
+            ring.next(p.slots);
+          }
+        }
+      }
+      if (plane >= 0 && tap_d == p.kernel[0] - 1) {
+        store(plane);
+        clear();
+      }
     }
   }
 }

@@ -51,9 +51,8 @@ __device__ __forceinline__ void load_boxes(const PlaneParams& p, const PlaneShar
   const int first_source = blockIdx.x % p.ranks * p.rank_sources;
   sm90::Ring ring;
   PlaneWalk walk(p);
-  while (walk.next(p)) {
-    if (!walk.loads) continue;
-    const int r = walk.residue, lines = p.lines + p.taps(1, r) - 1;
+  const auto load = [&](int u, int r, int half) {  // residues of h and w
+    const int lines = p.lines + p.taps(1, r) - 1;
     const uint32_t slot = shared.slots + ring.stage * p.slot_bytes;
     const uint32_t full = shared.full + 8 * ring.stage;
     sm90::barrier_wait(shared.empty + 8 * ring.stage, ring.parity ^ 1);
@@ -68,14 +67,23 @@ __device__ __forceinline__ void load_boxes(const PlaneParams& p, const PlaneShar
     }
     if (lane == 0) {
       sm90::barrier_arrive_expect(full, (p.split ? 1 : 2) * lines * p.pitch * kPlaneRowBytes);
-      const int end = p.paired || (p.split && walk.half == 0) ? 1 : 2;
-      for (int w = walk.half; w < end; ++w) {
+      const int end = p.paired || (p.split && half == 0) ? 1 : 2;
+      for (int w = half; w < end; ++w) {
         sm90::load_box(slot + (p.split ? 0 : w * p.class_bytes), &maps.of[r][w], full, first_source,
                        maps.first[w], p.stride[1] * walk.first_line + r - p.padding[1],
-                       walk.u - p.padding[0], walk.item);
+                       u - p.padding[0], walk.item);
       }
     }
     ring.next(p.slots);
+  };
+  while (walk.next(p)) {
+    for (int u = walk.first; u <= walk.last; ++u) {
+      if (!walk.loads(p, u)) continue;
+      for (int r = 0; r < p.stride[1] && p.taps(1, r) > 0; ++r) {
+        load(u, r, 0);
+        if (p.split) load(u, r, 1);
+      }
+    }
   }
 }
 

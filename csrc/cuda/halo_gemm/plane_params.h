@@ -32,59 +32,46 @@ struct PlaneParams {
   }
 };
 
-// The stages of a block, in order; the same for all its roles. A unit is a plane of grad_input of a
+// What a block does, in order; the same for all its roles. A unit is a plane of grad_input of a
 // tile; units of a tile that follow each other are one march, whose planes of grad_output are
-// u = o + padding = stride * plane + tap, each loaded once, a stage per residue of h (`split`: and
-// of w).
+// u = o + padding = stride * plane + tap, each loaded once: a stage per residue of h, and (`split`)
+// of w.
 struct PlaneWalk {
   int unit, end;         // what is left
   int item, first_line;  // of the march: batch item, and line of grad_input
   int from, to;          // its planes of grad_input
-  int u, last;           // plane of grad_output, and the last one
-  int residue, half;     // of h, and of w
-  bool loads;            // whether the stage has anything
+  int first, last;       // and of grad_output
 
   __device__ explicit PlaneWalk(const PlaneParams& p) {
     const int together = p.blocks * p.ranks;
     const int share = gridDim.x / together, of = blockIdx.x / together;
     unit = static_cast<int>(int64_t{p.units} * of / share);
     end = static_cast<int>(int64_t{p.units} * (of + 1) / share);
-    u = last = 0;
-    residue = p.stride[1] - 1;
-    half = 1;
   }
 
   __device__ bool next(const PlaneParams& p) {
-    half = p.split ? half ^ 1 : 0;
-    if (half == 0 && ++residue == p.stride[1]) {
-      residue = 0;
-      if (++u > last) {
-        if (unit >= end) return false;
-        int tile = unit / p.result_extent[0];
-        from = unit - tile * p.result_extent[0];
-        to = min(p.result_extent[0], from + end - unit);
-        unit += to - from;
-        item = tile / p.tiles;
-        first_line = (tile - item * p.tiles) * p.lines;
-        u = p.stride[0] * from;
-        last = p.stride[0] * (to - 1) + p.kernel[0] - 1;
-      }
-    }
-    const int z = u - p.padding[0];
-    loads = z >= 0 && z < p.source_extent[0] && p.taps(1, residue) > 0 &&
-            (plane(p, 0) >= 0 || plane(p, 1) >= 0);
+    if (unit >= end) return false;
+    const int tile = unit / p.result_extent[0];
+    from = unit - tile * p.result_extent[0];
+    to = min(p.result_extent[0], from + end - unit);
+    unit += to - from;
+    item = tile / p.tiles;
+    first_line = (tile - item * p.tiles) * p.lines;
+    first = p.stride[0] * from;
+    last = p.stride[0] * (to - 1) + p.kernel[0] - 1;
     return true;
   }
 
+  // Whether plane u has stages.
+  __device__ bool loads(const PlaneParams& p, int u) const {
+    const int z = u - p.padding[0];
+    return z >= 0 && z < p.source_extent[0] && (plane(p, u, 0) >= 0 || plane(p, u, 1) >= 0);
+  }
   // The plane of grad_input that plane u is for, of the even (group 0) or odd ones; -1 without.
-  __device__ int plane(const PlaneParams& p, int group) const {
+  __device__ int plane(const PlaneParams& p, int u, int group) const {
     int at = u >> (p.stride[0] - 1);
     if ((at & 1) != group) --at;
     return at >= from && at < to && u - p.stride[0] * at < p.kernel[0] ? at : -1;
-  }
-  __device__ bool finishes(const PlaneParams& p, int at) const {
-    return u == p.stride[0] * at + p.kernel[0] - 1 && residue == p.stride[1] - 1 &&
-           half == (p.split ? 1 : 0);
   }
 };
 
