@@ -5,9 +5,11 @@
 #include <cmath>
 #include <limits>
 
+#include "cuda/cluster_weight/box_config.h"
 #include "cuda/cluster_weight/config.h"
 #include "cuda/cluster_weight/tuning.h"
 #include "cuda/common/kept_answer.h"
+#include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::cluster_weight {
@@ -165,10 +167,12 @@ Verdict supports(const Description& description, const Device& device) {
   if (shape.positions < kMinSum) return Verdict::refuse("fewer than 16 positions");
   const Config c = choose(description, device, shape);
   const int64_t depth = is_narrow(description.precision) ? 16 : 8;
-  if (description.precision != Precision::fp32 && c.split_positions / depth > kMaxChain) {
+  if (description.precision != Precision::fp32 &&
+      c.split_positions / depth > sm90::max_chain(description.precision)) {
     return Verdict::refuse("more positions than a chain of sums keeps apart");
   }
-  if (kMargin * c.clocks > others_clocks(description, shape)) {
+  const double clocks = std::min(c.clocks, choose_boxes(description, device, shape).clocks);
+  if (kMargin * clocks > others_clocks(description, shape)) {
     return Verdict::refuse("others are estimated to be faster");
   }
   return Verdict::accept();
@@ -180,7 +184,9 @@ std::string config(const Description& description, const Device& device) {
   Shape shape{};
   const char* why = nullptr;
   make_shape(description, &shape, &why);
-  return to_string(choose(description, device, shape));
+  const Config narrow = choose(description, device, shape);
+  const BoxConfig boxes = choose_boxes(description, device, shape);
+  return prefers_boxes(boxes, narrow) ? to_string(boxes) : to_string(narrow);
 }
 
 std::string to_string(const Config& c) {

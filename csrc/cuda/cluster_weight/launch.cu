@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "cuda/cluster_weight/box_launch.h"
 #include "cuda/cluster_weight/cluster_weight.h"
 #include "cuda/cluster_weight/tuning.h"
 #include "cuda/common/call.h"
@@ -76,8 +77,14 @@ void launch(const Description& description, const Device& device, const Operands
   const char* why = nullptr;
   if (!make_shape(description, &shape, &why)) throw std::logic_error(why);
   const Config config = choose(description, device, shape);
-  Launch call{make_params(description, config, operands), shape.source, config.rows, 0, false,
-              static_cast<cudaStream_t>(stream)};
+  const BoxConfig boxes = choose_boxes(description, device, shape);
+  const auto own_stream = static_cast<cudaStream_t>(stream);
+  if (prefers_boxes(boxes, config) &&
+      launch_boxes(description, boxes, shape, operands, own_stream)) {
+    return;
+  }
+  Launch call{
+      make_params(description, config, operands), shape.source, config.rows, 0, false, own_stream};
   // Single elements are copied by the smaller tile alone.
   if (std::min(call.params.input_piece, call.params.output_piece) < 4) call.rows = 64;
   call.blocks = static_cast<unsigned>(ceil_div(shape.in_channels, call.rows) *

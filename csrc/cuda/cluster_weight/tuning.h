@@ -27,9 +27,6 @@ inline constexpr int64_t kMaxClustered = 112;
 // Limit: 32-bit offsets of elements.
 inline constexpr int64_t kMaxElements = int64_t{1} << 31;
 inline constexpr int64_t kMaxExtent = int64_t{1} << 20;
-// mma.sync that add to one accumulator: each truncates, by about 1e-8 of the sum on Hopper
-// (sm90/chain.h).
-inline constexpr int64_t kMaxChain = 210;
 // Fewer channels leave most of a tile empty; float32 sums of fewer positions have a smaller error
 // product by product.
 inline constexpr int64_t kMinIn = 48, kMinColumns = 96, kMinSum = 16;

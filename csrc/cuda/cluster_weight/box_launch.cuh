@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One checked launch; instances/ has one explicit instantiation per precision.
+#pragma once
+#include "cuda/cluster_weight/box_kernel.cuh"
+#include "cuda/common/cuda_check.h"
+#include "cuda/common/dynamic_shared.h"
+
+namespace convt3d::cuda::cluster_weight {
+
+template <Precision kPrecision, int kRows, bool kTurned>
+void run_box_tile(const BoxLaunch& call) {
+  const auto kernel = box_weight_kernel<BoxTile<kPrecision, kRows, kTurned>>;
+  allow_shared_memory(kernel, "cluster_weight boxes");
+  cudaLaunchAttribute cluster{};
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim = {static_cast<unsigned>(call.params.splits), 1, 1};
+  cudaLaunchConfig_t launch{};
+  launch.gridDim = call.blocks;
+  launch.blockDim = kBoxThreads;
+  launch.dynamicSmemBytes = static_cast<size_t>(call.shared_bytes);
+  launch.stream = call.stream;
+  launch.attrs = &cluster;
+  launch.numAttrs = call.params.splits > 1;
+  check(cudaLaunchKernelEx(&launch, kernel, call.params), "cluster_weight box kernel");
+}
+
+template <Precision kPrecision>
+void run_boxes(const BoxLaunch& call) {
+  const auto run_rows = [&]<int kRows>() {
+    call.turned ? run_box_tile<kPrecision, kRows, true>(call)
+                : run_box_tile<kPrecision, kRows, false>(call);
+  };
+  switch (call.rows) {
+    case 64:
+      return run_rows.template operator()<64>();
+    case 128:
+      return run_rows.template operator()<128>();
+    default:
+      return run_rows.template operator()<192>();
+  }
+}
+
+}  // namespace convt3d::cuda::cluster_weight

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A box to a stage, and from there to the operands of wgmma.
+#pragma once
+#include "cuda/cluster_weight/box_tile.cuh"
+#include "cuda/cluster_weight/load.cuh"
+#include "cuda/cluster_weight/multiply.cuh"
+#include "cuda/sm90/mbarrier.cuh"
+#include "cuda/sm90/tma.cuh"
+
+namespace convt3d::cuda::cluster_weight {
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// By one thread.
+template <typename Tile>
+__device__ __forceinline__ void copy_box(const BoxParams& p, const BoxJob& job, int box,
+                                         uint32_t stage, uint32_t full) {
+  using T = typename Tile::T;
+  int n = box;
+  const int of_image = divide(&n, p.image_boxes);
+  const int rows = min(Tile::kRows, p.in_channels - job.first_in);
+  const int packed = rows * p.box_positions * Tile::kElement;
+  const int panels = p.groups * Tile::kRows * kBoxPanel;
+  sm90::barrier_arrive_expect(full, p.output_bytes + (Tile::kTurned ? packed : panels));
+  if constexpr (Tile::kTurned) {
+    const int64_t row = int64_t{n} * p.in_channels + job.first_in;
+    sm90::bulk_copy(stage + p.packed_at, static_cast<const T*>(p.positions) + row * p.box_positions,
+                    packed, full);
+  } else {
+    for (int panel = 0; panel < p.groups; ++panel) {
+      sm90::load_box(stage + panel * (Tile::kRows * kBoxPanel), &p.input, full,
+                     panel * (kBoxPanel / Tile::kElement), of_image, job.first_in, n, 0);
+    }
+  }
+  int channel = job.first_column;
+  if (p.taps > 1) channel /= p.taps;
+  if (p.whole) {
+    sm90::load_box(stage + p.output_at, &p.output, full, 0, of_image * p.run_rows, channel, n, 0);
+  } else {
+    int depth = of_image;
+    const int run = divide(&depth, p.plane_boxes);
+    sm90::load_box(stage + p.output_at, &p.output, full, 0, run * p.run_rows, depth * p.plane_rows,
+                   channel, n);
+  }
+}
+
+inline constexpr uint32_t kNoPosition = 0xFFFF;
+
+// Where a box's positions lie in a channel of the stage, in the order in which lanes want them: of
+// 32 bytes of K, four positions of each quad's lane in 16 bits, two in TF32.
+template <typename Tile>
+__device__ __forceinline__ void fill_table(const BoxParams& p, uint32_t table) {
+  const int steps = p.groups * Tile::kSteps;
+  for (int i = static_cast<int>(threadIdx.x); i < steps * 4; i += kSumThreads) {
+    const int first = i / 4 * Tile::kStepPositions, quad = i % 4;
+    const auto place = [&](int position) -> uint32_t {
+      if (position >= p.box_positions) return kNoPosition;
+      int rest = position;
+      const int w = divide(&rest, p.width), h = divide(&rest, p.lines);
+      return static_cast<uint32_t>(rest * p.step[0] + h * p.step[1] + w * p.step[2]);
+    };
+    if constexpr (Tile::kElement == 2) {
+      const int at = first + 2 * quad;
+      const uint32_t low = place(at) | place(at + 1) << 16;
+      const uint32_t high = place(at + 8) | place(at + 9) << 16;
+      asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(table + 8 * i), "r"(low), "r"(high)
+                   : "memory");
+    } else {
+      const int at = first + quad;
+      asm volatile("st.shared.b32 [%0], %1;" ::"r"(table + 4 * i),
+                   "r"(place(at) | place(at + 4) << 16)
+                   : "memory");
+    }
+  }
+}
+
+// prmt, which the compiler leaves ahead of the fence of the wgmmas that read its result.
+template <int kSelector>
+__device__ __forceinline__ uint32_t select_bytes(uint32_t low, uint32_t high) {
+  uint32_t word;
+  asm volatile("prmt.b32 %0, %1, %2, %3;" : "=r"(word) : "r"(low), "r"(high), "n"(kSelector));
+  return word;
+}
+
+// The word, or 0, by an instruction that stays ahead of the fence too.
+__device__ __forceinline__ uint32_t masked(uint32_t word, bool there) {
+  uint32_t value;
+  asm volatile("and.b32 %0, %1, %2;" : "=r"(value) : "r"(word), "r"(there ? ~0u : 0u));
+  return value;
+}
+
+// A of a group: a lane's pair of columns, at `own`, of all its positions.
+template <typename Tile>
+__device__ __forceinline__ void pick_words(const BoxParams& p, uint32_t own, uint32_t table,
+                                           uint32_t (&a)[Tile::kSteps][4]) {
+  const int quad = static_cast<int>(threadIdx.x) % 4;
+#pragma unroll
+  for (int step = 0; step < Tile::kSteps; ++step) {
+    if constexpr (Tile::kElement == 2) {
+      uint32_t place[2];
+      load_words(place, table + (4 * step + quad) * 8);
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const uint32_t first = place[half] & 0xFFFF, second = place[half] >> 16;
+        const bool has_first = first != kNoPosition, has_second = second != kNoPosition;
+        uint32_t word[2];
+        if (p.joined) {
+          load_words(word, own + (has_first ? first : 0));
+        } else {
+          word[0] = load_shared(own + (has_first ? first : 0));
+          word[1] = load_shared(own + (has_second ? second : 0));
+        }
+        word[0] = has_first ? word[0] : 0;
+        word[1] = has_second ? word[1] : 0;
+        a[step][2 * half] = select_bytes<0x5410>(word[0], word[1]);
+        a[step][2 * half + 1] = select_bytes<0x7632>(word[0], word[1]);
+      }
+    } else {
+      const uint32_t place = load_shared(table + (4 * step + quad) * 4);
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const uint32_t at = half ? place >> 16 : place & 0xFFFF;
+        const bool there = at != kNoPosition;
+        uint32_t word[2];
+        load_words(word, own + (there ? at : 0));
+        a[step][2 * half] = masked(word[0], there);
+        a[step][2 * half + 1] = masked(word[1], there);
+      }
+    }
+  }
+}
+
+// Rows of input from what lies behind one another; zeros behind the box.
+template <typename Tile>
+__device__ __forceinline__ void write_rows(const BoxParams& p, uint32_t stage) {
+  constexpr int kElement = Tile::kElement, kPiece = 16 / kElement;
+  const int pieces = p.groups * (kBoxPanel / 16);
+  for (int i = static_cast<int>(threadIdx.x); i < Tile::kRows * pieces; i += kSumThreads) {
+    const int row = i / pieces, piece = i - row * pieces;
+    const uint32_t from = stage + p.packed_at + row * p.box_positions * kElement;
+    uint32_t word[4];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const int position = piece * kPiece + j * (4 / kElement);
+      const uint32_t at = from + position * kElement;
+      word[j] = 0;
+      if constexpr (kElement == 4) {
+        if (position < p.box_positions) word[j] = round_to_tf32(load_shared(at));
+      } else {
+        unsigned short low = 0, high = 0;
+        if (position < p.box_positions) {
+          asm volatile("ld.shared.u16 %0, [%1];" : "=h"(low) : "r"(at) : "memory");
+        }
+        if (position + 1 < p.box_positions) {
+          asm volatile("ld.shared.u16 %0, [%1];" : "=h"(high) : "r"(at + 2) : "memory");
+        }
+        word[j] = uint32_t{low} | uint32_t{high} << 16;
+      }
+    }
+    const uint32_t to = stage + piece / 8 * (Tile::kRows * kBoxPanel) + row * kBoxPanel +
+                        (piece % 8 ^ row % 8) * 16;
+    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(word[0]), "r"(word[1]),
+                 "r"(word[2]), "r"(word[3])
+                 : "memory");
+  }
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");  // rows -> wgmma
+  sync_threads<kSumBarrier, kSumThreads>();                     // the rows are there
+}
+
+#endif
+
+}  // namespace convt3d::cuda::cluster_weight
