@@ -3,7 +3,9 @@
 #pragma once
 #include "cuda/cluster_weight/box_tile.cuh"
 #include "cuda/cluster_weight/load.cuh"
-#include "cuda/cluster_weight/multiply.cuh"
+#include "cuda/common/mma_sync.cuh"
+#include "cuda/common/shared_memory.cuh"
+#include "cuda/common/shared_words.cuh"
 #include "cuda/sm90/mbarrier.cuh"
 #include "cuda/sm90/tma.cuh"
 

@@ -3,6 +3,7 @@
 #pragma once
 #include "cuda/cluster_weight/box_tile.cuh"
 #include "cuda/cluster_weight/store.cuh"
+#include "cuda/common/shared_words.cuh"
 
 namespace convt3d::cuda::cluster_weight {
 
