@@ -21,7 +21,8 @@
 //   TF32      K of four: taps 0 and 1 of two channels, so that lanes read neighbours; tap 2 of four
 //
 //   3 warpgroups     consumers   full: producers' copies -> consumers
-//   1 warpgroup      producers   empty: all consumer warps -> producers (gather_load.cuh)
+//   1 warpgroup      producers   empty: all consumer warps -> producers (gather_load.cuh); of
+//                                aligned lines one thread is enough
 //   thread 0 copies the weights, once: weights_full -> consumers
 //
 // Where the weights of all channels of grad_output do not fit, a cluster of two blocks shares the
@@ -60,7 +61,7 @@ __device__ __forceinline__ void multiply_stage(
   using Product = sm90::Wgmma<T, kColumns>;
   constexpr int kTiles = gather_tiles(kColumns), kKernel = kGatherKernel;
   constexpr int kStep = kColumns * 32 >> 4, kTapD = kKernel * kGatherSteps * kStep;
-  const int of_line = p.source_extent[2] * static_cast<int>(sizeof(T));
+  const int of_line = p.line_bytes;
   uint32_t a[2][kGatherSteps][4] = {};
   const auto settle = [](uint32_t(&values)[kGatherSteps][4]) {
 #pragma unroll
@@ -190,14 +191,16 @@ __device__ __forceinline__ void consume_lines(const GatherParams& p, const Gathe
 
 template <typename T, int kColumns, int kRanks, bool kAligned>
 __global__ void CONVT3D_CLUSTER(kRanks) __launch_bounds__(kGatherThreads, 1)
-    gather_kernel(const __grid_constant__ GatherParams p) {
+    gather_kernel(const __grid_constant__ GatherParams p,
+                  const __grid_constant__ CUtensorMap lines) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ __align__(128) unsigned char memory[];
   const GatherShared shared(p, shared_address(memory));
   if (threadIdx.x == 0) {
     sm90::barrier_init(shared.weights_full, 1);
     for (int s = 0; s < p.slots; ++s) {
-      sm90::barrier_init(shared.full + 8 * s, kGatherThreads - 32 * kGatherConsumers);
+      sm90::barrier_init(shared.full + 8 * s,
+                         kAligned ? 1 : kGatherThreads - 32 * kGatherConsumers);
       sm90::barrier_init(shared.empty + 8 * s, kGatherConsumers);
     }
     if constexpr (kRanks > 1) init_mail<kRanks>(shared.mail, kGatherConsumers);
@@ -217,7 +220,11 @@ __global__ void CONVT3D_CLUSTER(kRanks) __launch_bounds__(kGatherThreads, 1)
     consume_lines<T, kColumns, kRanks, kAligned>(p, shared);
   } else {
     sm90::fewer_registers<kGatherProducerRegisters>();
-    load_lines<T>(p, shared);
+    if constexpr (!kAligned) {
+      load_lines<T>(p, shared);
+    } else if (threadIdx.x == 32 * kGatherConsumers) {
+      load_boxes<T>(p, shared, &lines);
+    }
   }
   if constexpr (kRanks > 1) {  // the others write to this block no more
     __syncwarp();

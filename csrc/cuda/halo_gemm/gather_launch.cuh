@@ -9,6 +9,7 @@
 #include "cuda/halo_gemm/gather_call.h"
 #include "cuda/halo_gemm/gather_kernel.cuh"
 #include "cuda/halo_gemm/tuning.h"
+#include "cuda/sm90/tensor_map.h"
 #include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::halo_gemm {
@@ -112,9 +113,11 @@ inline GatherParams make_gather_params(const GatherCall& call) {
   p.lines = config.lines;
   p.tiles = config.tiles;
   p.runs = config.runs;
-  p.pitch = config.pitch;
   const auto bytes = static_cast<int>(element_bytes(call.description.precision));
-  p.slot_bytes = kGatherChunkBytes / bytes * config.pitch;
+  p.aligned = config.aligned && reinterpret_cast<uintptr_t>(source.data) % 16 == 0;
+  p.pitch = p.aligned ? config.box_pitch : config.pitch;
+  p.line_bytes = p.aligned ? config.line_bytes : p.source_extent[2] * bytes;
+  p.slot_bytes = kGatherChunkBytes / bytes * p.pitch;
   p.chunks = config.chunks;
   p.slots = config.slots;
   p.weight_bytes = static_cast<int>(gather_block_bytes(config));
@@ -122,11 +125,27 @@ inline GatherParams make_gather_params(const GatherCall& call) {
   p.blocks = config.blocks;
   p.ranks = config.ranks;
   p.mail_bytes = kGatherConsumers * gather_mail_bytes(config.columns, config.ranks);
-  p.aligned = config.aligned && reinterpret_cast<uintptr_t>(source.data) % 16 == 0;
   const int together = p.aligned ? 2 : 4;
   p.pairs = reinterpret_cast<uintptr_t>(result.data) % (together * bytes) == 0 &&
             problem.input[2] % together == 0;
   return p;
+}
+
+// Aligned lines of some channels.
+inline CUtensorMap make_gather_map(const GatherCall& call, const GatherParams& p) {
+  const TensorView& source = call.operands.output;
+  const auto& s = source.stride;
+  const auto bytes = static_cast<int>(element_bytes(call.description.precision));
+  sm90::TensorBox box{
+      static_cast<const unsigned char*>(source.data),
+      call.description.precision,
+      {p.source_extent[2], p.source_extent[1], p.sources, p.source_extent[0],
+       call.description.problem.batch},
+      {1, p.source_stride[3], s[1], s[2], s[0]},
+      {p.line_bytes / bytes, kGatherStride * p.lines + 1, kGatherChunkBytes / bytes, 1, 1},
+      {1, 1, 1, 1, 1}};
+  box.swizzled = false;
+  return sm90::encode(box);
 }
 
 template <typename T, int kColumns, int kRanks>
@@ -137,7 +156,8 @@ void launch_gather(const GatherCall& call, const GatherParams& p) {
   const int together = p.blocks * p.ranks;
   const auto blocks = static_cast<unsigned>(call.device.num_sms / together * together);
   sm90::launch_overlapping("halo_gemm gather_kernel", kernel,
-                           {blocks, kGatherThreads, kSharedBytes, call.stream}, p);
+                           {blocks, kGatherThreads, kSharedBytes, call.stream}, p,
+                           p.aligned ? make_gather_map(call, p) : CUtensorMap{});
 }
 
 template <Precision kPrecision>

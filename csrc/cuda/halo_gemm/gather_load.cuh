@@ -1,19 +1,46 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The producers of gather_kernel.cuh: a stage is some channels of a plane's lines, as they lie in
 // memory. A channel's lines are one run of bytes; its pieces of 16 are copied. It begins where it
-// does in memory modulo 32, up to 31 bytes behind the start of its place; aligned lines modulo 16:
+// does in memory modulo 32, up to 31 bytes behind the start of its place:
 //
 //   slot  | lead | channel 0: shift, lines ... | lead | channel 1: ...      `pitch` apart
 //
 // Lines outside grad_output are zeros (but for pieces that they share with others).
+//
+// Aligned lines: a stage is one box of TMA, channels and lines without anything before them.
 #pragma once
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/halo_gemm/gather_params.h"
 #include "cuda/sm90/ring.cuh"
+#include "cuda/sm90/tma.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// One thread.
+template <typename T>
+__device__ __forceinline__ void load_boxes(const GatherParams& p, const GatherShared& shared,
+                                           const CUtensorMap* lines) {
+  constexpr int kChannels = kGatherChunkBytes / static_cast<int>(sizeof(T));
+  const int first_chunk = blockIdx.x % p.ranks * p.chunks;
+  sm90::Ring ring;
+  GatherWalk walk(p);
+  while (walk.next(p)) {
+    for (int u = kGatherStride * walk.from; u <= kGatherStride * walk.to; ++u) {
+      if (!GatherWalk::there(p, u)) continue;
+      for (int chunk = 0; chunk < p.chunks; ++chunk) {
+        const uint32_t full = shared.full + 8 * ring.stage;
+        sm90::barrier_wait(shared.empty + 8 * ring.stage, ring.parity ^ 1);
+        sm90::barrier_arrive_expect(full, kChannels * p.pitch);
+        sm90::load_box(shared.slots + ring.stage * p.slot_bytes, lines, full, 0,
+                       walk.first_source(p), (first_chunk + chunk) * kChannels, u - p.padding[0],
+                       walk.item);
+        ring.next(p.slots);
+      }
+    }
+  }
+}
 
 template <typename T>
 __device__ __forceinline__ void load_lines(const GatherParams& p, const GatherShared& shared) {
@@ -21,7 +48,6 @@ __device__ __forceinline__ void load_lines(const GatherParams& p, const GatherSh
   constexpr int kLanes = 128 / kChannels;  // of a channel
   const int thread = threadIdx.x % 128, channel = thread / kLanes, lane = thread % kLanes;
   const int first_chunk = blockIdx.x % p.ranks * p.chunks;
-  const int mask = p.aligned ? 15 : kGatherLead - 1;
   sm90::Ring ring;
   GatherWalk walk(p);
   while (walk.next(p)) {
@@ -35,9 +61,9 @@ __device__ __forceinline__ void load_lines(const GatherParams& p, const GatherSh
       const int64_t plane = walk.item * s[0] + (u - p.padding[0]) * s[2] + first * s[3];
       for (int chunk = 0; chunk < p.chunks; ++chunk) {
         const int source = (first_chunk + chunk) * kChannels + channel;
-        // A multiple of 32 (16) bytes, and what the run of bytes begins behind it.
+        // A multiple of 32 bytes, and what the run of bytes begins behind it.
         const auto run = reinterpret_cast<intptr_t>(p.source) + (plane + source * s[1]) * kBytes;
-        const int shift = static_cast<int>(run & mask);
+        const int shift = static_cast<int>(run & (kGatherLead - 1));
         const bool there = source < p.sources;
         uint32_t to =
             shared.slots + ring.stage * p.slot_bytes + channel * p.pitch + kGatherLead + 16 * lane;

@@ -29,6 +29,11 @@ bool is_for_gather(const Description& description, const Device& device) {
          p.in_channels >= kGatherMinChannels;
 }
 
+// Of an aligned line in a stage: an odd number of 32 bytes.
+int64_t box_line_bytes(const Problem& p, int64_t bytes) {
+  return (ceil_div(p.output()[2] * bytes, kGatherLead) | 1) * kGatherLead;
+}
+
 // As many stages as there is room for; false if there are too few.
 bool choose_slots(const Description& description, GatherConfig* config) {
   const Problem& p = description.problem;
@@ -36,13 +41,20 @@ bool choose_slots(const Description& description, GatherConfig* config) {
   const int64_t lines = kGatherStride * config->lines + 1;
   const int64_t run =
       kGatherLead + ceil_div(kGatherLead - 1 + lines * p.output()[2] * bytes, 16) * 16;
-  const int64_t room = kSharedBytes - kGatherAlign - kGatherBarrierBytes -
+  const int64_t room = kSharedBytes - 2 * kGatherAlign - kGatherBarrierBytes -
                        gather_block_bytes(*config) -
                        kGatherConsumers * gather_mail_bytes(config->columns, config->ranks);
   if (run > room) return false;
-  const int skew = gather_skew(bytes, config->aligned);
+  const int skew = gather_skew(bytes);
   config->pitch = static_cast<int>(ceil_div(run - skew, 128) * 128 + skew);
-  const int64_t slots = room / (kGatherChunkBytes / bytes * config->pitch);
+  int64_t pitch = config->pitch;
+  if (config->aligned) {
+    // Lines are odd in number, too: what a warp reads at once is in different banks.
+    config->line_bytes = static_cast<int>(box_line_bytes(p, bytes));
+    config->box_pitch = static_cast<int>(lines) * config->line_bytes;
+    pitch = std::max<int64_t>(pitch, config->box_pitch);
+  }
+  const int64_t slots = room / (kGatherChunkBytes / bytes * pitch);
   config->slots = static_cast<int>(std::min<int64_t>(slots, kGatherMaxSlots));
   return slots >= kGatherMinSlots;
 }
@@ -83,7 +95,8 @@ GatherConfig search_gather(const Description& description, const Device& device)
     config.blocks = static_cast<int>(ceil_div(p.in_channels, kernel.columns));
     const int64_t chunks = ceil_div(p.out_channels * bytes, kGatherChunkBytes);
     config.chunks = static_cast<int>(ceil_div(chunks, kernel.ranks));
-    config.aligned = p.output()[2] * bytes % 16 == 0 && p.padding[2] == 1;
+    config.aligned = p.output()[2] * bytes % 16 == 0 && p.padding[2] == 1 &&
+                     box_line_bytes(p, bytes) / bytes <= kMaxBox;
     config.runs = static_cast<int>(ceil_div(p.input[2], kGatherRun));
     const int64_t chain = int64_t{config.chunks} * kGatherKernel * kGatherKernel * kGatherSteps;
     if (chain > sm90::max_chain(description.precision)) continue;

@@ -13,7 +13,9 @@ struct GatherConfig {
   int columns = 0;            // of wgmma: channels; 0 where this kernel is not for the problem
   int lines = 0, tiles = 0;   // of grad_input in a tile, and tiles of a plane
   int runs = 0;               // of a line
-  int pitch = 0;              // bytes from a channel of a stage to the next
+  int pitch = 0;              // bytes from a channel of a stage to the next,
+  int box_pitch = 0;          // and of aligned lines,
+  int line_bytes = 0;         // which are as long there
   int chunks = 0, slots = 0;  // stages of a plane, and stages
   bool aligned = false;       // lines, where grad_output is (gather_operand.cuh)
   int blocks = 0;             // of `columns` channels of grad_input

@@ -45,8 +45,8 @@ __device__ __forceinline__ GatherRows gather_rows(const GatherParams& p, int til
   const int row = first + lane / 4 * (kAligned ? 2 : 1);
   const int own = kBytes == 4 ? lane % 2 : 0;
   const int tap = kAligned ? 0 : own - p.padding[2];
-  rows.at = kGatherLead + kBytes * (kGatherStride * max(rows.line, 0) * p.source_extent[2] +
-                                    kGatherStride * row + tap);
+  rows.at = (kAligned ? 0 : kGatherLead) + kGatherStride * max(rows.line, 0) * p.line_bytes +
+            kBytes * (kGatherStride * row + tap);
   if constexpr (kAligned) {
     rows.at += lane % 4 * p.pitch;
     rows.inside[0] = row > 0 ? ~0u : kBytes == 2 ? 0xFFFF0000u : 0u;
@@ -134,11 +134,11 @@ __device__ __forceinline__ void gather_aligned(const GatherParams& p, uint32_t f
     } else {
       const uint32_t before = load_shared(at - 4);
       const uint4 here = load_four_words(at);
-      a[0][2 * half] = round_to_tf32(before & inside);
-      a[1][2 * half] = round_to_tf32(here.x);
-      a[2][2 * half] = a[0][2 * half + 1] = round_to_tf32(here.y);
-      a[1][2 * half + 1] = round_to_tf32(here.z);
-      a[2][2 * half + 1] = round_to_tf32(here.w);
+      a[0][2 * half] = before & inside;  // the copy has rounded them
+      a[1][2 * half] = here.x;
+      a[2][2 * half] = a[0][2 * half + 1] = here.y;
+      a[1][2 * half + 1] = here.z;
+      a[2][2 * half + 1] = here.w;
     }
   }
 }

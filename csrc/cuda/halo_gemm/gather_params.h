@@ -16,7 +16,8 @@ struct GatherParams {
   int channels, sources;                       // of grad_input, of grad_output
   int result_extent[3], source_extent[3], padding[3];
   int lines, tiles, runs;  // of grad_input in a tile, tiles of a plane, and runs of a line
-  int pitch, slot_bytes;   // of a channel of a stage, and of a stage
+  int pitch, line_bytes;   // of a channel of a stage, and of a line
+  int slot_bytes;          // of a stage
   int chunks, slots;       // of a block
   int mail_bytes;          // of all warps (gather_join.cuh)
   int weight_bytes;        // of a block
@@ -70,7 +71,8 @@ struct GatherShared {
 
   // What is read behind the last stage, of positions that are not stored, are weights.
   __device__ GatherShared(const GatherParams& p, uint32_t start) {
-    slots = (start + kGatherAlign - 1) / kGatherAlign * kGatherAlign;
+    // Behind what is read of positions below 0.
+    slots = (start + kGatherAlign - 1) / kGatherAlign * kGatherAlign + kGatherAlign;
     weights = slots + p.slots * p.slot_bytes;
     mail.sums = weights + p.weight_bytes;
     weights_full = mail.sums + p.mail_bytes;

@@ -42,9 +42,7 @@ inline constexpr int kGatherMaxBlocks = 2;
 constexpr int gather_tiles(int columns) { return 64 / columns; }
 // From a channel's lines to the next, modulo 128: what a warp reads at once lies in different
 // banks, of four channels eight elements of TF32 or positions of 8 to 16 bytes.
-constexpr int gather_skew(int element_bytes, bool aligned) {
-  return element_bytes == 2 || aligned ? 32 : 64;
-}
+constexpr int gather_skew(int element_bytes) { return element_bytes == 2 ? 32 : 64; }
 
 // Estimate, for the choice of a tile: bytes that copies bring in a clock, clocks of shared memory
 // for a tap of h of 64 positions, and how many products or loads wait for the other.
