@@ -3,16 +3,12 @@
 
 #include <algorithm>
 
-#include "cuda/common/grad_weight_cuts.h"
+#include "cuda/column_gemm/position_box.h"
 #include "cuda/common/kept_answer.h"
 #include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::column_gemm {
 namespace {
-
-constexpr int64_t round_up(int64_t value, int64_t to) { return ceil_div(value, to) * to; }
-
-int64_t columns(const Problem& p) { return volume(p.kernel) * p.out_channels; }
 
 // Clocks that the busiest SM takes.
 double estimate(const Description& description, const Device& device, const InputConfig& c,
@@ -60,31 +56,15 @@ int64_t complete(const Description& description, const Device& device, InputConf
 InputConfig choose_input(const Description& description, const Device& device) {
   return kept_answer(description, device, [&] {
     const Problem& p = description.problem;
-    InputConfig c{}, best{};
+    InputConfig c{};
     const int64_t step = 32 / element_bytes(description.precision);
     c.steps = static_cast<int>(ceil_div(columns(p), step));
     c.chunks = static_cast<int>(ceil_div(p.in_channels, 32));
-    double least = 0;
-    for (int64_t length : cuts(p.input[2], kLongestLine, kMostCuts)) {
-      // A box starts where 16 bytes of grad_output may.
-      const int64_t wide = length == p.input[2] ? length : round_up(length, 8);
-      for (int64_t d = 1; d <= std::min<int64_t>(p.input[0], kMaxBoxCells); ++d) {
-        for (int64_t h = 1; h <= std::min<int64_t>(p.input[1], kMaxBoxCells); ++h) {
-          c.cells = {static_cast<int>(d), static_cast<int>(h), static_cast<int>(wide)};
-          for (int axis = 0; axis < 3; ++axis) {
-            c.tiles[axis] = static_cast<int>(ceil_div(p.input[axis], c.cells[axis]));
-          }
-          const int64_t stage = complete(description, device, &c);
-          if (stage == 0) continue;
-          const double clocks = estimate(description, device, c, stage);
-          if (best.shared == 0 || clocks < least) {
-            best = c;
-            least = clocks;
-          }
-        }
-      }
-    }
-    return best;
+    return best_positions(
+        p, c, [&](InputConfig* config) { return complete(description, device, config); },
+        [&](const InputConfig& config, int64_t stage) {
+          return estimate(description, device, config, stage);
+        });
   });
 }
 

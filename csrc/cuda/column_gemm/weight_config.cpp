@@ -3,17 +3,13 @@
 
 #include <algorithm>
 
-#include "cuda/common/grad_weight_cuts.h"
+#include "cuda/column_gemm/position_box.h"
 #include "cuda/common/kept_answer.h"
 #include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::column_gemm {
 namespace {
-
-constexpr int64_t round_up(int64_t value, int64_t to) { return ceil_div(value, to) * to; }
-
-int64_t columns(const Problem& p) { return volume(p.kernel) * p.out_channels; }
 
 int64_t slice_channels(const WeightConfig& c) { return int64_t{c.channel_warps} * kWeightChannels; }
 
@@ -58,33 +54,18 @@ double estimate(const Description& description, const Device& device, const Weig
 WeightConfig choose_weight(const Description& description, const Device& device) {
   return kept_answer(description, device, [&] {
     const Problem& p = description.problem;
-    WeightConfig c{}, best{};
+    WeightConfig c{};
     const int64_t size = element_bytes(description.precision);
     c.rows = description.input == Layout::ndhwc && p.in_channels * size % 16 == 0;
     const int64_t channel_warps = ceil_div(p.in_channels, kWeightChannels);
     c.slices = static_cast<int>(ceil_div(channel_warps, kWeightWarps));
     c.channel_warps = static_cast<int>(ceil_div(channel_warps, c.slices));
     c.position_warps = static_cast<int>(kWeightWarps / c.channel_warps);
-    double least = 0;
-    for (int64_t length : cuts(p.input[2], kLongestLine, kMostCuts)) {
-      // A box starts where 16 bytes of grad_output may.
-      const int64_t wide = length == p.input[2] ? length : round_up(length, 8);
-      for (int64_t d = 1; d <= std::min<int64_t>(p.input[0], kMaxBoxCells); ++d) {
-        for (int64_t h = 1; h <= std::min<int64_t>(p.input[1], kMaxBoxCells); ++h) {
-          c.cells = {static_cast<int>(d), static_cast<int>(h), static_cast<int>(wide)};
-          for (int axis = 0; axis < 3; ++axis) {
-            c.tiles[axis] = static_cast<int>(ceil_div(p.input[axis], c.cells[axis]));
-          }
-          const int64_t stage = complete(description, device, &c);
-          if (stage == 0) continue;
-          const double clocks = estimate(description, device, c, stage);
-          if (best.shared == 0 || clocks < least) {
-            best = c;
-            least = clocks;
-          }
-        }
-      }
-    }
+    WeightConfig best = best_positions(
+        p, c, [&](WeightConfig* config) { return complete(description, device, config); },
+        [&](const WeightConfig& config, int64_t stage) {
+          return estimate(description, device, config, stage);
+        });
     const int64_t items = p.batch * best.tiles[0] * best.tiles[1] * best.tiles[2];
     best.splits = static_cast<int>(
         std::min<int64_t>(items, std::max<int64_t>(1, device.num_sms / std::max(1, best.slices))));
