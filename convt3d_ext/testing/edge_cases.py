@@ -154,7 +154,7 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "taps in one residue of eight, bias filled in", "mb1_ic48oc72_id1ih8iw3_k3s2p1d2:bias"),
     ("ci", "k3, 72 out channels, planes of a line", "mb1_ic64oc72_id4ih1iw33_k3p1"),
     ("ci", "k1, 16 channels", "mb2_ic16oc16_id32ih10iw33_k1:bias"),
-    ("ci", "k1, many channels, few positions", "mb2_ic72oc104_id2ih3iw3_k1:bias"),
+    ("ci", "k1, many channels, 60 positions", "mb1_ic72oc104_id3ih4iw5_k1:bias"),
     ("full", "more channels than four warpgroups hold", "mb2_ic264oc136_id4ih8iw16_k3p1"),
     ("full", "many channels, few positions", "mb2_ic192oc160_id2ih2iw2_k2s2:bias"),
     ("full", "two tiles of everything", "mb1_ic72oc72_id7ih9iw11_k3s2p1op1:bias"),
