@@ -32,13 +32,15 @@ inline constexpr std::array<int, 6> kColumns{16, 32, 48, 64, 96, 128};
 inline constexpr int kMaxSteps = 4;
 // 128 columns of 16-bit products with more steps spill a register.
 constexpr bool is_built(int columns, int steps) { return columns < 128 || steps <= 2; }
-// Whether long sums may be parked (cuda/sm90/parked_sums.cuh); the others spill.
+// Whether long sums may be parked (cuda/sm90/parked_sums.cuh); others spill, or in float32 take 18
+// % longer for it (512 -> 512, k3).
 constexpr bool can_park(Precision precision, int columns, int steps) {
-  return precision == Precision::fp32 || (columns < 128 && !(columns == 48 && steps == 3));
+  if (precision == Precision::fp32) return columns <= 64;
+  return columns < 128 && !(columns == 48 && steps == 3);
 }
 // float32: additions to one sum, whose roundings walk: 2401 one after another are 9.0e-7 off, torch
-// 3.5e-7 (200 -> 40, k7); up to here 2.7e-7.
-inline constexpr int kMaxAdditions = 256;
+// 3.5e-7 (200 -> 40, k7); 432 of them 3.6e-7, torch 4.2e-7 (512 -> 64, k3). H200.
+inline constexpr int kMaxAdditions = 512;
 
 using sm90::kSharedBytes;
 // Limits: bits of a halo's coordinates (tables.cuh), over {batch, d, h, w}.
