@@ -75,7 +75,7 @@ def test_long_sums_of_one_sign(precision: str, channels: int, direction: str) ->
     operands = Operands(first, second)
     expected = reference(case, operands)
     families = Trial(case, device).families(precision, "ndhwc")
-    chosen = {"halo_gemm", "implicit_gemm"}.intersection(families)
+    chosen = {"cluster_gemm", "halo_gemm", "implicit_gemm"}.intersection(families)
     assert chosen or torch.cuda.get_device_capability()[0] != 9
     for family in chosen:
         got = call(case, operands.to(precision, operand_layouts(case)), family)

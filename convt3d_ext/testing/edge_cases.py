@@ -182,4 +182,9 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("full", "k3 s2, fused residues, strips", "mb50_ic96oc24_id4ih1iw128_k3s2p1:bias"),
     ("full", "k3 s2, lines of six gradients", "mb70_ic48oc72_id5ih2iw3_k3s2p1op1"),
     ("full", "k3, 50 items as rows, long sums", "mb50_ic192oc128_id32ih1iw3_k3p1:bias"),
+    ("ci", "K in a cluster", "mb2_ic136oc72_id3ih4iw5_k3s2p1op1:bias"),
+    ("ci", "K in a cluster, axes differ", "mb1_ic72oc136_id5ih3iw7_k3x5x2s2x1x2p1x2x0d1x2x1:bias"),
+    ("ci", "K in a cluster, several tiles", "mb3_ic264oc200_id5ih6iw5_k3p1:bias"),
+    ("ci", "K in a cluster, odd channels", "mb2_ic69oc67_id4ih4iw3_k4s2p1:bias"),
+    ("full", "chains of sums, one block a tile", "mb1_ic256oc130_id28ih26iw20_k3p1"),
 )

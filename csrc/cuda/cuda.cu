@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 
+#include "cuda/cluster_gemm/cluster_gemm.h"
 #include "cuda/cluster_weight/cluster_weight.h"
 #include "cuda/column_gemm/column_gemm.h"
 #include "cuda/direct/direct.h"
@@ -38,6 +39,8 @@ void launch(Family family, const Description& description, const Device& device,
       return column_gemm::launch(description, device, operands, workspace, stream);
     case Family::shuffle_gemm:
       return shuffle_gemm::launch(description, device, operands, workspace, stream);
+    case Family::cluster_gemm:
+      return cluster_gemm::launch(description, device, operands, workspace, stream);
     case Family::cluster_weight:
       return cluster_weight::launch(description, device, operands, workspace, stream);
     case Family::line_weight:

@@ -4,6 +4,7 @@
 
 #include "cpu/aten.h"
 #include "cpu/residue_gemm.h"
+#include "cuda/cluster_gemm/cluster_gemm.h"
 #include "cuda/cluster_weight/cluster_weight.h"
 #include "cuda/column_gemm/column_gemm.h"
 #include "cuda/direct/direct.h"
@@ -32,14 +33,14 @@ namespace {
 
 const std::vector<Candidate>& cuda_candidates() {
   static const std::vector<Candidate> table{
-      CONVT3D_CANDIDATE(cuda, shuffle_gemm),   CONVT3D_CANDIDATE(cuda, column_gemm),
-      CONVT3D_CANDIDATE(cuda, group_gemm),     CONVT3D_CANDIDATE(cuda, halo_gemm),
-      CONVT3D_CANDIDATE(cuda, implicit_gemm),  CONVT3D_CANDIDATE(cuda, mma_gemm),
-      CONVT3D_CANDIDATE(cuda, cluster_weight), CONVT3D_CANDIDATE(cuda, line_weight),
-      CONVT3D_CANDIDATE(cuda, halo_weight),    CONVT3D_CANDIDATE(cuda, view_weight),
-      CONVT3D_CANDIDATE(cuda, tap_gemm),       CONVT3D_CANDIDATE(cuda, subpixel_gemm),
-      CONVT3D_CANDIDATE(cuda, few_channels),   CONVT3D_CANDIDATE(cuda, weight_gemm),
-      CONVT3D_CANDIDATE(cuda, direct)};
+      CONVT3D_CANDIDATE(cuda, shuffle_gemm),  CONVT3D_CANDIDATE(cuda, column_gemm),
+      CONVT3D_CANDIDATE(cuda, group_gemm),    CONVT3D_CANDIDATE(cuda, cluster_gemm),
+      CONVT3D_CANDIDATE(cuda, halo_gemm),     CONVT3D_CANDIDATE(cuda, implicit_gemm),
+      CONVT3D_CANDIDATE(cuda, mma_gemm),      CONVT3D_CANDIDATE(cuda, cluster_weight),
+      CONVT3D_CANDIDATE(cuda, line_weight),   CONVT3D_CANDIDATE(cuda, halo_weight),
+      CONVT3D_CANDIDATE(cuda, view_weight),   CONVT3D_CANDIDATE(cuda, tap_gemm),
+      CONVT3D_CANDIDATE(cuda, subpixel_gemm), CONVT3D_CANDIDATE(cuda, few_channels),
+      CONVT3D_CANDIDATE(cuda, weight_gemm),   CONVT3D_CANDIDATE(cuda, direct)};
   return table;
 }
 

@@ -7,23 +7,23 @@
 #include <string>
 
 #include "cuda/common/cuda_check.h"
+#include "cuda/sm90/walk_limits.h"
+#include "cuda/sm90/walk_map.h"
 
 namespace convt3d::cuda::sm90 {
 namespace {
 
-using Encode = decltype(&cuTensorMapEncodeTiled);
-
-Encode find_encoder() {
+template <typename Encode>
+Encode* find_encoder(const char* name) {
   constexpr unsigned kVersion = 12000;  // of CUDA, the first that has it
   void* function = nullptr;
   cudaDriverEntryPointQueryResult found{};
-  check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, kVersion,
-                                         cudaEnableDefault, &found),
-        "finding cuTensorMapEncodeTiled");
+  check(cudaGetDriverEntryPointByVersion(name, &function, kVersion, cudaEnableDefault, &found),
+        name);
   if (found != cudaDriverEntryPointSuccess) {
-    throw std::runtime_error("convt3d: this driver has no cuTensorMapEncodeTiled");
+    throw std::runtime_error(std::string("convt3d: this driver has no ") + name);
   }
-  return reinterpret_cast<Encode>(function);
+  return reinterpret_cast<Encode*>(function);
 }
 
 CUtensorMapDataType data_type(Precision precision) {
@@ -57,10 +57,24 @@ void bind_device() {
   check(cudaSetDevice(device), "binding the device to this thread");
 }
 
+template <typename TryEncode>
+void encode_or_throw(const TryEncode& try_encode) {
+  CUresult result = try_encode();
+  if (result == CUDA_ERROR_INVALID_CONTEXT) {
+    bind_device();
+    result = try_encode();
+  }
+  if (result != CUDA_SUCCESS) {
+    throw std::runtime_error("convt3d: the driver refuses a tensor map, error " +
+                             std::to_string(static_cast<int>(result)));
+  }
+}
+
 }  // namespace
 
 CUtensorMap encode(const TensorBox& tensor) {
-  static const Encode encode_tiled = find_encoder();
+  static const auto encode_tiled =
+      find_encoder<decltype(cuTensorMapEncodeTiled)>("cuTensorMapEncodeTiled");
   const int64_t bytes = element_bytes(tensor.precision);
   cuuint64_t extent[5], stride[4];
   cuuint32_t box[5], step[5];
@@ -82,21 +96,44 @@ CUtensorMap encode(const TensorBox& tensor) {
     }
   }
   CUtensorMap map;
-  const auto try_encode = [&] {
+  encode_or_throw([&] {
     return encode_tiled(&map, data_type(tensor.precision), 5, const_cast<void*>(tensor.data),
                         extent, stride, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
                         swizzle(tensor.swizzled, box[0] * bytes),
                         CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  };
-  CUresult result = try_encode();
-  if (result == CUDA_ERROR_INVALID_CONTEXT) {
-    bind_device();
-    result = try_encode();
+  });
+  return map;
+}
+
+CUtensorMap encode(const Walk& walk) {
+  static const auto encode_walk =
+      find_encoder<decltype(cuTensorMapEncodeIm2col)>("cuTensorMapEncodeIm2col");
+  const int64_t bytes = element_bytes(walk.precision);
+  cuuint64_t extent[5], stride[4];
+  cuuint32_t step[5] = {1, 1, 1, 1, 1};
+  int lower[3], upper[3];
+  for (int i = 0; i < 5; ++i) {
+    extent[i] = static_cast<cuuint64_t>(walk.extent[i]);
+    // Any stride does for an axis of extent 1, but the encoder wants one that is possible.
+    const int64_t row = (walk.extent[0] * bytes + 15) / 16 * 16;
+    if (i > 0) {
+      stride[i - 1] = static_cast<cuuint64_t>(walk.extent[i] == 1 ? row : walk.stride[i] * bytes);
+    }
   }
-  if (result != CUDA_SUCCESS) {
-    throw std::runtime_error("convt3d: the driver refuses a tensor map, error " +
-                             std::to_string(static_cast<int>(result)));
+  for (int i = 0; i < 3; ++i) {
+    step[1 + i] = static_cast<cuuint32_t>(walk.step[i]);
+    lower[i] = static_cast<int>(walk.first[i]);
+    upper[i] = static_cast<int>(
+        upper_corner(walk.first[i], walk.count[i], walk.step[i], walk.extent[1 + i]));
   }
+  CUtensorMap map;
+  encode_or_throw([&] {
+    return encode_walk(&map, data_type(walk.precision), 5, const_cast<void*>(walk.data), extent,
+                       stride, lower, upper, static_cast<cuuint32_t>(walk.channels),
+                       static_cast<cuuint32_t>(walk.positions), step, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                       swizzle(true, walk.channels * bytes), CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                       CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  });
   return map;
 }
 

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a block sums, and which block does what.
+#pragma once
+#include <algorithm>
+
+#include "cuda/cluster_gemm/params.h"
+#include "cuda/common/element.cuh"
+#include "cuda/sm90/shared_bytes.h"
+#include "cuda/sm90/wgmma_shared.cuh"
+
+namespace convt3d::cuda::cluster_gemm {
+
+template <Precision kPrecision, int kRows_, int kColumns_>
+struct Tile {
+  using T = ElementOf<kPrecision>;
+  static constexpr int kRows = kRows_, kColumns = kColumns_;
+  static constexpr int kChunk = kChunkBytes / static_cast<int>(sizeof(T));
+  // Instructions of a warpgroup: 64 rows by so many columns.
+  static constexpr int kInstruction = sizeof(T) == 4 ? 128 : kColumns;
+  static constexpr int kRowTiles = kRows / 128, kColumnTiles = kColumns / kInstruction;
+  static constexpr int kReadBytes = kRows * kChunkBytes;
+  static constexpr int kStageBytes = kReadBytes + kColumns * kChunkBytes;
+  static constexpr int kStages =
+      std::min(kMaxStages, (sm90::kSharedBytes - kBarrierBytes) / kStageBytes);
+  // Barriers, of each stage one for full and one for empty.
+  static constexpr int kFullAt = kStages * kStageBytes, kEmptyBehind = 8 * kMaxStages;
+  static constexpr int kBytes = kStages * kStageBytes + kBarrierBytes;
+  static constexpr int kSums = kRows * kColumns / (kSumWarps * 32);  // of a thread
+  // What the other blocks of a cluster of 8 send.
+  static_assert(kStages * kStageBytes >= 7 * kSums * 32 * 4);
+};
+
+template <typename Tile>
+using Sums = float[Tile::kRowTiles * Tile::kColumnTiles][Tile::kInstruction / 2];
+
+// A tile, and the units of K that are this block's.
+struct Job {
+  int part;
+  int first_row, first_column;
+  int first_unit, last_unit;
+
+  __device__ Job(const Params& p, int split, int item, int rows, int columns) {
+    part = 0;
+    while (part + 1 < p.parts && item >= p.part[part + 1].first_item) ++part;
+    item -= p.part[part].first_item;
+    first_column = divide(&item, p.column_tiles) * columns;
+    first_row = item * rows;
+    const int units = p.part[part].units;
+    first_unit = units * split >> p.log_splits;
+    last_unit = units * (split + 1) >> p.log_splits;
+  }
+};
+
+// Which part of K is this block's: its rank in the cluster. And the cluster's first tile: more
+// follow, `clusters` behind each other, where K is not split.
+__device__ __forceinline__ int split_of(const Params& p) {
+  return static_cast<int>(blockIdx.x) & (p.splits - 1);
+}
+__device__ __forceinline__ int first_item(const Params& p) {
+  return static_cast<int>(blockIdx.x) >> p.log_splits;
+}
+
+}  // namespace convt3d::cuda::cluster_gemm
