@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "cuda/common/resident.h"
-#include "cuda/few_channels/tuning.h"
 #include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::few_channels {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "cuda/few_channels/tuning.h"
 #include "plan/description.h"
 
 namespace convt3d::cuda::few_channels {
@@ -29,8 +30,10 @@ inline constexpr int64_t kTapBlocksPerSm = 2;
 // many positions, are as many on each SM: 215 us against 217 for 4 in channels (k16 s8, 20^3,
 // bf16), 2.4 ms against 3.8 for one (k33 s9, 30^3).
 inline constexpr int64_t kFewTapIns = 4, kTapCells = 4, kManyTapBlocksPerSm = 8;
-// Limit: fields of 20 bits for a tap on an axis.
-inline constexpr int64_t kMaxAxisTaps = (int64_t{1} << 20) - 1;
+// Threads that share a result's parts, and results of a block of those.
+inline constexpr int kTapSlices = 8, kTapResults = kThreads / kTapSlices;
+// Limit: fields of 9 bits for a tap on an axis, of which one value is none.
+inline constexpr int64_t kMaxAxisTaps = 511;
 
 struct GatheredConfig {
   int64_t tile_ins, in_tiles, row_tiles;

@@ -15,7 +15,7 @@
 // finite, or in float32 below 2**-90, is computed once more by the formula: tensor cores multiply
 // the zeros that stand for no element, and split numbers lose infinities.
 //
-// gathered_fits() guarantees: 32-bit counts and coordinates, below 2**20 taps on an axis. Strides
+// gathered_fits() guarantees: 32-bit counts and coordinates, at most 511 taps on an axis. Strides
 // in memory are 64-bit.
 #pragma once
 #include "cuda/few_channels/gathered_rows.cuh"
@@ -27,22 +27,24 @@ namespace convt3d::cuda::few_channels {
 template <typename T>
 __device__ __forceinline__ void put_input(const GatheredSums& p, int channel, int position,
                                           float sum) {
-  const TapRow row = find_row(p, position);
+  int64_t input;
+  const TapRow row = find_row(p, position, &input);
   constexpr bool kSplit = sizeof(T) == 4;
   if (is_doubtful<kSplit>(sum)) {
     const int group = channel / p.ins;
-    const T* const output =
-        static_cast<const T*>(p.output) + int64_t{group} * p.outs * p.output_stride[1] + row.source;
+    const char* const output = static_cast<const char*>(p.output) +
+                               int64_t{group} * p.outs * p.output_bytes[1] + row.source;
     const T* const weight = static_cast<const T*>(p.other) + channel * p.weight_stride[0];
     sum = 0;
 #pragma unroll 1
     for (int at = 0; at < p.depth; ++at) {
       const TapColumn column = find_column(p, at);
       if (!hits(row, column)) continue;
-      sum = fmaf(widen(output[column.source]), widen(weight[column.weight]), sum);
+      sum = fmaf(widen(*reinterpret_cast<const T*>(output + column.source)),
+                 widen(weight[column.weight]), sum);
     }
   }
-  static_cast<T*>(p.result)[row.input + channel * p.input_stride[1]] = narrow<T>(sum);
+  static_cast<T*>(p.result)[input + channel * p.input_stride[1]] = narrow<T>(sum);
 }
 
 template <typename T, int kPairs>
@@ -60,10 +62,11 @@ __global__ __launch_bounds__(kTapThreads,
   const int first_in = divide(&block, p.by_in_tiles) * kIns, group = divide(&block, p.by_groups);
   const int first_position = block * kTapRows;
   for (int i = threadIdx.x; i < kTapRows; i += kTapThreads) {
-    rows[i] = find_row(p, first_position + i);
+    int64_t input;
+    rows[i] = find_row(p, first_position + i, &input);
   }
-  const T* const output =
-      static_cast<const T*>(p.output) + int64_t{group} * p.outs * p.output_stride[1];
+  const char* const output =
+      static_cast<const char*>(p.output) + int64_t{group} * p.outs * p.output_bytes[1];
   const T* const weight =
       static_cast<const T*>(p.other) + (int64_t{group} * p.ins + first_in) * p.weight_stride[0];
   const int own_ins = min(p.ins - first_in, kIns), pairs = (own_ins + 15) / 16;
@@ -76,6 +79,8 @@ __global__ __launch_bounds__(kTapThreads,
   for (int chunk = split * p.own_chunks; chunk < end; ++chunk) {
     const TapColumn column = find_column(p, chunk * kDepth + lane);
     const bool there = column.taps != kNoTap;
+    const char* const source = output + column.source;
+    const T* factor = weight + column.weight + first_row * p.weight_stride[0];
     __syncthreads();  // the rows are there; the last chunk has been multiplied
 #pragma unroll
     for (int round = 0; round < kRounds; ++round) {
@@ -83,13 +88,13 @@ __global__ __launch_bounds__(kTapThreads,
 #pragma unroll
       for (int i = 0; i < kYLoads; ++i) {
         const int in = first_row + (round * kYLoads + i) * kStep;
-        of_y[i] =
-            load_bits(weight + column.weight + in * p.weight_stride[0], there && in < own_ins);
+        of_y[i] = load_bits<T>(factor, there && in < own_ins);
+        factor += kStep * p.weight_stride[0];
       }
 #pragma unroll
       for (int i = 0; i < kTapLoads; ++i) {
         const TapRow& row = rows[first_row + (round * kTapLoads + i) * kStep];
-        of_x[i] = load_bits(output + column.source + row.source, hits(row, column));
+        of_x[i] = load_bits<T>(source + row.source, hits(row, column));
       }
 #pragma unroll
       for (int i = 0; i < kYLoads; ++i) {
@@ -122,19 +127,28 @@ __global__ __launch_bounds__(kTapThreads,
   }
 }
 
-// Adds the parts of all splits in their order; a thread for each result, neighbours on positions.
+// Adds the parts of all splits. kTapSlices threads share those of a result, every kTapSlices-th of
+// them; their sums are added in a fixed order. Neighbouring threads are neighbours on positions.
 template <typename T>
 __global__ __launch_bounds__(kThreads) void add_taps_kernel(
     const __grid_constant__ GatheredSums p) {
-  int channel = blockIdx.x * kThreads + threadIdx.x;
+  __shared__ double of_slice[kTapSlices][kTapResults];
+  const int lane = threadIdx.x % kTapResults, slice = threadIdx.x / kTapResults;
+  int channel = blockIdx.x * kTapResults + lane;
   const int position = divide(&channel, p.by_positions);
   sm90::wait_for_earlier_launch();
-  if (channel >= p.channels) return;
-  const int64_t results = int64_t{p.channels} * p.positions;
-  const float* const parts = p.parts + int64_t{channel} * p.positions + position;
   double total = 0;  // leaves one rounding
-#pragma unroll 16
-  for (int split = 0; split < p.splits; ++split) total += parts[split * results];
+  if (channel < p.channels) {
+    const int64_t results = int64_t{p.channels} * p.positions;
+    const float* const parts = p.parts + int64_t{channel} * p.positions + position;
+#pragma unroll 8
+    for (int split = slice; split < p.splits; split += kTapSlices) total += parts[split * results];
+  }
+  of_slice[slice][lane] = total;
+  __syncthreads();  // the sums of all slices are there
+  if (slice > 0 || channel >= p.channels) return;
+#pragma unroll
+  for (int other = 1; other < kTapSlices; ++other) total += of_slice[other][lane];
   put_input<T>(p, channel, position, static_cast<float>(total));
 }
 

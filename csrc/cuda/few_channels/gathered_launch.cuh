@@ -21,7 +21,7 @@ inline GatheredSums describe_gathered(const GatheredCall& call) {
   p.splits = static_cast<int>(call.config.splits);
   p.parts = p.splits > 1 ? static_cast<float*>(call.workspace) : nullptr;
   for (int dim = 0; dim < 5; ++dim) {
-    p.output_stride[dim] = operands.output.stride[dim];
+    p.output_bytes[dim] = operands.output.stride[dim] * element_bytes(call.description.precision);
     p.input_stride[dim] = operands.input.stride[dim];
     p.weight_stride[dim] = operands.weight.stride[dim];
   }
@@ -49,7 +49,7 @@ inline GatheredSums describe_gathered(const GatheredCall& call) {
 
 template <typename T>
 void add_taps(const GatheredCall& call, const GatheredSums& p) {
-  const int64_t blocks = ceil_div(int64_t{p.channels} * p.positions, int64_t{kThreads});
+  const int64_t blocks = ceil_div(int64_t{p.channels} * p.positions, int64_t{kTapResults});
   const dim3 grid(static_cast<unsigned>(blocks)), threads(kThreads);
   if (call.device.arch >= 90) {
     return sm90::launch_overlapping("few_channels add_taps_kernel", add_taps_kernel<T>,

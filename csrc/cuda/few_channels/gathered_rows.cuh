@@ -26,8 +26,9 @@ struct GatheredSums {
   const void* output;  // grad_output
   const void* other;   // the other operand
   void* result;
-  float* parts;  // [splits][in channels][positions], or null where there is one split
-  int64_t output_stride[5], input_stride[5], weight_stride[5];
+  float* parts;             // [splits][in channels][positions], or null where there is one split
+  int64_t output_bytes[5];  // strides in bytes
+  int64_t input_stride[5], weight_stride[5];
   int output_extent[3], kernel[3], scale[3], padding[3], dilation[3];
   int ins, outs;   // channels of a group
   int depth;       // taps of all out channels of a group
@@ -39,25 +40,27 @@ struct GatheredSums {
 };
 
 // A tap's fields, and the spare bit of each.
-inline constexpr int kTapBits = 21;
-inline constexpr uint64_t kSpareBits = uint64_t{1} << (kTapBits - 1) |
-                                       uint64_t{1} << (2 * kTapBits - 1) |
-                                       uint64_t{1} << (3 * kTapBits - 1);
+inline constexpr int kTapBits = 10;
+inline constexpr uint32_t kSpareBits =
+    1u << (kTapBits - 1) | 1u << (2 * kTapBits - 1) | 1u << (3 * kTapBits - 1);
+static_assert(kMaxAxisTaps < 1 << (kTapBits - 1));
 
 struct alignas(16) TapRow {
-  uint64_t least, most;  // `most` with the spare bits
-  int64_t source;        // of tap 0, in elements
-  int64_t input;         // of the position's channel 0
+  uint32_t least, most;  // `most` with the spare bits
+  int64_t source;        // bytes to tap 0
 };
 
 struct TapColumn {
-  uint64_t taps;  // with the spare bits; kNoTap: no column
-  int64_t source, weight;
+  uint32_t taps;   // with the spare bits; kNoTap: no column
+  int64_t source;  // bytes
+  int64_t weight;
 };
-inline constexpr uint64_t kNoTap = ~uint64_t{0};
+inline constexpr uint32_t kNoTap = ~0u;  // beyond every `most`
 
-__device__ __forceinline__ TapRow find_row(const GatheredSums& p, int position) {
+// `input`: where the position's channel 0 is.
+__device__ __forceinline__ TapRow find_row(const GatheredSums& p, int position, int64_t* input) {
   TapRow row{};
+  *input = 0;
   bool hit = position < p.positions;
 #pragma unroll
   for (int axis = 2; axis >= 0; --axis) {
@@ -67,18 +70,18 @@ __device__ __forceinline__ TapRow find_row(const GatheredSums& p, int position) 
     const int least = origin < 0 ? (dilation - 1 - origin) / dilation : 0;
     const int most = room < 0 ? -1 : min(room / dilation, p.kernel[axis] - 1);
     hit &= least <= most;
-    row.least |= static_cast<uint64_t>(least) << (axis * kTapBits);
-    row.most |= static_cast<uint64_t>(max(most, 0)) << (axis * kTapBits);
-    row.source += origin * p.output_stride[2 + axis];
-    row.input += own * p.input_stride[2 + axis];
+    row.least |= static_cast<uint32_t>(least) << (axis * kTapBits);
+    row.most |= static_cast<uint32_t>(max(most, 0)) << (axis * kTapBits);
+    row.source += origin * p.output_bytes[2 + axis];
+    *input += own * p.input_stride[2 + axis];
   }
   row.most |= kSpareBits;
   if (!hit) {  // no tap survives: 0 is too small, all others are too large
     row.least = 1;
     row.most = kSpareBits;
   }
-  row.source += position * p.output_stride[0];
-  row.input += position * p.input_stride[0];
+  row.source += position * p.output_bytes[0];
+  *input += position * p.input_stride[0];
   return row;
 }
 
@@ -88,26 +91,26 @@ __device__ __forceinline__ TapColumn find_column(const GatheredSums& p, int at) 
 #pragma unroll
   for (int axis = 2; axis >= 0; --axis) {
     const int tap = divide(&at, p.by_kernel[axis]);
-    column.taps |= static_cast<uint64_t>(tap) << (axis * kTapBits);
-    column.source += tap * p.dilation[axis] * p.output_stride[2 + axis];
+    column.taps |= static_cast<uint32_t>(tap) << (axis * kTapBits);
+    column.source += tap * p.dilation[axis] * p.output_bytes[2 + axis];
     column.weight += tap * p.weight_stride[2 + axis];
   }
   column.taps |= kSpareBits;
-  column.source += at * p.output_stride[1];
+  column.source += at * p.output_bytes[1];
   column.weight += at * p.weight_stride[1];
   return column;
 }
 
 __device__ __forceinline__ bool hits(const TapRow& row, const TapColumn& column) {
-  const uint64_t up_to = row.most - (column.taps & ~kSpareBits), from = column.taps - row.least;
-  return column.taps != kNoTap && (up_to & from & kSpareBits) == kSpareBits;
+  const uint32_t up_to = row.most - (column.taps & ~kSpareBits), from = column.taps - row.least;
+  return (up_to & from & kSpareBits) == kSpareBits;
 }
 
 // Bits of an element in memory; 0 where it is not `there`.
 template <typename T>
 using Bits = std::conditional_t<sizeof(T) == 2, unsigned short, unsigned>;
 template <typename T>
-__device__ __forceinline__ Bits<T> load_bits(const T* element, bool there) {
+__device__ __forceinline__ Bits<T> load_bits(const void* element, bool there) {
   return there ? *reinterpret_cast<const Bits<T>*>(element) : Bits<T>{0};
 }
 

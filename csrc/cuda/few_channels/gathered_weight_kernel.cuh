@@ -14,8 +14,8 @@
 // No split, no workspace: a block sums over all positions. A sum that is not finite, or in float32
 // below 2**-90, is computed once more by the formula.
 //
-// gathered_fits() guarantees: at most kFewPositions positions, 32-bit counts and coordinates, below
-// 2**20 taps on an axis. Strides in memory are 64-bit.
+// gathered_fits() guarantees: at most kFewPositions positions, 32-bit counts and coordinates, at
+// most 511 taps on an axis. Strides in memory are 64-bit.
 #pragma once
 #include "cuda/common/resident.h"
 #include "cuda/few_channels/gathered_rows.cuh"
@@ -24,20 +24,21 @@ namespace convt3d::cuda::few_channels {
 
 // One weight from its sum, or by its formula.
 template <typename T>
-__device__ __forceinline__ void put_weight(const GatheredSums& p, const TapRow* rows, int group,
-                                           int in, int at, float sum) {
-  const TapColumn column = find_column(p, at);
+__device__ __forceinline__ void put_weight(const GatheredSums& p, int group, int in,
+                                           const TapColumn& column, float sum) {
   const int64_t channel = int64_t{group} * p.ins + in;
   constexpr bool kSplit = sizeof(T) == 4;
   if (is_doubtful<kSplit>(sum)) {
-    const T* const output = static_cast<const T*>(p.output) +
-                            int64_t{group} * p.outs * p.output_stride[1] + column.source;
+    const char* const output = static_cast<const char*>(p.output) +
+                               int64_t{group} * p.outs * p.output_bytes[1] + column.source;
     const T* const input = static_cast<const T*>(p.other) + channel * p.input_stride[1];
     sum = 0;
 #pragma unroll 1
     for (int i = 0; i < p.positions; ++i) {
-      if (!hits(rows[i], column)) continue;
-      sum = fmaf(widen(output[rows[i].source]), widen(input[rows[i].input]), sum);
+      int64_t own;
+      const TapRow row = find_row(p, i, &own);
+      if (!hits(row, column)) continue;
+      sum = fmaf(widen(*reinterpret_cast<const T*>(output + row.source)), widen(input[own]), sum);
     }
   }
   static_cast<T*>(p.result)[channel * p.weight_stride[0] + column.weight] = narrow<T>(sum);
@@ -50,6 +51,7 @@ __global__ __launch_bounds__(kTapThreads, 2) void gathered_weight_kernel(
   constexpr int kStep = kTapThreads / kDepth;  // in channels that the block loads at once
   constexpr int kRounds = kDepth / 2 / kTapLoads, kYLoads = kIns / kStep / kRounds;
   __shared__ TapRow rows[kFewPositions];
+  __shared__ int64_t inputs[kFewPositions];
   __shared__ __align__(128) unsigned char x[gathered_shared_bytes(kIns)];
   unsigned char* const y = x + kTapRows * kTapPitch;
   int block = blockIdx.x;
@@ -57,9 +59,11 @@ __global__ __launch_bounds__(kTapThreads, 2) void gathered_weight_kernel(
   const int first_tap = block * kTapRows;
   const int chunks = (p.positions + kDepth - 1) / kDepth;
   // Rows up to a whole chunk: those behind the last hit nothing.
-  for (int i = threadIdx.x; i < chunks * kDepth; i += kTapThreads) rows[i] = find_row(p, i);
-  const T* const output =
-      static_cast<const T*>(p.output) + int64_t{group} * p.outs * p.output_stride[1];
+  for (int i = threadIdx.x; i < chunks * kDepth; i += kTapThreads) {
+    rows[i] = find_row(p, i, inputs + i);
+  }
+  const char* const output =
+      static_cast<const char*>(p.output) + int64_t{group} * p.outs * p.output_bytes[1];
   const T* const input =
       static_cast<const T*>(p.other) + (int64_t{group} * p.ins + first_in) * p.input_stride[1];
   const int own_ins = min(p.ins - first_in, kIns), pairs = (own_ins + 15) / 16;
@@ -69,25 +73,28 @@ __global__ __launch_bounds__(kTapThreads, 2) void gathered_weight_kernel(
   const int tap = warp * 16 + lane % 8;
   const TapColumn column[2] = {find_column(p, first_tap + tap),
                                find_column(p, first_tap + tap + 8)};
+  const char* const source[2] = {output + column[0].source, output + column[1].source};
   float sums[kPairs][2][4] = {};
   __syncthreads();  // the rows are there
 #pragma unroll 1
   for (int chunk = 0; chunk < chunks; ++chunk) {
     const TapRow* const own = rows + chunk * kDepth;
     if (chunk > 0) __syncthreads();  // the last chunk has been multiplied
+    const bool there = chunk * kDepth + position < p.positions;
+    const T* factor = input + inputs[chunk * kDepth + position] + first_in_row * p.input_stride[1];
 #pragma unroll
     for (int round = 0; round < kRounds; ++round) {
       Bits<T> of_y[kYLoads], of_x[kTapLoads];
 #pragma unroll
       for (int i = 0; i < kYLoads; ++i) {
         const int in = first_in_row + (round * kYLoads + i) * kStep;
-        of_y[i] = load_bits(input + own[position].input + in * p.input_stride[1],
-                            in < own_ins && chunk * kDepth + position < p.positions);
+        of_y[i] = load_bits<T>(factor, there && in < own_ins);
+        factor += kStep * p.input_stride[1];
       }
 #pragma unroll
       for (int i = 0; i < kTapLoads; ++i) {
         const TapRow& row = own[(round * kTapLoads + i) / 2 * 4 + lane / 8];
-        of_x[i] = load_bits(output + column[i % 2].source + row.source, hits(row, column[i % 2]));
+        of_x[i] = load_bits<T>(source[i % 2] + row.source, hits(row, column[i % 2]));
       }
 #pragma unroll
       for (int i = 0; i < kYLoads; ++i) {
@@ -106,11 +113,13 @@ __global__ __launch_bounds__(kTapThreads, 2) void gathered_weight_kernel(
   }
   auto* const staged = reinterpret_cast<float*>(x);
   stage_sums<kPairs>(sums, staged);
+  static_assert(kTapThreads % kTapRows == 0);
+  const int row = threadIdx.x % kTapRows;
+  const TapColumn result = find_column(p, first_tap + row);
+  if (result.taps == kNoTap) return;
 #pragma unroll 1
-  for (int i = threadIdx.x; i < own_ins * kTapRows; i += kTapThreads) {
-    const int in = i / kTapRows, at = first_tap + i % kTapRows;
-    if (at >= p.depth) continue;
-    put_weight<T>(p, rows, group, first_in + in, at, staged[in * kTapSumsPitch + i % kTapRows]);
+  for (int in = threadIdx.x / kTapRows; in < own_ins; in += kTapThreads / kTapRows) {
+    put_weight<T>(p, group, first_in + in, result, staged[in * kTapSumsPitch + row]);
   }
 }
 
