@@ -24,12 +24,12 @@ __device__ __forceinline__ int row_of(int slabs, int i, int half) {
   return (threadIdx.x / 128 * slabs + i) * 64 + thread / 32 * 16 + half * 8 + thread % 32 / 4;
 }
 
-// A of 32 positions: x[step of 8 positions][slab][register].
-template <int kSlabs>
-__device__ __forceinline__ void gather(uint32_t (&x)[4][kSlabs][4],
+// A of some steps of 8 positions: x[step][slab][register].
+template <int kSteps, int kSlabs>
+__device__ __forceinline__ void gather(uint32_t (&x)[kSteps][kSlabs][4],
                                        const uint32_t (&row)[kSlabs][2], uint32_t table) {
 #pragma unroll
-  for (int k = 0; k < 4; ++k) {
+  for (int k = 0; k < kSteps; ++k) {
     const int2 at = load_shared_pair(table + 32 * k);
 #pragma unroll
     for (int i = 0; i < kSlabs; ++i) {
@@ -41,14 +41,15 @@ __device__ __forceinline__ void gather(uint32_t (&x)[4][kSlabs][4],
   }
 }
 
-// 32 positions of TF32 into the sums. `b`: the chunk's lines; `rounded`: x is.
-template <int kColumns, int kSlabs>
-__device__ __forceinline__ void multiply_tf32(Sums<kColumns, kSlabs>& sums,
-                                              uint32_t (&x)[4][kSlabs][4], uint32_t b,
-                                              bool rounded) {
+// Starts the products of some steps of TF32. `b`: their places in the chunk's lines; `rounded`: x
+// is.
+template <int kSteps, int kColumns, int kSlabs>
+__device__ __forceinline__ void start_tf32(Sums<kColumns, kSlabs>& sums,
+                                           uint32_t (&x)[kSteps][kSlabs][4], uint32_t b,
+                                           bool rounded) {
   if (!rounded) {
 #pragma unroll
-    for (int k = 0; k < 4; ++k) {
+    for (int k = 0; k < kSteps; ++k) {
 #pragma unroll
       for (int i = 0; i < kSlabs; ++i) {
 #pragma unroll
@@ -58,14 +59,48 @@ __device__ __forceinline__ void multiply_tf32(Sums<kColumns, kSlabs>& sums,
   }
   sm90::wgmma_fence();
 #pragma unroll
-  for (int k = 0; k < 4; ++k) {
+  for (int k = 0; k < kSteps; ++k) {
 #pragma unroll
     for (int i = 0; i < kSlabs; ++i) {
       sm90::Wgmma<float, kColumns>::run(sums[i], x[k][i], sm90::swizzled_descriptor(b + 32 * k), 1);
     }
   }
   sm90::wgmma_commit();
+}
+
+// A tile of TF32: 16 positions (8, as registers allow) are gathered while those before are
+// multiplied.
+template <int kColumns, int kSlabs>
+__device__ __forceinline__ void multiply_tf32(Sums<kColumns, kSlabs>& sums,
+                                              const uint32_t (&row)[kSlabs][2], uint32_t table,
+                                              uint32_t b, int chunks, bool rounded) {
+  constexpr int kSteps = kSlabs * kColumns > 128 ? 1 : 2, kBytes = 32 * kSteps;
+  uint32_t x[kSteps][kSlabs][4], y[kSteps][kSlabs][4];
+#pragma unroll 1
+  for (int chunk = 0; chunk < chunks; ++chunk) {
+#pragma unroll
+    for (int at = 0; at < 128; at += 2 * kBytes) {
+      gather<kSteps, kSlabs>(x, row, table + at);
+      start_tf32<kSteps, kColumns, kSlabs>(sums, x, b + at, rounded);
+      sm90::wgmma_wait<1>();  // those of y
+      gather<kSteps, kSlabs>(y, row, table + at + kBytes);
+      start_tf32<kSteps, kColumns, kSlabs>(sums, y, b + at + kBytes, rounded);
+      sm90::wgmma_wait<1>();  // those of x
+    }
+    table += 128;
+    b += 128 * kColumns;
+  }
+}
+
+// Keeps uses of the sums behind the wait for the wgmmas that write them.
+template <int kColumns, int kSlabs>
+__device__ __forceinline__ void wait_for_all(Sums<kColumns, kSlabs>& sums) {
   sm90::wgmma_wait<0>();
+#pragma unroll
+  for (int i = 0; i < kSlabs; ++i) {
+#pragma unroll
+    for (int j = 0; j < kColumns / 2; ++j) asm volatile("" : "+f"(sums[i][j])::"memory");
+  }
 }
 
 // 32 positions of float32: the tensor cores truncate when they add, so every chunk starts from
@@ -119,10 +154,21 @@ __device__ __forceinline__ void multiply_fp32(Sums<kColumns, kSlabs>& sums,
   }
 }
 
-// Calls body(sum, in_channel of all, row of the block) for each sum of this thread that counts.
-template <int kColumns, int kSlabs, typename Body>
-__device__ __forceinline__ void for_each_sum(const Params& p, const Job& job,
-                                             Sums<kColumns, kSlabs>& sums, const Body& body) {
+// blockIdx.x, and what is computed from it: not kept in registers since the kernel's start.
+__device__ __forceinline__ int block_anew() {
+  int block;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(block));
+  return block;
+}
+
+// Adds the sums to those in the workspace, or puts them there, and clears them. Some at a time are
+// read: one after the other, each would wait for its own.
+template <int kColumns, int kSlabs>
+__device__ __forceinline__ void flush(const Params& p, Sums<kColumns, kSlabs>& sums, bool add) {
+  constexpr int kAtOnce = kColumns % 32 == 0 ? 8 : 4;
+  const Job job(p, block_anew());
+  float* to = p.partial + (int64_t{job.split} * p.groups + job.group) * p.in_channels * p.all_rows +
+              job.tap_group * p.group_rows + job.first_row;
   const int first = job.column_tile * kColumns + threadIdx.x % 4 * 2;
 #pragma unroll
   for (int i = 0; i < kSlabs; ++i) {
@@ -130,30 +176,25 @@ __device__ __forceinline__ void for_each_sum(const Params& p, const Job& job,
     for (int half = 0; half < 2; ++half) {
       const int row = row_of(kSlabs, i, half);
       if (row >= job.rows) continue;
+      const auto column = [&](int j) { return first + j / 2 * 8 + j % 2; };
 #pragma unroll
-      for (int j = 0; j < kColumns / 8; ++j) {
+      for (int done = 0; done < kColumns / 4; done += kAtOnce) {
+        float* const at = to + int64_t{column(done)} * p.all_rows + row;
+        const auto place = [&](int j) { return at + int64_t{column(j) - column(0)} * p.all_rows; };
+        float before[kAtOnce] = {};
+        if (add) {
 #pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const int column = first + 8 * j + e;
-          if (column < p.in_channels) body(sums[i][4 * j + 2 * half + e], column, row);
+          for (int j = 0; j < kAtOnce; ++j) {
+            if (column(done + j) < p.in_channels) before[j] = *place(j);
+          }
+        }
+#pragma unroll
+        for (int j = 0; j < kAtOnce; ++j) {
+          const float sum = sums[i][(done + j) / 2 * 4 + 2 * half + j % 2];
+          if (column(done + j) < p.in_channels) *place(j) = before[j] + sum;
         }
       }
     }
-  }
-}
-
-// Adds the sums to those in the workspace, or puts them there, and clears them.
-template <int kColumns, int kSlabs>
-__device__ __forceinline__ void flush(const Params& p, const Job& job, Sums<kColumns, kSlabs>& sums,
-                                      bool add) {
-  float* to = p.partial + (int64_t{job.split} * p.groups + job.group) * p.in_channels * p.all_rows +
-              job.tap_group * p.group_rows + job.first_row;
-  for_each_sum<kColumns, kSlabs>(p, job, sums, [&](float& sum, int column, int row) {
-    float* at = to + int64_t{column} * p.all_rows + row;
-    *at = add ? *at + sum : sum;
-  });
-#pragma unroll
-  for (int i = 0; i < kSlabs; ++i) {
 #pragma unroll
     for (int j = 0; j < kColumns / 2; ++j) sums[i][j] = 0;
   }
@@ -161,8 +202,8 @@ __device__ __forceinline__ void flush(const Params& p, const Job& job, Sums<kCol
 
 // The result itself, where nothing else adds to it.
 template <int kColumns, int kSlabs>
-__device__ __forceinline__ void store(const Params& p, const Job& job,
-                                      Sums<kColumns, kSlabs>& sums) {
+__device__ __forceinline__ void store(const Params& p, Sums<kColumns, kSlabs>& sums) {
+  const Job job(p, block_anew());
   int64_t offset[kSlabs][2];  // of each row; -1 where it stands for nothing
 #pragma unroll
   for (int i = 0; i < kSlabs; ++i) {
@@ -229,28 +270,29 @@ __device__ __forceinline__ void consume(const Params& p, const Job& job, uint32_
       row[i][0] = a + row_bytes[i][0];
       row[i][1] = a + row_bytes[i][1];
     }
+    if constexpr (kFull) {
 #pragma unroll 1
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-      uint32_t x[4][kSlabs][4];
-      gather<kSlabs>(x, row, table + 128 * chunk);
-      if constexpr (kFull) {
+      for (int chunk = 0; chunk < chunks; ++chunk) {
+        uint32_t x[4][kSlabs][4];
+        gather<4, kSlabs>(x, row, table + 128 * chunk);
         multiply_fp32<kColumns, kSlabs>(sums, x, b + chunk * kChunkBytes, chunks * kChunkBytes);
-      } else {
-        multiply_tf32<kColumns, kSlabs>(sums, x, b + chunk * kChunkBytes, p.boxes);
       }
+    } else {
+      multiply_tf32<kColumns, kSlabs>(sums, row, table, b, chunks, p.boxes);
+      wait_for_all<kColumns, kSlabs>(sums);
     }
     // This warp's wgmma are done, and all that it read is in registers that they used.
     sm90::release(empty, ring);
     if (--until_flush == 0 && tile + 1 < job.end_tile) {
-      flush<kColumns, kSlabs>(p, job, sums, flushed);
+      flush<kColumns, kSlabs>(p, sums, flushed);
       flushed = true;
       until_flush = p.flush_tiles;
     }
   }
   if (p.splits == 1 && p.flush_tiles == 0) {
-    store<kColumns, kSlabs>(p, job, sums);
+    store<kColumns, kSlabs>(p, sums);
   } else {
-    flush<kColumns, kSlabs>(p, job, sums, flushed);
+    flush<kColumns, kSlabs>(p, sums, flushed);
   }
 }
 
