@@ -15,6 +15,7 @@ struct GatherConfig {
   int lines, depths, chunks;   // of a stage: lines of input, instructions of a line; of a line
   int line_steps;              // stages of a chunk of a plane
   int line_bytes, pair_bytes;  // in a stage: a line of grad_output, two of them of all rows
+  int box_rows;                // of boxes of lines that begin anywhere; zero without
   int stages, stage_bytes, input_bytes;
   bool odd;  // lines of grad_output that are no multiples of 16 bytes
   int64_t units, jobs, splits;

@@ -13,9 +13,10 @@
 // for all taps along h that the line is for, with the lines of input that it meets there:
 //
 //   u = o + p = 2 i + t
-//   line u of grad_output   0 1 2 3 4 5 6     even: tap 0 with input u / 2, tap 2 with the one
-//   before input 0                 x x x             odd: tap 1 input 1                     x x x
-//   a stage has lines 2 i and 2 i + 1, and input i input 2                         x x x
+//   line u of grad_output   0 1 2 3 4 5 6    even: tap 0 with input u / 2, 2 with the one before
+//   input 0                 x x x            odd: tap 1
+//   input 1                     x x x        a stage has lines 2 i and 2 i + 1, and input i
+//   input 2                         x x x
 //
 //   2 warpgroups     consumers, 9 taps of 32 columns each
 //   1 warpgroup      producers (gather_load.cuh): full -> consumers, empty: all consumer warps
@@ -65,12 +66,12 @@ __device__ __forceinline__ void consume_lines(const GatherParams& p, const Gathe
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     const int row = min(first_row + thread % 32 / 4 + 8 * i, p.rows - 1);
-    const int channel = row / p.taps_d, tap = row - channel * p.taps_d;
-    row_at[i] = has_rows ? row * p.pitch + 8 * quad : 0;
+    const GatherRow place(p, gather_group(kBytes), row);
+    row_at[i] = has_rows ? place.at + 8 * quad : 0;
     if constexpr (kOdd) {  // of an address in memory, what counts modulo 16
       row_low[i] =
-          kBytes * static_cast<uint32_t>((job.first_channel + channel) * p.output_stride[1] +
-                                         tap * p.output_stride[2]);
+          kBytes * static_cast<uint32_t>((job.first_channel + place.channel) * p.output_stride[1] +
+                                         place.tap * p.output_stride[2]);
       if (!has_rows) row_low[i] = 0;
     } else {
       row_at[i] += kGatherLead - 4;
@@ -114,7 +115,7 @@ __device__ __forceinline__ void consume_lines(const GatherParams& p, const Gathe
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           uint32_t& at = row[i / 2][i % 2];
-          at = stage + line * p.pair_bytes + i / 2 * p.line_bytes + row_at[i % 2];
+          at = stage + line * p.pair_bytes + i / 2 * p.second_line + row_at[i % 2];
           if constexpr (kOdd) at += (low + i / 2 * low_of_line + row_low[i % 2]) & 15;
         }
         here = input + columns + line * tile;
@@ -194,9 +195,10 @@ __global__ void __launch_bounds__(kThreads, 1)
   extern __shared__ __align__(128) unsigned char memory[];
   const GatherShared shared(p, shared_address(memory));
   const int producer = static_cast<int>(threadIdx.x) - kConsumerThreads;
+  const bool copies = kOdd && p.box_rows == 0;
   if (threadIdx.x == 0) {
     for (int s = 0; s < p.stages; ++s) {
-      sm90::barrier_init(shared.full + 8 * s, 1 + (kOdd ? kGatherCopiers : 0));
+      sm90::barrier_init(shared.full + 8 * s, 1 + (copies ? kGatherCopiers : 0));
       sm90::barrier_init(shared.empty + 8 * s, kConsumerThreads / 32);
     }
     sm90::barrier_init_fence();
@@ -208,9 +210,12 @@ __global__ void __launch_bounds__(kThreads, 1)
     consume_lines<T, kOdd>(p, shared);
   } else {
     sm90::fewer_registers<kProducerRegisters>();
-    if (kOdd && producer < kGatherCopiers) copy_lines<sizeof(T)>(p, shared);
-    if (producer == kGatherCopiers)
+    if (copies && producer < kGatherCopiers) copy_lines<sizeof(T)>(p, shared);
+    if (kOdd && !copies && producer >= kGatherCopiers) {
+      load_groups<sizeof(T)>(p, shared, &input_map, &output_map);
+    } else if (producer == kGatherCopiers) {
       load_boxes<sizeof(T), !kOdd>(p, shared, &input_map, &output_map);
+    }
   }
 #endif
 }

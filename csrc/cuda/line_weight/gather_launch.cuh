@@ -14,7 +14,12 @@
 
 namespace convt3d::cuda::line_weight {
 
-inline GatherParams make_gather_params(const GatherCall& call) {
+inline int element_bytes_of(const GatherCall& call) {
+  return static_cast<int>(element_bytes(call.description.precision));
+}
+
+// boxes: of lines that begin anywhere.
+inline GatherParams make_gather_params(const GatherCall& call, bool boxes) {
   const Problem& problem = call.description.problem;
   const GatherConfig& c = call.config;
   const Extent3 output = problem.output();
@@ -49,8 +54,17 @@ inline GatherParams make_gather_params(const GatherCall& call) {
   p.line_steps = c.line_steps;
   p.units = static_cast<int>(c.units);
   p.line_bytes = c.line_bytes;
-  p.pitch = 2 * c.line_bytes;
   p.pair_bytes = c.pair_bytes;
+  p.box_rows = boxes ? c.box_rows : 0;
+  if (p.box_rows > 0) {
+    p.pitch = c.pair_bytes / (c.rows / c.box_rows);
+    p.second_line = p.pitch / 2;
+    p.box_groups = static_cast<int>(problem.batch * problem.out_channels /
+                                    gather_group(element_bytes_of(call)));
+  } else {
+    p.pitch = 2 * c.line_bytes;
+    p.second_line = c.line_bytes;
+  }
   p.stages = c.stages;
   p.stage_bytes = c.stage_bytes;
   p.input_bytes = c.input_bytes;
@@ -85,14 +99,31 @@ inline CUtensorMap gather_output_map(const GatherCall& call) {
                        false});
 }
 
+// Boxes of [every gather_group()th channel][elements from anywhere on].
+inline CUtensorMap gather_group_map(const GatherCall& call) {
+  const Problem& p = call.description.problem;
+  const GatherConfig& c = call.config;
+  const int group = gather_group(element_bytes_of(call));
+  const int64_t elements = group * volume(p.output());
+  return sm90::encode({call.operands.output.data,
+                       call.description.precision,
+                       {elements, p.batch * p.out_channels / group, 1, 1, 1},
+                       {1, elements, elements, elements, elements},
+                       {c.line_bytes / element_bytes_of(call), c.box_rows, 1, 1, 1},
+                       {1, 1, 1, 1, 1},
+                       false});
+}
+
 template <Precision kPrecision>
 void run_gather(const GatherCall& call) {
   using T = ElementOf<kPrecision>;
-  const GatherParams p = make_gather_params(call);
-  const bool odd =
-      call.config.odd || reinterpret_cast<uintptr_t>(call.operands.output.data) % 16 != 0;
+  const bool aligned = reinterpret_cast<uintptr_t>(call.operands.output.data) % 16 == 0;
+  const bool odd = call.config.odd || !aligned, boxes = aligned && call.config.box_rows > 0;
+  const GatherParams p = make_gather_params(call, boxes);
   const CUtensorMap input_map = gather_input_map(call);
-  const CUtensorMap output_map = odd ? input_map : gather_output_map(call);
+  const CUtensorMap output_map = boxes ? gather_group_map(call)
+                                 : odd ? input_map
+                                       : gather_output_map(call);
   const auto kernel = odd ? gather_kernel<T, true> : gather_kernel<T, false>;
   const int bytes = kGatherAlign + p.stages * p.stage_bytes + (p.stages + 1) * p.input_bytes +
                     16 * kGatherMaxStages;

@@ -45,6 +45,23 @@ struct GatherJob {
   }
 };
 
+// A row of a block: out_channel and tap of d, and where its first line is among a stage's lines.
+// Boxes of lines that begin anywhere have every gather_group()th channel, whose lines begin alike.
+struct GatherRow {
+  int channel, tap, at;
+
+  __device__ GatherRow(const GatherParams& p, int group, int row) {
+    const int box = p.box_rows > 0 ? row / p.box_rows : row, of_box = row - box * p.box_rows;
+    channel = box / p.taps_d;
+    tap = box - channel * p.taps_d;
+    at = box * p.pitch;
+    if (p.box_rows > 0) {
+      channel += of_box * group;
+      at += of_box * p.line_bytes;
+    }
+  }
+};
+
 // Of a warp of consumers, its rows' and its columns' place in the block. Two warpgroups have
 // different rows, different columns, or different positions.
 __device__ __forceinline__ int rows_of(const GatherParams& p, int warp) {
@@ -105,6 +122,56 @@ __device__ __forceinline__ void load_boxes(const GatherParams& p, const GatherSh
   }
 }
 
+// By one warp: input, and grad_output's lines as they lie, of every gather_group()th channel: these
+// are rows of a matrix, a multiple of 16 bytes apart, out of which TMA loads from any multiple of
+// 16 bytes on. Lines outside are rows behind the last one.
+template <int kBytes>
+__device__ __forceinline__ void load_groups(const GatherParams& p, const GatherShared& shared,
+                                            const CUtensorMap* input_map,
+                                            const CUtensorMap* output_map) {
+  constexpr int kGroup = gather_group(kBytes);
+  const GatherJob job(p, blockIdx.x % p.jobs);
+  const int lane = threadIdx.x % 32, boxes = kGroup * p.taps_d * 2;
+  const auto* s = p.output_stride;
+  sm90::Ring ring, slot;
+  GatherWalk walk(p);
+  while (walk.next(p)) {
+    const int plane = first_plane(p, job, walk.plane);
+    const int element = first_element<kBytes>(p, walk.chunk);
+    // One more stage, of input alone: the lines before the first.
+    for (int step = walk.from - 1; step < walk.to; ++step) {
+      sm90::barrier_wait(shared.empty + 8 * ring.stage, ring.parity ^ 1);
+      const uint32_t full = shared.full + 8 * ring.stage;
+      const int all = step >= walk.from ? p.lines * boxes : 0;
+      if (lane == 0) {
+        sm90::barrier_arrive_expect(full, p.input_bytes + all * p.box_rows * p.line_bytes);
+      }
+      __syncwarp();  // lane 0 has said how much, before any of it arrives
+      for (int k = lane; k < p.depths; k += 32) {
+        sm90::load_box(shared.inputs + slot.stage * p.input_bytes + k * p.lines * tile_bytes(p),
+                       input_map, full, (walk.chunk * p.depths + k) * gather_depth(kBytes),
+                       job.first_column, step * p.lines, walk.plane, walk.item);
+      }
+      for (int i = lane; i < all; i += 32) {
+        const int line = i / boxes, of_line = i - line * boxes, box = of_line / 2;
+        const int of_group = box / p.taps_d, u = plane + box - of_group * p.taps_d;
+        const int at_line = first_line(p, step) + kGatherStride * line + of_line % 2;
+        const int channel = walk.item * p.out_channels + job.first_channel + of_group;
+        const bool there =
+            static_cast<unsigned>(u) < static_cast<unsigned>(p.output_extent[0]) &&
+            static_cast<unsigned>(at_line) < static_cast<unsigned>(p.output_extent[1]);
+        const int first = static_cast<int>(channel % kGroup * s[1] + u * s[2] + at_line * s[3]);
+        sm90::load_box(shared.stages + ring.stage * p.stage_bytes + line * p.pair_bytes +
+                           box * p.pitch + of_line % 2 * p.second_line,
+                       output_map, full, (first + element) & -kGroup,
+                       there ? channel / kGroup : p.box_groups, 0, 0, 0);
+      }
+      ring.next(p.stages);
+      slot.next(p.stages + 1);
+    }
+  }
+}
+
 // By kGatherCopiers threads: grad_output as it lies. Four lanes share a line; a thread's rows are
 // of one tap of d.
 template <int kBytes>
@@ -118,7 +185,7 @@ __device__ __forceinline__ void copy_lines(const GatherParams& p, const GatherSh
   const int64_t next_bytes = channels * s[1] * kBytes;
   const int next_rows = kGatherCopied * p.pitch;
   const int rows = min(p.channels, p.out_channels - job.first_channel) * p.taps_d;
-  const uint32_t place = first_row * p.pitch + second * p.line_bytes + lane * 16;
+  const uint32_t place = first_row * p.pitch + second * p.second_line + lane * 16;
   const int pieces = p.line_bytes / 16;
   sm90::Ring ring;
   GatherWalk walk(p);

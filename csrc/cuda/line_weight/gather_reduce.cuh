@@ -53,12 +53,13 @@ __global__ void __launch_bounds__(32 * kGatherReduceWarps)
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     for (int other = 1; other < lanes; ++other) sum[i] += warp_sums[warp + other][i][lane];
-    const int row = rows_of(p, consumer) + lane / 4 + i / 2 * 8, of_tile = row / p.taps_d;
-    const int channel = of.first_channel + of_tile;
+    const int row = rows_of(p, consumer) + lane / 4 + i / 2 * 8;
+    const GatherRow place(p, gather_group(sizeof(T)), row);
+    const int channel = of.first_channel + place.channel;
     if (row >= p.rows || channel >= p.out_channels || column + i % 2 >= p.in_channels) continue;
-    static_cast<T*>(p.weight)[(column + i % 2) * s[0] + channel * s[1] +
-                              (of.first_tap + row - of_tile * p.taps_d) * s[2] + tap_h * s[3] +
-                              (slab - tap_h * kGatherKernel) * s[4]] =
+    static_cast<T*>(
+        p.weight)[(column + i % 2) * s[0] + channel * s[1] + (of.first_tap + place.tap) * s[2] +
+                  tap_h * s[3] + (slab - tap_h * kGatherKernel) * s[4]] =
         narrow<T>(static_cast<float>(sum[i]));
   }
 #endif

@@ -248,7 +248,7 @@ bool gathers(const Description& description, const Device& device) {
   if (gathered.stages == 0) return false;
   const double rows = row_clocks(description.problem, device);
   if (description.precision == Precision::tf32) {
-    if (gathered.odd) return gathered.clocks < 2 * kRowShare * rows;
+    if (gathered.odd) return gathered.clocks < 2 * kViewShare * rows;
     return gathered.full > kTapFull && gathered.clocks < 2 * kTapShare * rows;
   }
   const Config c = choose(description, device);
