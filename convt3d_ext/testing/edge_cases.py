@@ -162,6 +162,7 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("full", "three strides, 136 channels", "mb1_ic128oc136_id3ih5iw7_k5x3x2s3x2x4p1"),
     ("full", "long rows", "mb1_ic16oc16_id2ih3iw150_k3s2p1op1"),
     ("full", "k3 s2, odd lines of 280 planes", "mb2_ic72oc24_id140ih7iw33_k3x4x3s2p1x2x1"),
+    ("ci", "k3, residues of w and h alone", "mb8_ic32oc32_id8ih33iw33_k3s1x2x2p1:bias"),
     ("ci", "k3 s2, 540 planes of odd lines", "mb6_ic40oc24_id90ih5iw9_k3s2p1x2x0"),
     ("ci", "k3 s2, 540 planes of even lines", "mb6_ic64oc32_id90ih4iw8_k3s2p1op1"),
     ("full", "k3 s2, 540 planes, clusters of two blocks", "mb6_ic100oc50_id90ih3iw7_k3s2p1"),

@@ -36,8 +36,8 @@ struct Rows {
   }
 };
 
-// `sum` are the first kChannels / 2 of a thread's sums; `bias` a table in shared memory.
-template <typename T, int kChannels, int kSums>
+// `sum` are a thread's sums, kChannels / 2 in a slot; `bias` a table in shared memory.
+template <typename T, int kChannels, int kSlot = 0, int kSums>
 __device__ __forceinline__ void store(const Params& p, const float* bias, int column_tile,
                                       const Residue& of_w, const Rows& rows, int64_t plane,
                                       const float (&sum)[kSums]) {
@@ -64,7 +64,7 @@ __device__ __forceinline__ void store(const Params& p, const float* bias, int co
       const int channel = column_tile * kChannels + 8 * j + quad * 2 * width;
       if (channel >= p.out_channels) continue;
       const auto value = [&](int c) {
-        return sum[4 * (j + c / 2) + 2 * i + c % 2] + bias[channel + c];
+        return sum[kSlot * kChannels / 2 + 4 * (j + c / 2) + 2 * i + c % 2] + bias[channel + c];
       };
       T* const output = position + channel;
       if constexpr (sizeof(T) == 4) {

@@ -77,10 +77,10 @@ __device__ __forceinline__ void store_if(int at, int count, T* to, T value) {
   }
 }
 
-// One slot: the first kChannels / 2 of a thread's sums of both residues of w, or of one where the
+// One slot: kChannels / 2 of a thread's sums of both residues of w, or of one where the
 // other has no taps and is bias. `swapped`: whether the first of two outputs of a position belongs
 // to the second. `bias` and `staging` (of this warpgroup) lie in shared memory.
-template <typename T, int kChannels, int kFused, int kSums>
+template <typename T, int kChannels, int kSlot, int kFused, int kSums>
 __device__ __forceinline__ void store_fused_lines(const Params& p, const float* bias,
                                                   int column_tile, const LinePlace& own,
                                                   int64_t plane, bool swapped, uint32_t staging,
@@ -104,7 +104,8 @@ __device__ __forceinline__ void store_fused_lines(const Params& p, const float* 
         const uint32_t row = staging + (8 * g + 2 * quad + e) * kPitch;
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-          const int at = 4 * (round + g) + 2 * i + e, position = 16 * warp + lane / 4 + 8 * i;
+          const int at = kSlot * kChannels / 2 + 4 * (round + g) + 2 * i + e;
+          const int position = 16 * warp + lane / 4 + 8 * i;
           const float a = sum[0][at] + add;
           float b = add;
           if constexpr (kFused > 1) b += sum[1][at];

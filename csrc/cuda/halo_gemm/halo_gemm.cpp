@@ -135,7 +135,9 @@ Config search(const Description& description, const Device& device) {
     for (int channels : kMarchingChannels) {
       consider(kMarchingSlots, channels, 1);
       const int fused = max_fused(kMarchingSlots, channels);
-      if (fused > 1 && p.stride[2] == fused) consider(kMarchingSlots, channels, fused);
+      if (fused > 1 && p.stride[2] == fused && p.stride[0] <= kMaxFusedStride) {
+        consider(kMarchingSlots, channels, fused);
+      }
     }
   }
   const Config rows = choose_batch_rows(description, shape, product);

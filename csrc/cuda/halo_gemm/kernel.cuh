@@ -141,21 +141,21 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
       else
         return Rows(p, unit, kMarching, kStep, first + lane / 4);
     };
-    const auto store_slot = [&](const auto& rows, int64_t plane) {
+    const auto store_slot = [&]<int kSlot = 0>(const auto& rows, int64_t plane) {
       if constexpr (kLines) {
         if (stretches) {
-          store_fused_lines<T, kChannels>(p, shared.bias, unit.column_tile, rows, plane,
-                                          unit.axis(p, 2).first_output != 0,
-                                          shared.lines + warp / 4 * 4 * p.line_bytes, sum);
+          store_fused_lines<T, kChannels, kSlot>(p, shared.bias, unit.column_tile, rows, plane,
+                                                 unit.axis(p, 2).first_output != 0,
+                                                 shared.lines + warp / 4 * 4 * p.line_bytes, sum);
         } else {
-          store_lines<T, kChannels>(p, shared.bias, unit.column_tile, rows, plane,
-                                    shared.lines + warp * p.line_bytes, sum);
+          store_lines<T, kChannels, kSlot>(p, shared.bias, unit.column_tile, rows, plane,
+                                           shared.lines + warp * p.line_bytes, sum);
         }
       } else {
 #pragma unroll
         for (int f = 0; f < kFused; ++f) {
-          store<T, kChannels>(p, shared.bias, unit.column_tile, unit.axis(p, 2, f), rows, plane,
-                              sum[f]);
+          store<T, kChannels, kSlot>(p, shared.bias, unit.column_tile, unit.axis(p, 2, f), rows,
+                                     plane, sum[f]);
         }
       }
     };
@@ -207,16 +207,36 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
       for (int plane = max(first - (axis.kernel - 1) / axis.stride, 0); plane < last; ++plane) {
         if (plane < axis.input && unit.loads) add_plane(0, 0, p.chunks);
         if (kParks) parked.collect(sum);
-#pragma unroll 1
-        for (int r = 0; r < axis.stride; ++r) {
-          const int output = plane * axis.stride + r - p.padding;
+        if constexpr (kFused > 1) {
+          // One or two planes (kMaxFusedStride), then one move: by a choice at run time, as code
+          // for either spills.
+          const bool two = axis.stride > 1;
+          const int output = plane * axis.stride - p.padding;
           if (plane >= first && output >= 0 && output < p.outputs) {
-            store_slot(rows, output * p.output_stride[2]);
+            store_slot.template operator()<0>(rows, output * p.output_stride[2]);
+          }
+          if (two && plane >= first && output + 1 >= 0 && output + 1 < p.outputs) {
+            store_slot.template operator()<1>(rows, (output + 1) * p.output_stride[2]);
           }
 #pragma unroll
           for (int i = 0; i < kFused * kSums; ++i) {
-            const int f = i / kSums, from = i % kSums + kSlotSums;
-            sum[f][i % kSums] = from < kSums ? sum[f][from % kSums] : 0;
+            const int f = i / kSums, one = i % kSums + kSlotSums;
+            const float next = one < kSums ? sum[f][one % kSums] : 0;
+            const float second = one + kSlotSums < kSums ? sum[f][(one + kSlotSums) % kSums] : 0;
+            sum[f][i % kSums] = two ? second : next;
+          }
+        } else {
+#pragma unroll 1
+          for (int r = 0; r < axis.stride; ++r) {
+            const int output = plane * axis.stride + r - p.padding;
+            if (plane >= first && output >= 0 && output < p.outputs) {
+              store_slot(rows, output * p.output_stride[2]);
+            }
+#pragma unroll
+            for (int i = 0; i < kFused * kSums; ++i) {
+              const int f = i / kSums, from = i % kSums + kSlotSums;
+              sum[f][i % kSums] = from < kSums ? sum[f][from % kSums] : 0;
+            }
           }
         }
         if (kParks && p.parking_chunks != 0) {
@@ -232,19 +252,20 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
 
 // Registers of each role. Limits: 64 K of an SM, 96 or 128 a thread at the start, and multiples of
 // 8; fewer spill.
-template <int kSlots, bool kShared>
+template <int kSlots, bool kShared, int kFused = 1>
 struct Roles {
-  static constexpr bool kPlain = !marches(kSlots) && !kShared;
+  static constexpr bool kPlain = !marches(kSlots) && !kShared, kEven = kShared || kFused > 1;
   static constexpr int kThreads = (max_warpgroups(kSlots, kShared) + 1) * 128;
-  static constexpr int kProducerRegisters = kPlain ? 64 : kShared ? 80 : 56;
-  static constexpr int kConsumerRegisters = kPlain ? 104 : kShared ? 144 : 152;
+  static constexpr int kProducerRegisters = kPlain ? 64 : kEven ? 80 : 56;
+  static constexpr int kConsumerRegisters = kPlain ? 104 : kEven ? 144 : 152;
 };
 
 template <typename T, int kSlots, int kChannels, int kFused, int kSteps, bool kLines, bool kShared>
-__global__ void __launch_bounds__(Roles<kSlots, kShared>::kThreads, 1)
+__global__ void __launch_bounds__(Roles<kSlots, kShared, kFused>::kThreads, 1)
     halo_gemm_kernel(const __grid_constant__ Params p, const __grid_constant__ Maps maps) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   constexpr int kColumns = kSlots * kChannels;
+  using Registers = Roles<kSlots, kShared, kFused>;
   extern __shared__ __align__(128) unsigned char memory[];
   const Shared shared(p, memory, p.weight_bytes, kChannels, kShared);
   const int consumers = p.warpgroups * 4, warp = threadIdx.x / 32;
@@ -266,10 +287,10 @@ __global__ void __launch_bounds__(Roles<kSlots, kShared>::kThreads, 1)
   }
   __syncthreads();
   if (warp < consumers) {
-    sm90::more_registers<Roles<kSlots, kShared>::kConsumerRegisters>();
+    sm90::more_registers<Registers::kConsumerRegisters>();
     consume<T, kSlots, kChannels, kFused, kSteps, kLines, kShared>(p, shared);
   } else {
-    sm90::fewer_registers<Roles<kSlots, kShared>::kProducerRegisters>();
+    sm90::fewer_registers<Registers::kProducerRegisters>();
     if (warp == consumers) prefetch_maps(p, maps);
     // For the kernels that pack. Those began when all that is older had ended, so that an input
     // that they leave alone is there.

@@ -117,9 +117,9 @@ __device__ __forceinline__ void store_transposed(uint32_t half_row, uint32_t upp
                : "memory");
 }
 
-// One slot: the first kChannels / 2 of a thread's sums of each residue of w. `bias` and `staging`
+// One slot: kChannels / 2 of a thread's sums of each residue of w. `bias` and `staging`
 // (of this warp) lie in shared memory.
-template <typename T, int kChannels, int kFused, int kSums>
+template <typename T, int kChannels, int kSlot, int kFused, int kSums>
 __device__ __forceinline__ void store_lines(const Params& p, const float* bias, int column_tile,
                                             const LinePlace& place, int64_t plane, uint32_t staging,
                                             const float (&sum)[kFused][kSums]) {
@@ -138,7 +138,9 @@ __device__ __forceinline__ void store_lines(const Params& p, const float* bias, 
     // Row 2 quad + e of the staging is channel first + 2 width quad + e.
     const auto channel_of = [&](int at) { return first + at / 2 * 2 * width + at % 2; };
     const float add[2] = {bias[channel_of(2 * quad)], bias[channel_of(2 * quad + 1)]};
-    const auto value = [&](int f, int i, int e) { return sum[f][4 * j + 2 * i + e] + add[e]; };
+    const auto value = [&](int f, int i, int e) {
+      return sum[f][kSlot * kChannels / 2 + 4 * j + 2 * i + e] + add[e];
+    };
     if (p.line_pairs) {
       if constexpr (kFused == 1 && kSize == 2) {
         store_transposed(staging + staged<T, 1>(lane % 8, lane / 8 % 2 * 16),

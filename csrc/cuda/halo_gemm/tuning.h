@@ -42,6 +42,9 @@ constexpr bool is_built(int slots, int fused, int steps) {
 constexpr int max_fused(int slots, int channels) {
   return marches(slots) && (channels == 24 || channels == 32) ? 2 : 1;
 }
+// Along d, of fused residues of w: the output planes that an input plane finishes are stored before
+// the slots move up (kernel.cuh).
+inline constexpr int kMaxFusedStride = 2;
 // Whether both residues of w may be stored at once, or one with the bias of the other. Limit:
 // registers.
 constexpr bool can_stretch(int slots, int channels, int fused) {
