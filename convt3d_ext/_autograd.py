@@ -125,12 +125,13 @@ class _Forward(_Bilinear):
         input, weight = ctx.saved_tensors
         constants = (ctx.parameters, ctx.allow_tf32)
         of_input = of_weight = of_bias = None
+        in_tf32 = ctx.allow_tf32 and ctx.parameters[3] == 1  # groups are computed in float32
         if (needs_input or needs_weight) and is_expanded(grad):
             formats = [memory_format_of(t) for t in (input, weight) if t is not None]
             last = grad.dim() == 5 and torch.channels_last_3d in formats
             format = torch.channels_last_3d if last else torch.contiguous_format
             grad = grad.contiguous(memory_format=format)
-        elif needs_input and needs_weight and ctx.allow_tf32 and is_slice_of_rows(grad):
+        elif needs_input and needs_weight and in_tf32 and is_slice_of_rows(grad):
             grad = grad.contiguous(memory_format=torch.channels_last_3d)
         if needs_input:
             of_input = grad_input(grad, weight, ctx.first_extents, *constants)

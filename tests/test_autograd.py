@@ -227,20 +227,21 @@ def test_expanded_gradient_is_written_out(batched, format, device):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("allow_tf32", [True, False])
-def test_slice_of_a_gradient_is_written_out(allow_tf32):
-    """In channels_last_3d and TF32, where both gradients want it."""
-    weight = torch.randn(16, 8, 2, 2, 2, device="cuda", requires_grad=True)
+@pytest.mark.parametrize(("allow_tf32", "groups"), [(True, 1), (False, 1), (True, 2)])
+def test_slice_of_a_gradient_is_written_out(allow_tf32, groups):
+    """In channels_last_3d and TF32, where both gradients want it; groups are not in TF32."""
+    weight = torch.randn(16, 8 // groups, 2, 2, 2, device="cuda", requires_grad=True)
     sizes = {"device": "cuda", "memory_format": torch.channels_last_3d}
     input = torch.randn(2, 16, 4, 4, 4).to(**sizes).requires_grad_()
     skip = torch.randn(2, 8, 8, 8, 8).to(**sizes)
-    output = torch.ops.convt3d.forward(input, weight, None, 2, allow_tf32=allow_tf32)
+    output = torch.ops.convt3d.forward(input, weight, None, 2, groups=groups, allow_tf32=allow_tf32)
     joined = torch.cat((skip, output), 1)
     grad = torch.randn_like(joined)
     with Calls() as calls:
         gradients = torch.autograd.grad(joined, (input, weight), grad, retain_graph=True)
     part = grad[:, 8:]
-    assert calls.strides == [output.stride() if allow_tf32 else part.stride()] * 2
+    written = allow_tf32 and groups == 1
+    assert calls.strides == [output.stride() if written else part.stride()] * 2
     expected = torch.autograd.grad(output, (input, weight), part.contiguous())
     torch.testing.assert_close(gradients, expected, rtol=1e-3, atol=1e-3)
 

@@ -49,6 +49,7 @@ SHARED_SUMS = [
     "mb2_ic96oc32_id21ih24iw33_k4x4x3s2p1",
     "mb6_ic40oc24_id90ih5iw9_k3s2p1x2x0",
     "mb2_ic40oc1_id26ih27iw32_k3p1",
+    "mb1_ic256oc128_id24ih24iw24_k3p1",
 ]
 
 

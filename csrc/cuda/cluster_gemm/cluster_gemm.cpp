@@ -64,6 +64,20 @@ double spread_clocks(const std::vector<std::pair<int64_t, double>>& items, int64
   return last;
 }
 
+// The same where each cluster has every so many-th item.
+double dealt_clocks(const std::vector<std::pair<int64_t, double>>& items, int64_t clusters) {
+  std::vector<double> busy(static_cast<size_t>(clusters));
+  double rounds = 0;
+  size_t next = 0;
+  for (const auto& [count, clocks] : items) {
+    rounds += clocks * as_double(count / clusters);
+    for (int64_t i = 0; i < count % clusters; ++i, next = (next + 1) % busy.size()) {
+      busy[next] += clocks;
+    }
+  }
+  return rounds + *std::max_element(busy.begin(), busy.end());
+}
+
 // Clusters of so many blocks that run at once: whole ones in each part of the GPU.
 int64_t clusters_at_once(const Device& device, int splits) {
   const int64_t all = device.num_sms / splits;
@@ -99,7 +113,8 @@ void complete(const Description& description, const Device& device, const Produc
   // next.
   const bool in_turn = c->splits == 1 && (product.parts == 1 || c->leaves_sums);
   c->blocks = static_cast<int>((in_turn ? std::min(all, clusters) : all) * c->splits);
-  c->clocks = kStartClocks + spread_clocks(items, clusters);
+  c->clocks =
+      kStartClocks + (in_turn ? dealt_clocks(items, clusters) : spread_clocks(items, clusters));
 }
 
 Config search(const Description& description, const Device& device) {

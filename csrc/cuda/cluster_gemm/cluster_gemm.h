@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // cluster_gemm: forward and grad_input of layers of many channels as a matrix product whose
-// operands TMA brings tap by tap; the blocks of a cluster share K, or the weight's loads.
+// operands TMA brings tap by tap; the blocks of a cluster share K.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -95,6 +95,7 @@ __device__ __forceinline__ void store_box_sums(const BoxParams& p, const BoxJob&
   }
   sm90::barrier_wait(shared.sums_full, 0);
   store_box_share<Tile>(p, job, share, sums);
+  __syncwarp();
   cluster_barrier();  // no block ends while others wait for its sums
 }
 

@@ -14,4 +14,16 @@ __device__ __forceinline__ bool is_doubtful(float sum) {
   return !(fabsf(sum) <= 0x1.fffffep127f) || (kSplit && sum != 0 && fabsf(sum) < kSmallestSum);
 }
 
+// Whether is_doubtful() may hold for any of many sums, in two instructions each; zeros count.
+template <bool kSplit = true>
+struct AnyDoubtful {
+  float poison = 0, least = 1;
+
+  __device__ __forceinline__ void see(float sum) {
+    poison = fmaf(sum, 0.0f, poison);  // NaN of infinities and NaN
+    if (kSplit) least = fminf(least, fabsf(sum));
+  }
+  __device__ __forceinline__ bool found() const { return poison != 0 || least < kSmallestSum; }
+};
+
 }  // namespace convt3d::cuda

@@ -32,7 +32,7 @@ void run_matrix(const MatrixCall& call);
 // Defined in gathered_launch.cuh: gradients of very many taps, one file for each element type.
 template <typename T>
 void run_gathered(const GatheredCall& call);
-// Defined in march_launch.cuh: grad_input of depthwise, one file for each 16-bit type. False where
+// Defined in march_launch.cuh: gradients of depthwise, one file for each 16-bit type. False where
 // the tensors do not lie as it wants them.
 template <typename T>
 bool run_march(const MarchCall& call);

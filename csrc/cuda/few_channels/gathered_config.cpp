@@ -2,11 +2,19 @@
 #include "cuda/few_channels/gathered_config.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "cuda/common/resident.h"
+#include "cuda/common/tf32_rate.h"
 #include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::few_channels {
+
+// Chunks of one sum.
+int64_t longest_sum(const Description& description) {
+  return element_bytes(description.precision) == 4 ? kMaxGatheredSum
+                                                   : std::numeric_limits<int64_t>::max();
+}
 
 bool gathered_fits(const Description& description, const Device& device) {
   const Problem& p = description.problem;
@@ -14,8 +22,10 @@ bool gathered_fits(const Description& description, const Device& device) {
   for (int64_t taps : p.kernel) {
     if (taps > kMaxAxisTaps) return false;
   }
+  if (element_bytes(description.precision) == 4 && is_slow_in_tf32(device.arch)) return false;
   if (description.direction == Direction::grad_weight) return taps_ins(description) == kTapsIns;
   if (description.direction == Direction::forward) return false;
+  if (choose_gathered(description, device).own_chunks > longest_sum(description)) return false;
   const int64_t lines = p.batch * p.input[0] * p.input[1] * p.groups;
   return p.in_channels_per_group() > kFewTapIns ||
          lines * ceil_div(p.input[2], kTapCells) < kManyTapBlocksPerSm * device.num_sms;
@@ -38,7 +48,9 @@ GatheredConfig choose_gathered(const Description& description, const Device& dev
       weight ? 1
              : std::min(chunks, std::max<int64_t>(1, kMaxPartBytes / std::max<int64_t>(1, part)));
   const int64_t wanted =
-      std::clamp<int64_t>(kTapBlocksPerSm * device.num_sms / std::max<int64_t>(1, tiles), 1, most);
+      std::clamp(std::max(kTapBlocksPerSm * device.num_sms / std::max<int64_t>(1, tiles),
+                          ceil_div(chunks, longest_sum(description))),
+                 int64_t{1}, most);
   config.own_chunks = ceil_div(chunks, wanted);
   config.splits = ceil_div(chunks, config.own_chunks);
   config.blocks = tiles * config.splits;

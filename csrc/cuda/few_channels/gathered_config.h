@@ -32,6 +32,8 @@ inline constexpr int64_t kTapBlocksPerSm = 2;
 inline constexpr int64_t kFewTapIns = 4, kTapCells = 4, kManyTapBlocksPerSm = 8;
 // Threads that share a result's parts, and results of a block of those.
 inline constexpr int kTapSlices = 8, kTapResults = kThreads / kTapSlices;
+// float32: chunks that one sum is made of, as roundings walk (implicit_gemm/tuning.h).
+inline constexpr int64_t kMaxGatheredSum = 512;
 // Limit: fields of 9 bits for a tap on an axis, of which one value is none.
 inline constexpr int64_t kMaxAxisTaps = 511;
 

@@ -68,7 +68,7 @@ void run_gathered(const GatheredCall& call) {
                           ? (narrow ? gathered_weight_kernel<T, 1> : gathered_weight_kernel<T, 4>)
                           : (narrow ? gathered_input_kernel<T, 1> : gathered_input_kernel<T, 4>);
   kernel<<<blocks, kTapThreads, 0, call.stream>>>(p);
-  check(cudaGetLastError(), "few_channels gathered_input_kernel");
+  check(cudaGetLastError(), "few_channels gathered kernel");
   if (p.parts != nullptr) add_taps<T>(call, p);
 }
 

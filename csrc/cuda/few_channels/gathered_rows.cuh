@@ -146,18 +146,16 @@ __device__ __forceinline__ void multiply_chunk(uint32_t x_rows, uint32_t y_rows,
           mma_sync<T>(part, high, y_low);
           mma_sync<T>(part, high, y_high);
 #pragma unroll
-          for (int i = 0; i < 4; ++i) sums[pair][n][i] += part[i];
+          for (int i = 0; i < 4; ++i) of_chunk[pair][n][i] += part[i];
         } else {
           mma_sync<T>(of_chunk[pair][n], x, whole);
         }
       }
     }
   }
-  if constexpr (!kSplit) {
 #pragma unroll
-    for (int i = 0; i < kPairs * 8; ++i) {
-      sums[i / 8][i / 4 % 2][i % 4] += of_chunk[i / 8][i / 4 % 2][i % 4];
-    }
+  for (int i = 0; i < kPairs * 8; ++i) {
+    sums[i / 8][i / 4 % 2][i % 4] += of_chunk[i / 8][i / 4 % 2][i % 4];
   }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// From a call to the launch of march_kernel.
+// From a call to the launch of the kernels that march.
 #pragma once
 #include "cuda/common/cuda_check.h"
 #include "cuda/common/dynamic_shared.h"

@@ -104,6 +104,11 @@ GatherConfig search_gather(const Description& description, const Device& device)
     const int64_t all_runs = int64_t{kGatherConsumers} * gather_tiles(kernel.columns);
     for (config.lines = 1; int64_t{config.lines} * config.runs <= all_runs; ++config.lines) {
       if (config.lines > p.input[1]) break;
+      // A cluster pays where most warps have something to multiply.
+      if (kernel.ranks > 1 && config.lines < p.input[1] &&
+          2 * config.lines * config.runs < kGatherConsumers) {
+        continue;
+      }
       config.tiles = static_cast<int>(ceil_div(p.input[1], config.lines));
       if (!choose_slots(description, &config)) break;
       const double clocks = gather_clocks(description, config);

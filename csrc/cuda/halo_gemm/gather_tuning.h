@@ -46,8 +46,8 @@ constexpr int gather_skew(int element_bytes) { return element_bytes == 2 ? 32 : 
 
 // Estimate, for the choice of a tile: bytes that copies bring in a clock, clocks of shared memory
 // for a tap of h of 64 positions, and how many products or loads wait for the other.
-// Of a plane and tile whose sums a cluster shares.
-inline constexpr double kGatherJoinClocks = 800;
 inline constexpr double kGatherBytesPerClock = 20, kGatherLineClocks = 64, kGatherWaits = 0.25;
+// Estimate: clocks of a plane and tile whose sums a cluster shares.
+inline constexpr double kGatherJoinClocks = 800;
 
 }  // namespace convt3d::cuda::halo_gemm

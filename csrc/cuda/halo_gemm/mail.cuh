@@ -69,7 +69,8 @@ struct Mail {
             __uint_as_float(words.w)};
   }
   // Once all pieces are in registers. No memory is ordered with it: a release at the scope of a
-  // cluster is a fence, which takes 8 % of a warp's time (ncu).
+  // cluster is a fence, which takes 8 % of a warp's time (ncu). This relies on loads
+  // of shared memory leaving a warp in order, before what it sends.
   __device__ __forceinline__ void release() const {
     __syncwarp();
     if (lane == 0 || lane >= kRanks) return;

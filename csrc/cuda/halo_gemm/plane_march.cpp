@@ -98,9 +98,11 @@ bool is_for_planes(const Description& description, const Device& device) {
   for (int a : {0, 1, 2}) {
     if (p.padding[a] > p.kernel[a]) return false;
   }
+  // In TF32 a second block of channels takes as long as the first, and was not measured.
+  const int blocks = element_bytes(description.precision) == 2 ? 2 : 1;
   return p.out_channels % kPlaneSourceMultiple == 0 && p.out_channels >= kPlaneMinSources &&
          p.out_channels <= kPlaneMaxSources && p.in_channels >= kPlaneMinChannels &&
-         p.in_channels <= 2 * kPlaneChannels && p.in_channels % kChannelMultiple == 0 &&
+         p.in_channels <= blocks * kPlaneChannels && p.in_channels % kChannelMultiple == 0 &&
          volume(p.kernel) * kPlaneSteps <= sm90::max_chain(description.precision);
 }
 

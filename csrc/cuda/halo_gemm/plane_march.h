@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The other kernel of halo_gemm (plane_kernel.cuh): grad_input in 16 bits and NDHWC, with a stride
-// of 2 along w, 24 or 32 channels of grad_output, and all weights in shared memory.
+// The other kernel of halo_gemm (plane_kernel.cuh): grad_input in 16 bits, TF32 and NDHWC, with a
+// stride of 2 along w, 24 or 32 channels of grad_output, and all weights in shared memory.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -29,7 +29,7 @@ inline constexpr int kPlanePlaceBytes = 4 * kPlaneMaxColumns;  // plane_store.cu
 // Fewer channels of grad_output leave half of each row empty; fewer of grad_input half of M.
 inline constexpr int64_t kPlaneMinSources = 24, kPlaneMaxSources = 32, kPlaneMinChannels = 24;
 inline constexpr int64_t kPlaneSourceMultiple = 8;  // limit of TMA: rows of 16 bytes
-inline constexpr int64_t kPlaneMinWidth = 8;  // limit: a step along columns passes one line's end
+inline constexpr int64_t kPlaneMinWidth = 8;        // shorter ones were not measured
 // Planes of tiles for each SM; with fewer each would load most planes of grad_output on its own.
 inline constexpr int64_t kPlaneUnits = 2;
 // Estimate, for the choice of a tile: bytes that boxes bring in a clock.

@@ -209,12 +209,18 @@ __device__ __forceinline__ void store(const Params& p, const Shared& shared, con
   [[maybe_unused]] uint64_t again = 0;  // fp32: doubtful results
   if constexpr (kPrecision == Precision::fp32) {
     static_assert(2 * kTiles * kChannels <= 64);
+    AnyDoubtful<> any;
 #pragma unroll
-    for (int m = 0; m < kTiles; ++m) {
+    for (int i = 0; i < kTiles * kColumns / 2; ++i)
+      any.see(sum[i / (kColumns / 2)][i % (kColumns / 2)]);
+    if (any.found()) {
 #pragma unroll
-      for (int j = 0; j < kColumns / 2; ++j) {
-        const int bit = (2 * m + j / 2 % 2) * kChannels + j / 4 * 2 + j % 2;
-        if (is_doubtful(sum[m][j])) again |= uint64_t{1} << bit;
+      for (int m = 0; m < kTiles; ++m) {
+#pragma unroll
+        for (int j = 0; j < kColumns / 2; ++j) {
+          const int bit = (2 * m + j / 2 % 2) * kChannels + j / 4 * 2 + j % 2;
+          if (is_doubtful(sum[m][j])) again |= uint64_t{1} << bit;
+        }
       }
     }
   }

@@ -31,6 +31,7 @@ bool is_built(const Problem& p, int64_t bytes) {
 bool boxed(const Problem& p, int64_t bytes) {
   const int64_t group = gather_group(as_int(bytes));
   return bytes == 4 && p.batch * p.out_channels % group == 0 &&
+         p.batch * p.out_channels <= kMaxWork &&  // coordinates of boxes
          group * volume(p.output()) <= kMaxSample;
 }
 

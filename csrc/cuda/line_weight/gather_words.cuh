@@ -32,6 +32,12 @@ __device__ __forceinline__ uint32_t with(uint32_t word, uint32_t bits) {
   return value;
 }
 
+__device__ __forceinline__ uint32_t rounded(uint32_t word) {
+  uint32_t value;
+  asm volatile("cvt.rn.tf32.f32 %0, %1;" : "=r"(value) : "f"(__uint_as_float(word)));
+  return value;
+}
+
 // What a lane loads for two rows, at a line's next positions and those half an instruction on: two
 // words at once, on 8 bytes, and the third, before or behind them.
 struct GatherWords {
@@ -74,7 +80,7 @@ __device__ __forceinline__ void pick_taps(const uint32_t (&row)[2], const Gather
       if constexpr (kBytes == 4) {
 #pragma unroll
         for (int tap = 0; tap < kGatherKernel; ++tap) {
-          value[tap] = kOdd ? round_to_tf32(word[tap]) : with(word[tap], zero);
+          value[tap] = kOdd ? rounded(word[tap]) : with(word[tap], zero);
         }
       } else if constexpr (kOdd) {
         value[0] = pick(word[0], word[1], outer);

@@ -130,14 +130,12 @@ __device__ __forceinline__ void store_passes(const Params& p,
 // Whether is_doubtful() may hold for any of them; zeros count.
 template <int kColumns>
 __device__ __forceinline__ bool any_doubtful(const float (&sums)[2][kColumns][4]) {
-  float poison = 0, least = 1;
+  AnyDoubtful<> any;
 #pragma unroll
   for (int i = 0; i < 8 * kColumns; ++i) {
-    const float sum = sums[i / (4 * kColumns)][i / 4 % kColumns][i % 4];
-    poison = fmaf(sum, 0.0f, poison);  // NaN of infinities and NaN
-    least = fminf(least, fabsf(sum));
+    any.see(sums[i / (4 * kColumns)][i / 4 % kColumns][i % 4]);
   }
-  return poison != 0 || least < kSmallestSum;
+  return any.found();
 }
 
 // A bit for each doubtful sum of this lane: bit 16 * i + 4 * j + e.

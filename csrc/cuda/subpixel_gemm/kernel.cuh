@@ -107,14 +107,10 @@ __device__ float sum_again(const T* x, const T* y, const DepthRow* depth, const 
 // Whether is_doubtful() may hold for any of them; zeros count.
 template <bool kSplit>
 __device__ __forceinline__ bool any_doubtful(const float (&sums)[2][2][4]) {
-  float poison = 0, least = 1;
+  AnyDoubtful<kSplit> any;
 #pragma unroll
-  for (int i = 0; i < 16; ++i) {
-    const float sum = sums[i / 8][i / 4 % 2][i % 4];
-    poison = fmaf(sum, 0.0f, poison);  // NaN of infinities and NaN
-    if (kSplit) least = fminf(least, fabsf(sum));
-  }
-  return poison != 0 || least < kSmallestSum;
+  for (int i = 0; i < 16; ++i) any.see(sums[i / 8][i / 4 % 2][i % 4]);
+  return any.found();
 }
 
 // The sums of a pair, with bias, to stage.
