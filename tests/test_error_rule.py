@@ -54,6 +54,14 @@ def test_every_family_on_larger_cases(case: Case, direction: str, device: torch.
 
 
 @pytest.mark.gpu
+@pytest.mark.slow
+def test_grad_input_of_very_many_taps() -> None:
+    """85184 products a result: where they are added one by one, float32's roundings walk."""
+    case = Case.parse("mb1_ic6oc64_id24ih24iw24_k11s2p5")
+    rule_holds(case, "grad_input", torch.device("cuda"), ("ncdhw", "ndhwc"))
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("direction", ["forward", "grad_input"])
 @pytest.mark.parametrize("precision", ["tf32", "fp16"])
 @pytest.mark.parametrize("channels", [64, 24])

@@ -189,5 +189,4 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "K in a cluster, odd channels", "mb2_ic69oc67_id4ih4iw3_k4s2p1:bias"),
     ("full", "chains of sums, one block a tile", "mb1_ic256oc130_id28ih26iw20_k3p1"),
     ("full", "chains of sums, several tiles a block", "mb1_ic256oc64_id28ih28iw28_k3p1"),
-    ("full", "k11, positions for every SM", "mb1_ic6oc64_id24ih24iw24_k11s2p5"),
 )
