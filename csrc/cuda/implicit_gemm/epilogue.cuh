@@ -180,6 +180,11 @@ __device__ __forceinline__ void store(const Params& p, const Shared& shared, con
   using T = typename Operand<kPrecision>::T;
   constexpr int kRows = 128 * kTiles, kChannels = kColumns / 4;
   constexpr int kVector = std::gcd(16 / sizeof(T), kChannels);  // elements of a store
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  constexpr bool kPairs = sizeof(T) == 2;
+#else
+  constexpr bool kPairs = false;  // limit: registers, mma_gemm's on 10.0
+#endif
   const int lane = threadIdx.x % 32;
   const int group = item.group(p);
   const int channel =  // in its group
@@ -245,8 +250,8 @@ __device__ __forceinline__ void store(const Params& p, const Shared& shared, con
                 make_uint2(pack<T>(value(c), value(c + 1)), pack<T>(value(c + 2), value(c + 3)));
           }
         }
-      } else if (sizeof(T) == 2 && p.output_stride[1] == 1) {
-        if constexpr (sizeof(T) == 2) store_pairs<kChannels>(output, there, value);
+      } else if (kPairs && p.output_stride[1] == 1) {
+        if constexpr (kPairs) store_pairs<kChannels>(output, there, value);
       } else {
 #pragma unroll
         for (int c = 0; c < kChannels; ++c) {
