@@ -12,7 +12,7 @@ import torch
 
 from convt3d_ext.cli import main
 from convt3d_ext.testing import verification
-from convt3d_ext.testing.cases import edges
+from convt3d_ext.testing.cases import Case, edges
 
 pytest.importorskip("rich")
 FEW = ["--device", "cpu", "--match", "k = s"]
@@ -147,6 +147,34 @@ def test_bench_against_torch_as_it_is_by_default(
         facts = json.loads(path.read_text())["environment"]
         assert facts["cudnn_benchmark"] is (not options)
     assert len(json.loads(cache.read_text())) == 2
+
+
+def test_bench_times_grouped_layers_with_tf32_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from convt3d_ext.cli import bench
+
+    grouped = Case.parse("mb1_ic4oc4_id3ih3iw3_k3s2g2", name="grouped")
+    monkeypatch.setattr(bench, "workloads", lambda suite: [grouped])
+    seen = []
+    times = bench.call_torch
+
+    def call_torch(*arguments):  # type: ignore[no-untyped-def]
+        seen.append(torch.backends.cudnn.conv.fp32_precision)  # type: ignore[attr-defined]
+        return times(*arguments)
+
+    monkeypatch.setattr(bench, "call_torch", call_torch)
+    cache, path = tmp_path / "torch.json", tmp_path / "bench.json"
+    arguments = ["bench", "--device", "cpu", "--direction", "grad_input"]
+    arguments += ["--torch-cache", str(cache), "--json", str(path)]
+    for precision, allowed in (("tf32", "tf32"), ("fp32", "ieee")):
+        seen.clear()
+        assert main([*arguments, "--precision", precision]) == 0
+        assert set(seen) == {allowed}  # and so not the times of the other setting
+        document = json.loads(path.read_text())
+        assert {row["precision"] for row in document["rows"]} == {precision}
+        assert {":fp32:" in row["case"] for row in document["rows"]} == {True}
+        assert {mean["precision"] for mean in document["means"]} == {precision}
 
 
 def test_bench_stops_in_time(

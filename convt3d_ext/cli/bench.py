@@ -107,18 +107,23 @@ def bench(arguments: argparse.Namespace) -> int:
 def _time_case(
     run: _Bench, case: Case, precisions: tuple[str, ...], arguments: argparse.Namespace
 ) -> Iterator[Row]:
-    variants = case.variants(precisions, ("ncdhw",), arguments.directions)
-    for variant in variants:
-        yield from _time_variant(run, variant, arguments.layouts)
+    for direction in arguments.directions:
+        for precision in precisions:
+            for variant in case.variants((precision,), ("ncdhw",), (direction,)):
+                yield from _time_variant(run, variant, precision, arguments.layouts)
 
 
-def _time_variant(run: _Bench, case: Case, layouts: tuple[str, ...]) -> Iterator[Row]:
+def _time_variant(
+    run: _Bench, case: Case, precision: str, layouts: tuple[str, ...]
+) -> Iterator[Row]:
     """One direction and precision: ours in each layout, torch in both, interleaved."""
     operands = normals(case, case.precision in NARROW, run.device, seed=0)
     calls: dict[str, Call] = {}
     problems: dict[str, str] = {}
-    cached = {layout: run.cache.get(replace(case, layout=layout)) for layout in _ALL_LAYOUTS}
-    with float32_precision(case.precision):
+    cached = {
+        layout: run.cache.get(replace(case, layout=layout), precision) for layout in _ALL_LAYOUTS
+    }
+    with float32_precision(precision):
         for layout in _ALL_LAYOUTS:
             in_layout = replace(case, layout=layout)
             arranged = operands.to(case.precision, operand_layouts(in_layout))
@@ -135,7 +140,7 @@ def _time_variant(run: _Bench, case: Case, layouts: tuple[str, ...]) -> Iterator
     for layout in _ALL_LAYOUTS:
         fresh = timings.get(f"torch {layout}")
         if fresh is not None:
-            run.cache.put(replace(case, layout=layout), fresh)
+            run.cache.put(replace(case, layout=layout), precision, fresh)
         timing = fresh or cached[layout]
         if timing is not None:
             torchs[layout] = timing
@@ -144,6 +149,7 @@ def _time_variant(run: _Bench, case: Case, layouts: tuple[str, ...]) -> Iterator
         same = torchs.get(layout)
         yield Row(
             case=in_layout,
+            precision=precision,
             family=str(_C.plan(str(in_layout), *plan_device(run.device))["family"]),
             ours=timings[f"ours {layout}"],
             torch_same=same,
@@ -194,7 +200,7 @@ def _cells(row: Row) -> list[str]:
         return "-" if value is None else f"{value:.{digits}f}"
 
     return [
-        f"{row.case.precision} {row.case.layout} {row.case.direction}",
+        f"{row.precision} {row.case.layout} {row.case.direction}",
         row.family,
         number(row.ours.ms),
         number(row.ours.spread_ms),

@@ -13,7 +13,7 @@ def plot(path: str, rows: list[Row], facts: dict[str, object]) -> None:
     mpl.use("Agg")  # no display needed
     from matplotlib import pyplot
 
-    precisions = list(dict.fromkeys(row.case.precision for row in rows))
+    precisions = list(dict.fromkeys(row.precision for row in rows))
     directions = list(dict.fromkeys(row.case.direction for row in rows))
     names = list(dict.fromkeys(row.case.name for row in rows))
     size = (2 + 0.5 * len(names) * len(directions), 2 + 2.2 * len(precisions))
@@ -22,9 +22,7 @@ def plot(path: str, rows: list[Row], facts: dict[str, object]) -> None:
     )
     for panel_row, precision in zip(panels, precisions, strict=True):
         for panel, direction in zip(panel_row, directions, strict=True):
-            chosen = [
-                r for r in rows if (r.case.precision, r.case.direction) == (precision, direction)
-            ]
+            chosen = [r for r in rows if (r.precision, r.case.direction) == (precision, direction)]
             at = [names.index(row.case.name) for row in chosen]
             torchs = [
                 row.floor_ms / row.torch_best_ms if row.torch_best_ms else 0 for row in chosen

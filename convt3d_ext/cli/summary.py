@@ -18,6 +18,7 @@ class Row:
     """A case in one precision, layout and direction."""
 
     case: Case
+    precision: str  # what both sides were allowed: of a grouped case in fp32, TF32 as well
     family: str
     ours: Timing
     torch_same: Timing | None  # torch in the same layout; None where torch cannot
@@ -45,7 +46,7 @@ class Row:
         return {
             "name": self.case.name,
             "case": str(self.case),
-            "precision": self.case.precision,
+            "precision": self.precision,
             "layout": self.case.layout,
             "direction": self.case.direction,
             "family": self.family,
@@ -71,13 +72,13 @@ def geometric_means(rows: list[Row]) -> list[Mean]:
     The direction ``step`` is a training step: forward and both gradients of the layers that have
     all three.
     """
-    keys = dict.fromkeys((r.case.precision, r.case.direction, r.case.layout) for r in rows)
+    keys = dict.fromkeys((r.precision, r.case.direction, r.case.layout) for r in rows)
     means: list[Mean] = []
     for precision, direction, layout in keys:
         of_key = [
             r
             for r in rows
-            if (r.case.precision, r.case.direction, r.case.layout) == (precision, direction, layout)
+            if (r.precision, r.case.direction, r.case.layout) == (precision, direction, layout)
         ]
         means.append(
             {
@@ -99,7 +100,7 @@ def geometric_means(rows: list[Row]) -> list[Mean]:
 def _steps(rows: list[Row]) -> list[Mean]:
     layers: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        key = (row.case.precision, row.case.layout, f"{row.case.name} {row.case.problem}")
+        key = (row.precision, row.case.layout, f"{row.case.name} {row.case.problem}")
         layers.setdefault(key, []).append(row)
     speedups: dict[tuple[str, str], list[float]] = {}
     for (precision, layout, _), directions in layers.items():

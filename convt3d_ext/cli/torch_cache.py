@@ -34,18 +34,27 @@ class TorchCache:
         dates = sorted({str(values[3]) for values in self._known.values()})
         return f"torch's times: {len(self._known)} from {self._path}, measured {', '.join(dates)}"
 
-    def get(self, case: Case) -> Timing | None:
-        """The time in the file when this run began."""
-        values = self._known.get(str(case))
+    def get(self, case: Case, precision: str) -> Timing | None:
+        """The time in the file when this run began; ``precision`` is what torch was allowed."""
+        values = self._known.get(_key(case, precision))
         if values is None:
             return None
         return Timing(float(values[0]), float(values[1]), int(values[2]))
 
-    def put(self, case: Case, timing: Timing) -> None:
+    def put(self, case: Case, precision: str, timing: Timing) -> None:
         """Remember a time measured now."""
-        self._times[str(case)] = [timing.ms, timing.spread_ms, timing.repetitions, self._date]
+        self._times[_key(case, precision)] = [
+            timing.ms,
+            timing.spread_ms,
+            timing.repetitions,
+            self._date,
+        ]
 
     def save(self) -> None:
         """Write the file, if one was given."""
         if self._path:
             self._path.write_text(json.dumps(self._content, indent=0) + "\n", encoding="utf-8")
+
+
+def _key(case: Case, precision: str) -> str:
+    return str(case) if case.precision == precision else f"{case}, {precision} allowed"
