@@ -138,7 +138,9 @@ def test_parameters_of_other_int_types():
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("value", [2.5, None, "same", (1.0, 1, 1), object()], ids=str)
+@pytest.mark.parametrize(
+    "value", [2.5, None, "same", (1.0, 1, 1), object()], ids=lambda value: type(value).__name__
+)
 @pytest.mark.parametrize("name", ["stride", "padding", "output_padding", "groups", "dilation"])
 def test_type_errors_are_torchs(name, value):
     tensors = torch.randn(1, 2, 3, 3, 3), torch.randn(2, 3, 2, 2, 2)

@@ -46,7 +46,7 @@ venv/bin/python smoke_test.py --built-with-cuda
 venv/bin/python -m convt3d_ext info
 # All but the modules that need the sources: those whose C++ is compiled for tests, and packaging.
 mapfile -t modules < <(grep -L '^from native' tests/test_*.py | grep -v test_packaging)
-venv/bin/python -m pytest -q "${modules[@]}"
+venv/bin/python -m pytest -q -n auto --maxprocesses 4 "${modules[@]}"
 cd "$root"
 
 step "done"
