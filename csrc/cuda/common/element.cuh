@@ -5,6 +5,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <cstdint>
 #include <type_traits>
 
 #include "plan/description.h"
@@ -71,6 +72,18 @@ __device__ __forceinline__ T narrow(Accumulator<T> value) {
     return __float2bfloat16_rn(value);
   } else {
     return value;
+  }
+}
+
+// Two 16-bit results as a word, the first in its lower half.
+template <typename T>
+__device__ __forceinline__ uint32_t pack_pair(float low, float high) {
+  if constexpr (std::is_same_v<T, __half>) {
+    const __half2 pair = __floats2half2_rn(low, high);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+  } else {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    return *reinterpret_cast<const uint32_t*>(&pair);
   }
 }
 

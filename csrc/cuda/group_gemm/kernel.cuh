@@ -221,13 +221,13 @@ __device__ __forceinline__ void stage_planes(const Regions& at, int first_row, c
       } else if constexpr (kWidth == 2) {
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-          const unsigned two = narrow_two<T>(own[0][half * 2 + i], own[1][half * 2 + i]);
+          const unsigned two = pack_pair<T>(own[0][half * 2 + i], own[1][half * 2 + i]);
           unsigned short* const target = stage + channel[i] + position;
           if (inside[0]) target[0] = static_cast<unsigned short>(two);
           if (inside[1]) target[1] = static_cast<unsigned short>(two >> 16);
         }
       } else {
-        const unsigned two = narrow_two<T>(own[0][half * 2], own[0][half * 2 + 1]);
+        const unsigned two = pack_pair<T>(own[0][half * 2], own[0][half * 2 + 1]);
         if (inside[0]) {
           stage[channel[0] + position] = static_cast<unsigned short>(two);
           stage[channel[1] + position] = static_cast<unsigned short>(two >> 16);
@@ -283,7 +283,7 @@ __device__ __forceinline__ void stage_rows(const GroupGemm& p, const Regions& at
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const float(&own)[4] = sum[tile + i / 2][r];
-        parts[i] = narrow_two<T>(own[i % 2 * 2], own[i % 2 * 2 + 1]);
+        parts[i] = pack_pair<T>(own[i % 2 * 2], own[i % 2 * 2 + 1]);
       }
       store_matrices(target, parts);
     }

@@ -17,18 +17,6 @@
 
 namespace convt3d::cuda::group_gemm {
 
-// Both rounded, the first in the lower half.
-template <typename T>
-__device__ __forceinline__ unsigned narrow_two(float first, float second) {
-  if constexpr (std::is_same_v<T, __half>) {
-    const __half2 two = __floats2half2_rn(first, second);
-    return *reinterpret_cast<const unsigned*>(&two);
-  } else {
-    const __nv_bfloat162 two = __floats2bfloat162_rn(first, second);
-    return *reinterpret_cast<const unsigned*>(&two);
-  }
-}
-
 // Four 8 x 16-byte matrices to shared memory. Lanes 8 * i .. 8 * i + 7 give the row addresses of
 // matrix i, of which every lane has 4 bytes of row lane / 4.
 __device__ __forceinline__ void store_matrices(uint32_t row_address, const uint32_t (&part)[4]) {

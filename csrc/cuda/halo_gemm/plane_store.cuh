@@ -4,6 +4,7 @@
 // Where each is, from the tile's first position on, is found once (`places`): a lane has two
 // channels of two neighbouring columns, eight lanes a sector of each.
 #pragma once
+#include "cuda/common/element.cuh"
 #include "cuda/halo_gemm/plane_params.h"
 #include "cuda/halo_gemm/words.cuh"
 

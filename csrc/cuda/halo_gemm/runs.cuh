@@ -3,9 +3,6 @@
 // {0, 1} of every j; so that it can store 16 bytes at once, 16 / sizeof(T) / 2 neighbouring j make
 // a run, in which it owns contiguous channels. What is left of a slot makes shorter runs.
 #pragma once
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
 #include <cstdint>
 
 namespace convt3d::cuda::halo_gemm {
@@ -32,19 +29,6 @@ __host__ __device__ constexpr int column_of_channel(int channel, int channels) {
   while (channel >= 8 * (j + run_width<T>(j, channels / 8))) j += run_width<T>(j, channels / 8);
   const int owned = 2 * run_width<T>(j, channels / 8), rest = channel - 8 * j;
   return 8 * (j + rest % owned / 2) + rest / owned * 2 + rest % 2;
-}
-
-template <typename T>
-__device__ __forceinline__ uint32_t pack_pair(float low, float high) {
-  if constexpr (sizeof(T) == 4) {
-    return 0;  // not used
-  } else if constexpr (std::is_same_v<T, __half>) {
-    const __half2 pair = __floats2half2_rn(low, high);
-    return *reinterpret_cast<const uint32_t*>(&pair);
-  } else {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-    return *reinterpret_cast<const uint32_t*>(&pair);
-  }
 }
 
 }  // namespace convt3d::cuda::halo_gemm

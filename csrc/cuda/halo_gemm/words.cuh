@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Pairs and quads of words: loaded, packed, and exchanged between lanes.
 #pragma once
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
 #include <cstdint>
-#include <type_traits>
 
 namespace convt3d::cuda::halo_gemm {
 
@@ -17,17 +13,6 @@ __device__ __forceinline__ int thread_here() {
   int thread;
   asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
   return thread;
-}
-
-template <typename T>
-__device__ __forceinline__ uint32_t pack_pair(float low, float high) {
-  if constexpr (std::is_same_v<T, __half>) {
-    const __half2 pair = __floats2half2_rn(low, high);
-    return *reinterpret_cast<const uint32_t*>(&pair);
-  } else {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-    return *reinterpret_cast<const uint32_t*>(&pair);
-  }
 }
 
 __device__ __forceinline__ uint32_t exchange_rows(uint32_t pair) {

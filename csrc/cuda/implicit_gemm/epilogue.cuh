@@ -94,17 +94,6 @@ __device__ __forceinline__ float exact_sum(const Params& p, ResidueSet set, int 
   return sum;
 }
 
-template <typename T>
-__device__ __forceinline__ uint32_t pack(float low, float high) {
-  if constexpr (std::is_same_v<T, __half>) {
-    const __half2 pair = __floats2half2_rn(low, high);
-    return *reinterpret_cast<const uint32_t*>(&pair);
-  } else {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-    return *reinterpret_cast<const uint32_t*>(&pair);
-  }
-}
-
 // Row i of a thread's 2 of each tile, in the block's tile.
 __device__ __forceinline__ int fragment_row(int first_row, int i) {
   return first_row + 64 * (i / 2) + threadIdx.x % 32 / 4 + 8 * (i % 2);
@@ -164,7 +153,7 @@ __device__ __forceinline__ void store_pairs(T* output, int there, const Value& v
     const float low = odd ? value(c + 1) : value(c);
     const float high = !odd ? value(c + 1) : c + 2 < kChannels ? value(c + 2) : 0;
     if (c + 1 < left) {
-      *reinterpret_cast<uint32_t*>(output + c) = pack<T>(low, high);
+      *reinterpret_cast<uint32_t*>(output + c) = pack_pair<T>(low, high);
     } else if (c < left) {
       output[c] = narrow<T>(low);
     }
@@ -243,11 +232,11 @@ __device__ __forceinline__ void store(const Params& p, const Shared& shared, con
                 make_float4(value(c), value(c + 1), value(c + 2), value(c + 3));
           } else if constexpr (kVector == 8) {
             *reinterpret_cast<uint4*>(output + c) = make_uint4(
-                pack<T>(value(c), value(c + 1)), pack<T>(value(c + 2), value(c + 3)),
-                pack<T>(value(c + 4), value(c + 5)), pack<T>(value(c + 6), value(c + 7)));
+                pack_pair<T>(value(c), value(c + 1)), pack_pair<T>(value(c + 2), value(c + 3)),
+                pack_pair<T>(value(c + 4), value(c + 5)), pack_pair<T>(value(c + 6), value(c + 7)));
           } else {
-            *reinterpret_cast<uint2*>(output + c) =
-                make_uint2(pack<T>(value(c), value(c + 1)), pack<T>(value(c + 2), value(c + 3)));
+            *reinterpret_cast<uint2*>(output + c) = make_uint2(
+                pack_pair<T>(value(c), value(c + 1)), pack_pair<T>(value(c + 2), value(c + 3)));
           }
         }
       } else if (kPairs && p.output_stride[1] == 1) {

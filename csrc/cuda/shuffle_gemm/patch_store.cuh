@@ -2,7 +2,6 @@
 // Where patch_kernel's sums go: a thread has two rows of a tile, and of every eight columns two.
 #pragma once
 #include <cstdint>
-#include <type_traits>
 
 #include "cuda/common/element.cuh"
 #include "cuda/common/shared_memory.cuh"
@@ -69,17 +68,6 @@ __device__ __forceinline__ int patch_row(int half) {
   return warp * 16 + (kLines ? lane / 4 * 2 + half : lane / 4 + half * 8);
 }
 
-template <typename T>
-__device__ __forceinline__ uint32_t join_pair(float first, float second) {
-  if constexpr (std::is_same_v<T, __half>) {
-    const __half2 pair = __floats2half2_rn(first, second);
-    return *reinterpret_cast<const uint32_t*>(&pair);
-  } else {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
-    return *reinterpret_cast<const uint32_t*>(&pair);
-  }
-}
-
 // Whether a warpgroup's pair of eight columns is stored by this block of a cluster.
 template <int kColumns>
 __device__ __forceinline__ bool is_own_pair(const PatchParams& p, int pair, int rank) {
@@ -96,8 +84,8 @@ __device__ __forceinline__ void store_channels(const PatchParams& p, const float
   for (int half = 0; half < 2; ++half) {
     if constexpr (sizeof(T) == 2) {
       // Lanes 0 and 2 get the first eight columns, 1 and 3 the others, four each.
-      const uint32_t first = join_pair<T>(sum[2 * half], sum[2 * half + 1]);
-      const uint32_t second = join_pair<T>(sum[4 + 2 * half], sum[5 + 2 * half]);
+      const uint32_t first = pack_pair<T>(sum[2 * half], sum[2 * half + 1]);
+      const uint32_t second = pack_pair<T>(sum[4 + 2 * half], sum[5 + 2 * half]);
       const bool odd = quad % 2 != 0;
       const uint32_t other = __shfl_xor_sync(~0u, odd ? first : second, 1);
       const int at = column + (odd ? 8 + 2 * (quad - 1) : 2 * quad);
@@ -134,7 +122,7 @@ __device__ __forceinline__ void store_lines(const PatchParams& p, const float (&
       if (row[0] == nullptr) continue;
       T* const to = row[0] + offset;
       if constexpr (sizeof(T) == 2) {
-        *reinterpret_cast<uint32_t*>(to) = join_pair<T>(first, second);
+        *reinterpret_cast<uint32_t*>(to) = pack_pair<T>(first, second);
       } else {
         *reinterpret_cast<float2*>(to) = make_float2(first, second);
       }
@@ -165,7 +153,7 @@ __device__ __forceinline__ void store_staged(const PatchParams& p, const float (
       const int column = i / 2 * 8 + 2 * quad + i % 2;
       const int at = pass * (kPass / 2) + i / 2 * 4 + i % 2;
       asm volatile("st.shared.b32 [%0], %1;" ::"r"(own + column * kPatchStagingPitch),
-                   "r"(join_pair<T>(sum[at], sum[at + 2]))
+                   "r"(pack_pair<T>(sum[at], sum[at + 2]))
                    : "memory");
     }
     asm volatile("bar.sync %0, 128;" ::"r"(2 + group) : "memory");  // the lines are there

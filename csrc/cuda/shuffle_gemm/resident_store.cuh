@@ -7,7 +7,6 @@
 // on from one position to the next where those are neighbours.
 #pragma once
 #include <cstdint>
-#include <type_traits>
 
 #include "cuda/common/element.cuh"
 #include "cuda/common/shared_memory.cuh"
@@ -150,15 +149,8 @@ struct ResidentPlaces {
 
 template <typename T>
 __device__ __forceinline__ void stage_two(uint32_t address, float first, float second) {
-  if constexpr (std::is_same_v<T, __half>) {
-    const __half2 pair = __floats2half2_rn(first, second);
-    asm volatile("st.shared.b32 [%0], %1;" ::"r"(address),
-                 "r"(*reinterpret_cast<const uint32_t*>(&pair))
-                 : "memory");
-  } else if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
-    asm volatile("st.shared.b32 [%0], %1;" ::"r"(address),
-                 "r"(*reinterpret_cast<const uint32_t*>(&pair))
+  if constexpr (sizeof(T) == 2) {
+    asm volatile("st.shared.b32 [%0], %1;" ::"r"(address), "r"(pack_pair<T>(first, second))
                  : "memory");
   } else {
     asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(first), "f"(second)

@@ -32,10 +32,8 @@ __device__ __forceinline__ void copy_out(T* target, const T* source) {
 
 template <typename T>
 __device__ __forceinline__ void stage_pair(T* at, float first, float second) {
-  if constexpr (std::is_same_v<T, __half>) {
-    *reinterpret_cast<__half2*>(at) = __floats2half2_rn(first, second);
-  } else if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-    *reinterpret_cast<__nv_bfloat162*>(at) = __floats2bfloat162_rn(first, second);
+  if constexpr (sizeof(T) == 2) {
+    *reinterpret_cast<uint32_t*>(at) = pack_pair<T>(first, second);
   } else {
     *reinterpret_cast<float2*>(at) = make_float2(first, second);
   }
