@@ -23,9 +23,17 @@ inline constexpr int kWeightRow = kMarchLanes * kMarchChannels;
 
 // A thread's share of a plane: where it lies, and which of its places are in grad_output.
 struct MarchPlace {
-  int64_t row_stride, column_stride;  // bytes
   int row, column;                    // of the first place
   int rows, columns;                  // extents
+  int64_t row_stride, column_stride;  // bytes
+
+  __device__ __forceinline__ MarchPlace(const MarchSums& p, int own_h, int own_w)
+      : row(2 * own_h - p.padding[1]),
+        column(2 * own_w - p.padding[2]),
+        rows(p.output_extent[1]),
+        columns(p.output_extent[2]),
+        row_stride(p.row_stride * 2),
+        column_stride(p.column_stride * 2) {}
 };
 
 // Adds tap `kTap` on d of `sums`, and, where kBoth, tap 0 of `next`.
@@ -102,13 +110,7 @@ __global__ __launch_bounds__(kMarchThreads,
   const int own_w = divide(&position, p.by_cells[1]) * kMarchCells;
   const int own_h = divide(&position, p.by_cells[0]) * kMarchCells, n = position;
 
-  MarchPlace place;
-  place.row = 2 * own_h - p.padding[1];
-  place.column = 2 * own_w - p.padding[2];
-  place.rows = p.output_extent[1];
-  place.columns = p.output_extent[2];
-  place.row_stride = p.row_stride * 2;
-  place.column_stride = p.column_stride * 2;
+  const MarchPlace place(p, own_h, own_w);
   const char* const source = static_cast<const char*>(p.output) +
                              (n * p.output_stride[0] + first / kIns + place.row * p.row_stride +
                               place.column * p.column_stride) *

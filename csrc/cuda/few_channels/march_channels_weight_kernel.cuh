@@ -66,13 +66,7 @@ __device__ __forceinline__ void add_quads(const char* source, const MarchPlace& 
 template <typename T, int kIns>
 __device__ __forceinline__ void march_quads(const MarchSums& p, int n, int own_h, int own_w,
                                             int first, int first_d, int end_d, QuadSums& sums) {
-  MarchPlace place;
-  place.row = 2 * own_h - p.padding[1];
-  place.column = 2 * own_w - p.padding[2];
-  place.rows = p.output_extent[1];
-  place.columns = p.output_extent[2];
-  place.row_stride = p.row_stride * 2;
-  place.column_stride = p.column_stride * 2;
+  const MarchPlace place(p, own_h, own_w);
   const char* const source = static_cast<const char*>(p.output) +
                              (n * p.output_stride[0] + first / kIns + place.row * p.row_stride +
                               place.column * p.column_stride) *

@@ -48,7 +48,8 @@ MarchConfig choose_march(const Description& description, const Device& device) {
   int64_t columns = 0;  // blocks of a chunk of planes
   if (config.channels_last) {
     const bool weight = description.direction == Direction::grad_weight;
-    const int64_t vectors = p.in_channels / (weight ? kMarchWeightChannels : kMarchChannels);
+    config.channels = weight ? kMarchWeightChannels : kMarchChannels;
+    const int64_t vectors = p.in_channels / config.channels;
     config.tiles = ceil_div(vectors, weight ? kMarchWeightLanes : kMarchLanes);
     config.lanes = std::max<int64_t>(1, ceil_div(vectors, std::max<int64_t>(1, config.tiles)));
     config.groups_of_lanes = (weight ? kMarchWeightThreads : kMarchThreads) / config.lanes;
@@ -89,7 +90,8 @@ MarchConfig choose_march(const Description& description, const Device& device) {
 std::string to_string(const MarchConfig& config) {
   const std::string of_block = ", " + std::to_string(config.depth) + " planes of a block";
   if (config.channels_last) {
-    return "march, " + std::to_string(config.lanes) + " x 8 channels" + of_block;
+    return "march, " + std::to_string(config.lanes) + " x " + std::to_string(config.channels) +
+           " channels" + of_block;
   }
   return "march, " + std::to_string(kMarchCellsH * config.groups_of_lanes) + " rows" + of_block;
 }

@@ -31,6 +31,7 @@ inline constexpr int64_t kMarchBlocksPerSm = 6;
 
 struct MarchConfig {
   bool channels_last;
+  int64_t channels;         // NDHWC: of a thread
   int64_t lanes;            // threads on w; NDHWC: on channels
   int64_t groups_of_lanes;  // the block's others: on h; NDHWC: on cells of w and h
   int64_t tiles;            // on h; NDHWC: of the channels

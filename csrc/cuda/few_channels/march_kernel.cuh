@@ -24,27 +24,19 @@ template <typename T, int kTap, bool kBoth, int kIns>
 __device__ __forceinline__ void add_plane(const MarchCells& cells, const unsigned char* memory,
                                           int plane, const MarchWeights<kIns>& weight,
                                           MarchResults<kIns>& sums, MarchResults<kIns>& next) {
+  cells.template for_each_row<T>(memory, plane, [&](int h, int tap, const MarchRow& x) {
 #pragma unroll
-  for (int row = 0; row < kMarchRows; ++row) {
-    float x[kMarchColumns];
-    cells.template read<T>(memory, plane, row, x);
+    for (int in = 0; in < kIns; ++in) {
 #pragma unroll
-    for (int h = 0; h < kMarchCellsH; ++h) {
-      const int tap = row - 2 * h;
-      if (tap < 0 || tap > 2) continue;
+      for (int w = 0; w < kMarchCellsW; ++w) {
 #pragma unroll
-      for (int in = 0; in < kIns; ++in) {
-#pragma unroll
-        for (int w = 0; w < kMarchCellsW; ++w) {
-#pragma unroll
-          for (int k = 0; k < 3; ++k) {
-            sums[in][h][w] = fmaf(x[2 * w + k], weight[in][kTap][tap][k], sums[in][h][w]);
-            if (kBoth) next[in][h][w] = fmaf(x[2 * w + k], weight[in][0][tap][k], next[in][h][w]);
-          }
+        for (int k = 0; k < 3; ++k) {
+          sums[in][h][w] = fmaf(x[2 * w + k], weight[in][kTap][tap][k], sums[in][h][w]);
+          if (kBoth) next[in][h][w] = fmaf(x[2 * w + k], weight[in][0][tap][k], next[in][h][w]);
         }
       }
     }
-  }
+  });
 }
 
 template <typename T, int kIns>

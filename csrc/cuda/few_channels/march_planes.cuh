@@ -39,6 +39,7 @@ struct MarchSums {
 };
 
 inline constexpr int kMarchRows = 2 * kMarchCellsH + 1, kMarchColumns = 2 * kMarchCellsW + 1;
+using MarchRow = float[kMarchColumns];  // of a plane, what a thread reads
 
 template <typename T>
 __device__ __forceinline__ float widen_half(unsigned word, int half) {
@@ -137,7 +138,7 @@ struct MarchCells {
   // A row of a plane that begins at `plane`. Zeros stand for what is outside.
   template <typename T>
   __device__ __forceinline__ void read(const unsigned char* memory, int plane, int row,
-                                       float (&x)[kMarchColumns]) const {
+                                       MarchRow& x) const {
     const bool inside = row >= rows_before && row < rows_end;
     const int from = inside ? plane + offset + row * row_bytes : 0;
     const auto* const words = reinterpret_cast<const unsigned*>(memory + (from & ~3));
@@ -148,6 +149,21 @@ struct MarchCells {
                               (third >> shift) & mask[2]};
 #pragma unroll
     for (int i = 0; i < kMarchColumns; ++i) x[i] = widen_half<T>(pair[i / 2], i % 2);
+  }
+  // body(h, tap, x): row x of the plane is what row h of the cells reads with that tap of h.
+  template <typename T, typename Body>
+  __device__ __forceinline__ void for_each_row(const unsigned char* memory, int plane,
+                                               const Body& body) const {
+#pragma unroll
+    for (int row = 0; row < kMarchRows; ++row) {
+      MarchRow x;
+      read<T>(memory, plane, row, x);
+#pragma unroll
+      for (int h = 0; h < kMarchCellsH; ++h) {
+        const int tap = row - 2 * h;
+        if (tap >= 0 && tap <= 2) body(h, tap, x);
+      }
+    }
   }
 };
 

@@ -29,29 +29,21 @@ template <typename T, int kTap, bool kBoth, int kIns>
 __device__ __forceinline__ void add_products(const MarchCells& cells, const unsigned char* memory,
                                              int plane, const MarchInputs<kIns>& cell,
                                              const MarchInputs<kIns>& next, MarchTaps<kIns>& sums) {
+  cells.template for_each_row<T>(memory, plane, [&](int h, int tap, const MarchRow& x) {
 #pragma unroll
-  for (int row = 0; row < kMarchRows; ++row) {
-    float x[kMarchColumns];
-    cells.template read<T>(memory, plane, row, x);
+    for (int in = 0; in < kIns; ++in) {
 #pragma unroll
-    for (int h = 0; h < kMarchCellsH; ++h) {
-      const int tap = row - 2 * h;
-      if (tap < 0 || tap > 2) continue;
+      for (int w = 0; w < kMarchCellsW; ++w) {
 #pragma unroll
-      for (int in = 0; in < kIns; ++in) {
-#pragma unroll
-        for (int w = 0; w < kMarchCellsW; ++w) {
-#pragma unroll
-          for (int k = 0; k < 3; ++k) {
-            float& own = sums[in][kTap][tap][k];
-            own = fmaf(x[2 * w + k], cell[in][h][w], own);
-            float& first = sums[in][0][tap][k];
-            if (kBoth) first = fmaf(x[2 * w + k], next[in][h][w], first);
-          }
+        for (int k = 0; k < 3; ++k) {
+          float& own = sums[in][kTap][tap][k];
+          own = fmaf(x[2 * w + k], cell[in][h][w], own);
+          float& first = sums[in][0][tap][k];
+          if (kBoth) first = fmaf(x[2 * w + k], next[in][h][w], first);
         }
       }
     }
-  }
+  });
 }
 
 template <typename T, int kIns>
