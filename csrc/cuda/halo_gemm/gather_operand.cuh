@@ -12,8 +12,8 @@
 #pragma once
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
+#include "cuda/common/shared_words.cuh"
 #include "cuda/halo_gemm/gather_params.h"
-#include "cuda/halo_gemm/words.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 
@@ -117,28 +117,28 @@ __device__ __forceinline__ void gather_aligned(const GatherParams& p, uint32_t f
   for (int half = 0; half < 2; ++half) {  // channels quad and quad + 4
     const uint32_t at = from + half * 4 * p.pitch;
     if constexpr (sizeof(T) == 2) {
-      uint32_t before[2];
-      uint2 here[2];
+      uint32_t before[2], here[2][2];
 #pragma unroll
       for (int c = 0; c < 2; ++c) {  // and 8 channels on
         before[c] = load_shared(at + c * 8 * p.pitch - 4);
-        here[c] = load_two_words(at + c * 8 * p.pitch);
+        load_words(here[c], at + c * 8 * p.pitch);
       }
 #pragma unroll
       for (int c = 0; c < 2; ++c) {  // the upper half of a word and the lower one of the next
-        a[c][2 * half] = __byte_perm(before[c], here[c].x, 0x5432) & inside;
-        a[c][2 * half + 1] = __byte_perm(here[c].x, here[c].y, 0x5432);
+        a[c][2 * half] = __byte_perm(before[c], here[c][0], 0x5432) & inside;
+        a[c][2 * half + 1] = __byte_perm(here[c][0], here[c][1], 0x5432);
       }
-      a[2][2 * half] = __byte_perm(here[0].x, here[1].x, 0x7632);
-      a[2][2 * half + 1] = __byte_perm(here[0].y, here[1].y, 0x7632);
+      a[2][2 * half] = __byte_perm(here[0][0], here[1][0], 0x7632);
+      a[2][2 * half + 1] = __byte_perm(here[0][1], here[1][1], 0x7632);
     } else {
       const uint32_t before = load_shared(at - 4);
-      const uint4 here = load_four_words(at);
+      uint32_t here[4];
+      load_words(here, at);
       a[0][2 * half] = before & inside;  // the copy has rounded them
-      a[1][2 * half] = here.x;
-      a[2][2 * half] = a[0][2 * half + 1] = here.y;
-      a[1][2 * half + 1] = here.z;
-      a[2][2 * half + 1] = here.w;
+      a[1][2 * half] = here[0];
+      a[2][2 * half] = a[0][2 * half + 1] = here[1];
+      a[1][2 * half + 1] = here[2];
+      a[2][2 * half + 1] = here[3];
     }
   }
 }

@@ -9,11 +9,17 @@
 #pragma once
 #include "cuda/common/element.cuh"
 #include "cuda/halo_gemm/gather_params.h"
-#include "cuda/halo_gemm/words.cuh"
+#include "cuda/halo_gemm/thread_here.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+__device__ __forceinline__ uint32_t exchange_rows(uint32_t pair) {
+  uint32_t result;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(result) : "r"(pair));
+  return result;
+}
 
 // `result`: of the run's first position and the first column; `positions`, `channels`: that there
 // are from there on.

@@ -6,7 +6,8 @@
 //   taken   that warp, once it has read them -> those who send
 #pragma once
 #include "cuda/common/cluster.cuh"
-#include "cuda/halo_gemm/words.cuh"
+#include "cuda/common/shared_words.cuh"
+#include "cuda/halo_gemm/thread_here.cuh"
 #include "cuda/sm90/mbarrier.cuh"
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -64,9 +65,10 @@ struct Mail {
   }
   __device__ __forceinline__ void wait(uint32_t parity) const { sm90::barrier_wait(full, parity); }
   __device__ __forceinline__ float4 piece(int number) const {
-    const uint4 words = load_four_words(sums + number * 512);
-    return {__uint_as_float(words.x), __uint_as_float(words.y), __uint_as_float(words.z),
-            __uint_as_float(words.w)};
+    uint32_t word[4];
+    load_words(word, sums + number * 512);
+    return {__uint_as_float(word[0]), __uint_as_float(word[1]), __uint_as_float(word[2]),
+            __uint_as_float(word[3])};
   }
   // Once all pieces are in registers. No memory is ordered with it: a release at the scope of a
   // cluster is a fence, which takes 8 % of a warp's time (ncu). This relies on loads

@@ -63,8 +63,9 @@ __device__ __forceinline__ void compute_again(const Params& p, const PairedParam
     const uint32_t address = table + (4 * j + quad) * kPairedPlaceBytes;
     PairedPlace place(address);
     if (q.aligned) {
-      const uint2 word = PairedPlace::words(address);
-      place.outputs = word.y == PairedPlace::kNone ? 0 : 4;
+      uint32_t word[2];
+      load_words(word, address);
+      place.outputs = word[1] == PairedPlace::kNone ? 0 : 4;
       place.front = 0;
     }
     const unsigned position = unit.first + group * kColumns + 8 * j + 2 * quad;

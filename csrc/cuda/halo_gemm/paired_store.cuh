@@ -10,6 +10,7 @@
 //           line, or the tile, is stored one by one
 #pragma once
 #include "cuda/common/element.cuh"
+#include "cuda/common/shared_words.cuh"
 #include "cuda/halo_gemm/fused_lines.cuh"
 #include "cuda/halo_gemm/paired_params.cuh"
 #include "cuda/halo_gemm/runs.cuh"
@@ -35,21 +36,14 @@ struct PairedPlace {
   static constexpr uint32_t kBegins = 1 << 19, kEnds = 1 << 20, kFront = 1 << 21;
   static constexpr uint32_t kNone = 1u << 31;
 
-  __device__ static uint2 words(uint32_t address) {
-    uint2 value;
-    asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
-                 : "=r"(value.x), "=r"(value.y)
-                 : "r"(address)
-                 : "memory");
-    return value;
-  }
   __device__ explicit PairedPlace(uint32_t address) {
-    const uint2 word = words(address);
-    offset = static_cast<int64_t>(uint64_t{word.y & 0xffff} << 32 | word.x);
-    outputs = word.y >> 16 & 7;
-    begins = word.y & kBegins;
-    ends = word.y & kEnds;
-    front = word.y / kFront & 1;
+    uint32_t word[2];
+    load_words(word, address);
+    offset = static_cast<int64_t>(uint64_t{word[1] & 0xffff} << 32 | word[0]);
+    outputs = word[1] >> 16 & 7;
+    begins = word[1] & kBegins;
+    ends = word[1] & kEnds;
+    front = word[1] / kFront & 1;
   }
 };
 
@@ -231,8 +225,9 @@ __device__ __forceinline__ void store_channel(const PairedParams& q, uint32_t ta
   if (q.aligned) {
 #pragma unroll
     for (int j = 0; j < kStores; ++j) {
-      const uint2 word = PairedPlace::words(places + 4 * j * kPairedPlaceBytes);
-      const auto offset = static_cast<int64_t>(uint64_t{word.y} << 32 | word.x);
+      uint32_t word[2];
+      load_words(word, places + 4 * j * kPairedPlaceBytes);
+      const auto offset = static_cast<int64_t>(uint64_t{word[1]} << 32 | word[0]);
       store_four<T>(there && offset >= 0, output + offset, own(j));
     }
     return;

@@ -52,9 +52,10 @@ __device__ __forceinline__ void join_and_store(const PlaneParams& p, const Plane
 #pragma unroll
     for (int b = 0; b < 2 * kPieces; ++b) {
       const int at = (part * 2 * kPieces + b) * 4;
-      const uint2 place = load_two_words(places + at * 8);
-      if (static_cast<int>(place.x) < end) result[place.x] = sum[at];
-      if (static_cast<int>(place.y) < end) result[place.y] = sum[at + 1];
+      uint32_t place[2];
+      load_words(place, places + at * 8);
+      if (static_cast<int>(place[0]) < end) result[place[0]] = sum[at];
+      if (static_cast<int>(place[1]) < end) result[place[1]] = sum[at + 1];
     }
   }
 }

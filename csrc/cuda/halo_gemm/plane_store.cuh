@@ -5,8 +5,9 @@
 // channels of two neighbouring columns, eight lanes a sector of each.
 #pragma once
 #include "cuda/common/element.cuh"
+#include "cuda/common/shared_words.cuh"
 #include "cuda/halo_gemm/plane_params.h"
-#include "cuda/halo_gemm/words.cuh"
+#include "cuda/halo_gemm/thread_here.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 
@@ -42,11 +43,12 @@ __device__ __forceinline__ void store_positions(const PlaneParams& p, T* result,
   result += channel;
 #pragma unroll
   for (int b = 0; b < kColumns / 8; ++b) {
-    const uint2 place = load_two_words(from + b * 32);
+    uint32_t place[2];
+    load_words(place, from + b * 32);
     const uint32_t first = pack_pair<T>(sum[4 * b], sum[4 * b + 2]);
     const uint32_t second = pack_pair<T>(sum[4 * b + 1], sum[4 * b + 3]);
-    if (static_cast<int>(place.x) < end) *reinterpret_cast<uint32_t*>(result + place.x) = first;
-    if (static_cast<int>(place.y) < end) *reinterpret_cast<uint32_t*>(result + place.y) = second;
+    if (static_cast<int>(place[0]) < end) *reinterpret_cast<uint32_t*>(result + place[0]) = first;
+    if (static_cast<int>(place[1]) < end) *reinterpret_cast<uint32_t*>(result + place[1]) = second;
   }
 }
 

@@ -10,6 +10,7 @@
 #pragma once
 #include "cuda/common/cluster.cuh"
 #include "cuda/common/element.cuh"
+#include "cuda/common/shared_words.cuh"
 #include "cuda/line_weight/produce.cuh"
 #include "cuda/sm90/parked_sums.cuh"
 #include "cuda/sm90/wgmma.cuh"
@@ -17,14 +18,6 @@
 
 namespace convt3d::cuda::line_weight {
 
-__device__ __forceinline__ void load_words(uint32_t (&word)[2], uint32_t address) {
-  asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];" : "=r"(word[0]), "=r"(word[1]) : "r"(address));
-}
-__device__ __forceinline__ void load_words(uint32_t (&word)[4], uint32_t address) {
-  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(word[0]), "=r"(word[1]), "=r"(word[2]), "=r"(word[3])
-               : "r"(address));
-}
 // The lower, or the upper, halves of two words.
 __device__ __forceinline__ uint32_t lower(uint32_t a, uint32_t b) {
   uint32_t pair;

@@ -10,7 +10,7 @@
 //     (. 0) (1 2) (3 4)
 //   TF32: a word for each tap
 #pragma once
-#include "cuda/common/mma_sync.cuh"
+#include "cuda/common/shared_words.cuh"
 #include "cuda/line_weight/consume.cuh"
 #include "cuda/line_weight/gather_load.cuh"
 

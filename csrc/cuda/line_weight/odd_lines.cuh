@@ -47,8 +47,8 @@ struct Heads {
 };
 
 template <bool kInside>
-__device__ __forceinline__ void load_words(const Slots& all, const Source& source,
-                                           const Origin& origin, uint32_t stage) {
+__device__ __forceinline__ void load_odd_lines(const Slots& all, const Source& source,
+                                               const Origin& origin, uint32_t stage) {
   constexpr int kBatch = batch_of(kWordElements);  // as load() has them
   const unsigned short* data = origin.data;
   asm volatile("" : "+l"(data));  // one addition for each address
@@ -81,13 +81,13 @@ __device__ __forceinline__ void load_words(const Slots& all, const Source& sourc
   }
 }
 
-__device__ __forceinline__ void load_words(const Params& p, const Slots& all, const Origin& origin,
-                                           uint32_t stage) {
+__device__ __forceinline__ void load_odd_lines(const Params& p, const Slots& all,
+                                               const Origin& origin, uint32_t stage) {
   if (origin.at[2] > 0 && origin.is_inside(p.output)) {
-    return load_words<true>(all, p.output, origin, stage);
+    return load_odd_lines<true>(all, p.output, origin, stage);
   }
   const Heads heads(p, all, origin);
-  load_words<false>(all, p.output, origin, stage);
+  load_odd_lines<false>(all, p.output, origin, stage);
   heads.store(stage);
 }
 

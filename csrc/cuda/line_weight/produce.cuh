@@ -41,7 +41,7 @@ __device__ __forceinline__ void produce(const Params& p, const Job& job, const S
         asm volatile("st.shared.b32 [%0], %1;" ::"r"(seconds + 4 * ring.stage),
                      "r"(is_second(output.data)));
       }
-      load_words(p, output_slots, output, stage);
+      load_odd_lines(p, output_slots, output, stage);
     } else {
       load(output_slots, p.output, output, stage);
     }

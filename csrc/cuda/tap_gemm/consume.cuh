@@ -3,6 +3,7 @@
 // A from the halo, each two rows of a slab, and round or split it; B is read by wgmma itself.
 #pragma once
 #include "cuda/common/mma_sync.cuh"
+#include "cuda/common/shared_words.cuh"
 #include "cuda/sm90/wgmma.cuh"
 #include "cuda/sm90/wgmma_shared.cuh"
 #include "cuda/tap_gemm/produce.cuh"
@@ -11,12 +12,6 @@ namespace convt3d::cuda::tap_gemm {
 
 template <int kColumns, int kSlabs>
 using Sums = float[kSlabs][kColumns / 2];
-
-__device__ __forceinline__ int2 load_shared_pair(uint32_t address) {
-  int2 value;
-  asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];" : "=r"(value.x), "=r"(value.y) : "r"(address));
-  return value;
-}
 
 // Row of the block that slab i, half h of this thread are.
 __device__ __forceinline__ int row_of(int slabs, int i, int half) {
@@ -30,13 +25,14 @@ __device__ __forceinline__ void gather(uint32_t (&x)[kSteps][kSlabs][4],
                                        const uint32_t (&row)[kSlabs][2], uint32_t table) {
 #pragma unroll
   for (int k = 0; k < kSteps; ++k) {
-    const int2 at = load_shared_pair(table + 32 * k);
+    uint32_t at[2];
+    load_words(at, table + 32 * k);
 #pragma unroll
     for (int i = 0; i < kSlabs; ++i) {
-      x[k][i][0] = load_shared(row[i][0] + at.x);
-      x[k][i][1] = load_shared(row[i][1] + at.x);
-      x[k][i][2] = load_shared(row[i][0] + at.y);
-      x[k][i][3] = load_shared(row[i][1] + at.y);
+      x[k][i][0] = load_shared(row[i][0] + at[0]);
+      x[k][i][1] = load_shared(row[i][1] + at[0]);
+      x[k][i][2] = load_shared(row[i][0] + at[1]);
+      x[k][i][3] = load_shared(row[i][1] + at[1]);
     }
   }
 }
