@@ -3,6 +3,7 @@
 #pragma once
 #include "cuda/cluster_gemm/tile.cuh"
 #include "cuda/common/cluster.cuh"
+#include "cuda/common/shared_words.cuh"
 
 namespace convt3d::cuda::cluster_gemm {
 
@@ -47,16 +48,6 @@ __device__ __forceinline__ void add_left(const Params& p, Sums<Tile>& sum) {
   }
 }
 
-// To `address`, one of this block's own, in the block of that rank.
-__device__ __forceinline__ void store_in_block(uint32_t address, uint32_t rank, const float* four) {
-  asm volatile(
-      "{\n.reg .u32 there;\n"
-      "mapa.shared::cluster.u32 there, %0, %1;\n"
-      "st.shared::cluster.v4.f32 [there], {%2, %3, %4, %5};\n}" ::"r"(address),
-      "r"(rank), "f"(four[0]), "f"(four[1]), "f"(four[2]), "f"(four[3])
-      : "memory");
-}
-
 // The parts of K: a share of the warps of each block gets what the same warps of the others have,
 // in the place of the stages, thread by thread. True for a warp that has the sums of all.
 template <typename Tile>
@@ -85,11 +76,7 @@ __device__ __forceinline__ bool join_sums(const Params& p, int split, uint32_t s
     const uint32_t from = place(turn);
 #pragma unroll
     for (int i = 0; i < Tile::kSums; i += 4) {
-      float4 part;
-      asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-                   : "=f"(part.x), "=f"(part.y), "=f"(part.z), "=f"(part.w)
-                   : "r"(from + i * 32 * 4)
-                   : "memory");
+      const float4 part = load_four_floats(from + i * 32 * 4);
       float* const four = &sum[i / kOfInstruction][i % kOfInstruction];
       four[0] += part.x;
       four[1] += part.y;

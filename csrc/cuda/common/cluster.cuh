@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Blocks of one cluster that read each other's shared memory (compute capability 9.0 and later).
+// Blocks of one cluster that use each other's shared memory (compute capability 9.0 and later).
 // Elsewhere no launch has clusters, and nothing here is called.
 #pragma once
 #include <cstdint>
@@ -28,6 +28,18 @@ __device__ __forceinline__ float4 load_from_block(uint32_t address, uint32_t ran
       : "memory");
 #endif
   return value;
+}
+
+// To there, so that behind a barrier that block reads it.
+__device__ __forceinline__ void store_in_block(uint32_t address, uint32_t rank, const float* four) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{\n.reg .u32 there;\n"
+      "mapa.shared::cluster.u32 there, %0, %1;\n"
+      "st.shared::cluster.v4.f32 [there], {%2, %3, %4, %5};\n}" ::"r"(address),
+      "r"(rank), "f"(four[0]), "f"(four[1]), "f"(four[2]), "f"(four[3])
+      : "memory");
+#endif
 }
 
 }  // namespace convt3d::cuda

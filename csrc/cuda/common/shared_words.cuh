@@ -21,4 +21,14 @@ __device__ __forceinline__ void load_words(uint32_t (&word)[kWords], uint32_t ad
   }
 }
 
+// 16 bytes, at a multiple of 16.
+__device__ __forceinline__ float4 load_four_floats(uint32_t address) {
+  float4 value;
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w)
+               : "r"(address)
+               : "memory");
+  return value;
+}
+
 }  // namespace convt3d::cuda

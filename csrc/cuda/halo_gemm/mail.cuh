@@ -65,10 +65,7 @@ struct Mail {
   }
   __device__ __forceinline__ void wait(uint32_t parity) const { sm90::barrier_wait(full, parity); }
   __device__ __forceinline__ float4 piece(int number) const {
-    uint32_t word[4];
-    load_words(word, sums + number * 512);
-    return {__uint_as_float(word[0]), __uint_as_float(word[1]), __uint_as_float(word[2]),
-            __uint_as_float(word[3])};
+    return load_four_floats(sums + number * 512);
   }
   // Once all pieces are in registers. No memory is ordered with it: a release at the scope of a
   // cluster is a fence, which takes 8 % of a warp's time (ncu). This relies on loads

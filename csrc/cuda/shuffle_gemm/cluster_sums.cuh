@@ -21,21 +21,8 @@ __device__ __forceinline__ void wait_for_starts() {
 #endif
 }
 
-// To `address`, one of this block's own, in the block of that rank. Behind a cluster_barrier() that
-// block reads it.
-__device__ __forceinline__ void store_in_block(uint32_t address, uint32_t rank, float x, float y,
-                                               float z, float w) {
-#if __CUDA_ARCH__ >= 900
-  asm volatile(
-      "{\n.reg .u32 there;\n"
-      "mapa.shared::cluster.u32 there, %0, %1;\n"
-      "st.shared::cluster.v4.f32 [there], {%2, %3, %4, %5};\n}" ::"r"(address),
-      "r"(rank), "f"(x), "f"(y), "f"(z), "f"(w)
-      : "memory");
-#endif
-}
-
-// The same, and 16 bytes of what `barrier`, also that block's own, waits for.
+// To `address`, one of this block's own, in the block of that rank: 16 bytes of what `barrier`,
+// also that block's own, waits for.
 __device__ __forceinline__ void send_to_block(uint32_t address, uint32_t barrier, uint32_t rank,
                                               float x, float y, float z, float w) {
 #if __CUDA_ARCH__ >= 900
@@ -48,16 +35,6 @@ __device__ __forceinline__ void send_to_block(uint32_t address, uint32_t barrier
       "r"(barrier), "r"(rank), "f"(x), "f"(y), "f"(z), "f"(w)
       : "memory");
 #endif
-}
-
-// What was stored there.
-__device__ __forceinline__ float4 load_sums(uint32_t address) {
-  float4 value;
-  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w)
-               : "r"(address)
-               : "memory");
-  return value;
 }
 
 }  // namespace convt3d::cuda::shuffle_gemm

@@ -33,6 +33,7 @@
 // weight: launch() finds the widest access that fits, down to single elements.
 #pragma once
 #include "cuda/common/cluster.cuh"
+#include "cuda/common/shared_words.cuh"
 #include "cuda/shuffle_gemm/cluster_sums.cuh"
 #include "cuda/shuffle_gemm/multiply.cuh"
 #include "cuda/shuffle_gemm/store.cuh"
@@ -77,7 +78,7 @@ __device__ __forceinline__ bool add_splits(float (&sums)[2][Tile::kWarpN / 8][4]
 #pragma unroll
   for (int i = 0; i < Tile::kWarpN / 4; ++i) {
     const float(&sum)[4] = sums[i % 2][i / 2];
-    store_in_block(first + rank * kPart + i * 512, owner, sum[0], sum[1], sum[2], sum[3]);
+    store_in_block(first + rank * kPart + i * 512, owner, sum);
   }
   cluster_barrier();  // all parts are there
   if (owner != rank) return false;
@@ -85,7 +86,7 @@ __device__ __forceinline__ bool add_splits(float (&sums)[2][Tile::kWarpN / 8][4]
   for (int from = 0; from < splits; ++from) {
 #pragma unroll
     for (int i = 0; i < Tile::kWarpN / 4; ++i) {
-      const float4 other = load_sums(first + from * kPart + i * 512);
+      const float4 other = load_four_floats(first + from * kPart + i * 512);
       float(&sum)[4] = sums[i % 2][i / 2];
       sum[0] = from == 0 ? other.x : sum[0] + other.x;
       sum[1] = from == 0 ? other.y : sum[1] + other.y;

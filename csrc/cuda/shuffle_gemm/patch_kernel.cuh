@@ -32,6 +32,7 @@
 // chunks of channels.
 #pragma once
 #include "cuda/common/shared_memory.cuh"
+#include "cuda/common/shared_words.cuh"
 #include "cuda/shuffle_gemm/cluster_sums.cuh"
 #include "cuda/shuffle_gemm/patch_params.h"
 #include "cuda/shuffle_gemm/patch_scatter.cuh"
@@ -148,7 +149,7 @@ __device__ __forceinline__ void add_cluster(float (&sum)[kColumns / 2], uint32_t
         float4 all = make_float4(0, 0, 0, 0);
 #pragma unroll 2
         for (int from = 0; from < splits; ++from) {
-          float4 part = load_sums(sums + ((place * splits + from) * 2 + half) * kHalf);
+          float4 part = load_four_floats(sums + ((place * splits + from) * 2 + half) * kHalf);
           if (from == rank) part = make_float4(own[0], own[1], own[2], own[3]);
           all = make_float4(all.x + part.x, all.y + part.y, all.z + part.z, all.w + part.w);
         }
