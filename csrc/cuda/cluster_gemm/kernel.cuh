@@ -30,7 +30,6 @@
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/sm90/mbarrier.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
-#include "cuda/sm90/parked_sums.cuh"
 #include "cuda/sm90/registers.cuh"
 #include "cuda/sm90/ring.cuh"
 #include "cuda/sm90/tma.cuh"

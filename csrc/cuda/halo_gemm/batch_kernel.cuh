@@ -129,7 +129,7 @@ __device__ __forceinline__ void consume_batch(const Params& p, const LineOrder& 
         } while (--left > 0);
         sm90::wgmma_commit();
         sm90::wgmma_wait<0>();
-        pin(sum[0]);
+        sm90::pin(sum[0]);
         release(shared.input_empty, ring);
         ring.next(p.input_stages);
       }

@@ -95,14 +95,8 @@ __device__ __forceinline__ void multiply_stage(
   sm90::wgmma_wait<0>();
   settle(a[0]);
   settle(a[1]);
-#pragma unroll
-  for (int m = 0; m < kTiles; ++m) {
-#pragma unroll
-    for (int i = 0; i < kColumns / 2; ++i) {
-      asm volatile("" : "+f"(now[m][i])::"memory");
-      if constexpr (kBoth) asm volatile("" : "+f"(next[m][i])::"memory");
-    }
-  }
+  sm90::pin(now);
+  if constexpr (kBoth) sm90::pin(next);
 }
 
 template <typename T, int kColumns, int kRanks, bool kAligned>

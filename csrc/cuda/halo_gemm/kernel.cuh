@@ -60,13 +60,6 @@ using sm90::release;
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// Keeps uses of the sums behind the wait for the wgmmas that write them.
-template <int kSums>
-__device__ __forceinline__ void pin(float (&sum)[kSums]) {
-#pragma unroll
-  for (int i = 0; i < kSums; ++i) asm volatile("" : "+f"(sum[i])::"memory");
-}
-
 // The products of one residue, input plane and chunk. `a` describes a tile's first row, `block` is
 // the first block of weights, where they are resident.
 template <typename T, int kColumns, int kSteps, bool kRows>
@@ -107,7 +100,7 @@ __device__ __forceinline__ void multiply(const Params& p, const Shared& shared, 
     } while (--group > 0);
     sm90::wgmma_commit();
     sm90::wgmma_wait<0>();
-    pin(sum);
+    sm90::pin(sum);
     if (!p.resident) {
       release(shared.weight_empty, *weight);
       weight->next(p.weight_stages);

@@ -107,10 +107,7 @@ __device__ __forceinline__ void consume_paired(const Params& p, const PairedPara
         }
         sm90::wgmma_commit();
         sm90::wgmma_wait<0>();
-#pragma unroll
-        for (int i = 0; i < kMatrices * kSums; ++i) {
-          asm volatile("" : "+f"(sum[i / kSums][i % kSums])::"memory");
-        }
+        sm90::pin(sum);
         sm90::release(shared.empty, ring);
         ring.next(q.stages);
       }

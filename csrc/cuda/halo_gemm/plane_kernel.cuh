@@ -81,8 +81,7 @@ __device__ __forceinline__ void multiply_plane(const PlaneParams& p, uint64_t a,
   } while (--left > 0);
   sm90::wgmma_commit();
   sm90::wgmma_wait<0>();
-#pragma unroll
-  for (int i = 0; i < kColumns / 2; ++i) asm volatile("" : "+f"(sum[i])::"memory");
+  sm90::pin(sum);
 }
 
 // kGroup, a constant: ptxas takes branches that depend on a thread's number for divergent, too.

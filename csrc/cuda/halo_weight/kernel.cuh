@@ -95,14 +95,6 @@ struct UnitWalk {
   }
 };
 
-// Keeps uses of the sums behind the wait for the wgmmas that write them.
-template <int kUnits, int kSums>
-__device__ __forceinline__ void pin(float (&sum)[kUnits][kSums]) {
-#pragma unroll
-  for (int i = 0; i < kUnits * kSums; ++i)
-    asm volatile("" : "+f"(sum[i / kSums][i % kSums])::"memory");
-}
-
 // The products of one box.
 template <typename T, int kChannels, int kUnits>
 __device__ __forceinline__ void multiply(const Params& p, uint32_t stage, uint32_t input_low,
@@ -141,7 +133,7 @@ __device__ __forceinline__ void multiply(const Params& p, uint32_t stage, uint32
   }
   sm90::wgmma_commit();
   sm90::wgmma_wait<0>();
-  pin(sum);
+  sm90::pin(sum);
 }
 
 // The sums to their piece: [unit][64 rows][in_channels]. `again`: added to what is there.

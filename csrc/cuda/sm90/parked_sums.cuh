@@ -5,16 +5,9 @@
 #pragma once
 #include <cstdint>
 
-namespace convt3d::cuda::sm90 {
+#include "cuda/sm90/wgmma.cuh"
 
-// Keeps uses of the sums behind the wait for the wgmmas that write them.
-template <int kTiles, int kSums>
-__device__ __forceinline__ void pin(float (&sum)[kTiles][kSums]) {
-#pragma unroll
-  for (int i = 0; i < kTiles * kSums; ++i) {
-    asm volatile("" : "+f"(sum[i / kSums][i % kSums])::"memory");
-  }
-}
+namespace convt3d::cuda::sm90 {
 
 // A kernel's parameter.
 struct Parking {

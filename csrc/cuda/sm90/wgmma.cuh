@@ -31,6 +31,20 @@ __device__ __forceinline__ void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 
+// Keeps uses of the sums behind the wait for the wgmmas that write them.
+template <int kSums>
+__device__ __forceinline__ void pin(float (&sum)[kSums]) {
+#pragma unroll
+  for (int i = 0; i < kSums; ++i) asm volatile("" : "+f"(sum[i])::"memory");
+}
+template <int kTiles, int kSums>
+__device__ __forceinline__ void pin(float (&sum)[kTiles][kSums]) {
+#pragma unroll
+  for (int i = 0; i < kTiles * kSums; ++i) {
+    asm volatile("" : "+f"(sum[i / kSums][i % kSums])::"memory");
+  }
+}
+
 // Arithmetic of the tensor cores; float stands for TF32.
 template <typename T, int kColumns>
 struct Wgmma;

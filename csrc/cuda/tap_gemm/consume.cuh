@@ -88,17 +88,6 @@ __device__ __forceinline__ void multiply_tf32(Sums<kColumns, kSlabs>& sums,
   }
 }
 
-// Keeps uses of the sums behind the wait for the wgmmas that write them.
-template <int kColumns, int kSlabs>
-__device__ __forceinline__ void wait_for_all(Sums<kColumns, kSlabs>& sums) {
-  sm90::wgmma_wait<0>();
-#pragma unroll
-  for (int i = 0; i < kSlabs; ++i) {
-#pragma unroll
-    for (int j = 0; j < kColumns / 2; ++j) asm volatile("" : "+f"(sums[i][j])::"memory");
-  }
-}
-
 // 32 positions of float32: the tensor cores truncate when they add, so every chunk starts from
 // zero, the small products come first, and its sums are added with rounding. `low`: bytes from the
 // lines of B's high parts to those of its low ones.
@@ -275,7 +264,8 @@ __device__ __forceinline__ void consume(const Params& p, const Job& job, uint32_
       }
     } else {
       multiply_tf32<kColumns, kSlabs>(sums, row, table, b, chunks, p.boxes);
-      wait_for_all<kColumns, kSlabs>(sums);
+      sm90::wgmma_wait<0>();
+      sm90::pin(sums);
     }
     // This warp's wgmma are done, and all that it read is in registers that they used.
     sm90::release(empty, ring);

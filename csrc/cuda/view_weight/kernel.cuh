@@ -201,7 +201,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
         sm90::release(shared.empty, ring);
         ring.next(p.stages);
       }
-      pin(sum);
+      sm90::pin(sum);
       if (p.work.direct && box == job_end) {
         put_weight<kColumns, kUnits, kRuns>(p, of_thread, first_unit,
                                             job % p.work.in_tiles * kColumns, piece, again, sum);

@@ -69,14 +69,6 @@ __device__ __forceinline__ void load_run(const Params& p, Run<kTaps>& x, uint32_
   }
 }
 
-// Keeps uses of the sums behind the wait for the wgmmas that write them.
-template <int kUnits, int kSums>
-__device__ __forceinline__ void pin(float (&sum)[kUnits][kSums]) {
-#pragma unroll
-  for (int i = 0; i < kUnits * kSums; ++i)
-    asm volatile("" : "+f"(sum[i / kSums][i % kSums])::"memory");
-}
-
 // Lines of input as B.
 struct Lines {
   uint32_t address;
@@ -171,7 +163,7 @@ struct Multiply<Precision::fp32, kColumns, kUnits> {
   // Waits for the products of `part`.
   static __device__ __forceinline__ void finish(Sums& sum, Sums& part) {
     sm90::wgmma_wait<0>();
-    pin(part);
+    sm90::pin(part);
 #pragma unroll
     for (int i = 0; i < kUnits; ++i) {
 #pragma unroll
