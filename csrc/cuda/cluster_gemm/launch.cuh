@@ -3,8 +3,8 @@
 #pragma once
 #include "cuda/cluster_gemm/kernel.cuh"
 #include "cuda/cluster_gemm/launch.h"
-#include "cuda/common/cuda_check.h"
 #include "cuda/common/dynamic_shared.h"
+#include "cuda/common/launch.h"
 
 namespace convt3d::cuda::cluster_gemm {
 
@@ -12,21 +12,9 @@ template <typename Tile>
 void run_tile(const Launch& call) {
   const auto kernel = cluster_gemm_kernel<Tile>;
   allow_shared_memory(kernel, "cluster_gemm attribute");
-  cudaLaunchAttribute attributes[2]{};
-  unsigned count = 0;
-  if (call.config.splits > 1) {
-    attributes[count].id = cudaLaunchAttributeClusterDimension;
-    attributes[count++].val.clusterDim = {static_cast<unsigned>(call.config.splits), 1, 1};
-  }
-  if (call.second) attributes[count++] = sm90::overlapping_launch();
-  cudaLaunchConfig_t launch{};
-  launch.gridDim = call.blocks;
-  launch.blockDim = kThreads;
-  launch.dynamicSmemBytes = Tile::kBytes;
-  launch.stream = call.stream;
-  launch.attrs = attributes;
-  launch.numAttrs = count;
-  check(cudaLaunchKernelEx(&launch, kernel, call.params, call.maps), "cluster_gemm kernel");
+  launch_grid("cluster_gemm kernel", kernel,
+              {call.blocks, kThreads, Tile::kBytes, call.stream, call.second, call.config.splits},
+              call.params, call.maps);
 }
 
 template <Precision kPrecision>

@@ -2,8 +2,8 @@
 // One checked launch; instances/ has one explicit instantiation per precision.
 #pragma once
 #include "cuda/cluster_weight/box_kernel.cuh"
-#include "cuda/common/cuda_check.h"
 #include "cuda/common/dynamic_shared.h"
+#include "cuda/common/launch.h"
 
 namespace convt3d::cuda::cluster_weight {
 
@@ -11,17 +11,9 @@ template <Precision kPrecision, int kRows, bool kTurned>
 void run_box_tile(const BoxLaunch& call) {
   const auto kernel = box_weight_kernel<BoxTile<kPrecision, kRows, kTurned>>;
   allow_shared_memory(kernel, "cluster_weight boxes");
-  cudaLaunchAttribute cluster{};
-  cluster.id = cudaLaunchAttributeClusterDimension;
-  cluster.val.clusterDim = {static_cast<unsigned>(call.params.splits), 1, 1};
-  cudaLaunchConfig_t launch{};
-  launch.gridDim = call.blocks;
-  launch.blockDim = kBoxThreads;
-  launch.dynamicSmemBytes = static_cast<size_t>(call.shared_bytes);
-  launch.stream = call.stream;
-  launch.attrs = &cluster;
-  launch.numAttrs = call.params.splits > 1;
-  check(cudaLaunchKernelEx(&launch, kernel, call.params), "cluster_weight box kernel");
+  launch_grid("cluster_weight box kernel", kernel,
+              {call.blocks, kBoxThreads, call.shared_bytes, call.stream, false, call.params.splits},
+              call.params);
 }
 
 template <Precision kPrecision>

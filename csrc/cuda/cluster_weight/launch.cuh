@@ -3,8 +3,8 @@
 #pragma once
 #include "cuda/cluster_weight/kernel.cuh"
 #include "cuda/cluster_weight/launch.h"
-#include "cuda/common/cuda_check.h"
 #include "cuda/common/dynamic_shared.h"
+#include "cuda/common/launch.h"
 
 namespace convt3d::cuda::cluster_weight {
 
@@ -14,17 +14,8 @@ void run_tile(const Launch& call) {
   // Blocks of a cluster are placed on one SM if they fit: where there are enough SMs, they do not.
   const int bytes = call.apart ? std::max(Tile::kBytes, kPairBytes + 4096) : Tile::kBytes;
   allow_shared_memory(kernel, "cluster_weight attribute");
-  cudaLaunchAttribute cluster{};
-  cluster.id = cudaLaunchAttributeClusterDimension;
-  cluster.val.clusterDim = {static_cast<unsigned>(call.params.splits), 1, 1};
-  cudaLaunchConfig_t launch{};
-  launch.gridDim = call.blocks;
-  launch.blockDim = kThreads;
-  launch.dynamicSmemBytes = static_cast<size_t>(bytes);
-  launch.stream = call.stream;
-  launch.attrs = &cluster;
-  launch.numAttrs = call.params.splits > 1;
-  check(cudaLaunchKernelEx(&launch, kernel, call.params), "cluster_weight kernel");
+  launch_grid("cluster_weight kernel", kernel,
+              {call.blocks, kThreads, bytes, call.stream, false, call.params.splits}, call.params);
 }
 
 template <Precision kPrecision, Source kSource>

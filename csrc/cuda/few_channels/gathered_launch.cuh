@@ -2,6 +2,7 @@
 // From a call to the launches of gathered_input_kernel and gathered_weight_kernel.
 #pragma once
 #include "cuda/common/cuda_check.h"
+#include "cuda/common/launch.h"
 #include "cuda/few_channels/call.h"
 #include "cuda/few_channels/gathered_input_kernel.cuh"
 #include "cuda/few_channels/gathered_weight_kernel.cuh"
@@ -50,13 +51,8 @@ inline GatheredSums describe_gathered(const GatheredCall& call) {
 template <typename T>
 void add_taps(const GatheredCall& call, const GatheredSums& p) {
   const int64_t blocks = ceil_div(int64_t{p.channels} * p.positions, int64_t{kTapResults});
-  const dim3 grid(static_cast<unsigned>(blocks)), threads(kThreads);
-  if (call.device.arch >= 90) {
-    return sm90::launch_overlapping("few_channels add_taps_kernel", add_taps_kernel<T>,
-                                    {grid, threads, 0, call.stream}, p);
-  }
-  add_taps_kernel<T><<<grid, threads, 0, call.stream>>>(p);
-  check(cudaGetLastError(), "few_channels add_taps_kernel");
+  launch_grid("few_channels add_taps_kernel", add_taps_kernel<T>,
+              {static_cast<unsigned>(blocks), kThreads, 0, call.stream, call.device.arch >= 90}, p);
 }
 
 template <typename T>

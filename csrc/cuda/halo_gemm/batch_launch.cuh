@@ -2,6 +2,7 @@
 // The launches where the rows of a position are batch items.
 #pragma once
 #include "cuda/common/dynamic_shared.h"
+#include "cuda/common/launch.h"
 #include "cuda/halo_gemm/batch_kernel.cuh"
 #include "cuda/halo_gemm/batch_rows.h"
 #include "cuda/halo_gemm/call.h"
@@ -62,13 +63,8 @@ void run_batch(const Call& call, Params p, const Maps& maps, bool second) {
   allow_shared_memory(kernel, "halo_gemm shared memory");
   const auto blocks = static_cast<unsigned>(deal.blocks);
   const auto threads = static_cast<unsigned>((config.warpgroups + 1) * 128);
-  if (second) {
-    sm90::launch_overlapping("halo_gemm batch_kernel", kernel,
-                             {blocks, threads, kSharedBytes, call.stream}, p, maps, order);
-  } else {
-    kernel<<<blocks, threads, kSharedBytes, call.stream>>>(p, maps, order);
-    check(cudaGetLastError(), "halo_gemm batch_kernel");
-  }
+  launch_grid("halo_gemm batch_kernel", kernel,
+              {blocks, threads, kSharedBytes, call.stream, second}, p, maps, order);
   if (config.turned) turn_result(call, p.output);
 }
 

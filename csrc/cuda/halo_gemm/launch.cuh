@@ -9,6 +9,7 @@
 #include "cuda/common/cuda_check.h"
 #include "cuda/common/dynamic_shared.h"
 #include "cuda/common/kept_answer.h"
+#include "cuda/common/launch.h"
 #include "cuda/halo_gemm/batch_launch.cuh"
 #include "cuda/halo_gemm/call.h"
 #include "cuda/halo_gemm/kernel.cuh"
@@ -423,13 +424,8 @@ void run(const Call& call) {
                           : marching                ? sms
                                                     : std::min(p.items, sms);
   const auto threads = static_cast<unsigned>((config.warpgroups + 1) * 128);
-  if (second) {
-    sm90::launch_overlapping("halo_gemm kernel", kernel,
-                             {blocks, threads, kSharedBytes, call.stream}, p, maps);
-  } else {
-    kernel<<<blocks, threads, kSharedBytes, call.stream>>>(p, maps);
-    check(cudaGetLastError(), "halo_gemm kernel");
-  }
+  launch_grid("halo_gemm kernel", kernel, {blocks, threads, kSharedBytes, call.stream, second}, p,
+              maps);
 }
 
 }  // namespace convt3d::cuda::halo_gemm

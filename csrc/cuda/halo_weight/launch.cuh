@@ -5,14 +5,13 @@
 #include <stdexcept>
 
 #include "cuda/common/alignment.h"
-#include "cuda/common/cuda_check.h"
 #include "cuda/common/dynamic_shared.h"
 #include "cuda/common/element.cuh"
+#include "cuda/common/launch.h"
 #include "cuda/halo_weight/call.h"
 #include "cuda/halo_weight/kernel.cuh"
 #include "cuda/halo_weight/launch_reduce.cuh"
 #include "cuda/halo_weight/taps.h"
-#include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/row_pack.h"
 #include "cuda/sm90/tensor_map.h"
 #include "geometry/ceil_div.h"
@@ -184,14 +183,12 @@ void run(const Call& call) {
   const Kernel kernel = kernel_of<T>(c);
   const int bytes = shared_bytes(c, p);
   allow_shared_memory(kernel, "halo_weight shared memory");
-  const sm90::Grid grid{dim3(static_cast<unsigned>(c.blocks)),
-                        dim3(static_cast<unsigned>((c.warpgroups + 1) * 128)), bytes, call.stream};
-  if (c.packed_input || c.packed_output) {
-    sm90::launch_overlapping("halo_weight kernel", kernel, grid, p, input_map, output_map);
-  } else {  // the first launch, which overlaps with nothing before it
-    kernel<<<grid.blocks, grid.threads, bytes, call.stream>>>(p, input_map, output_map);
-    check(cudaGetLastError(), "halo_weight kernel");
-  }
+  const bool second =
+      c.packed_input || c.packed_output;  // the first overlaps with nothing before it
+  launch_grid("halo_weight kernel", kernel,
+              {static_cast<unsigned>(c.blocks), static_cast<unsigned>((c.warpgroups + 1) * 128),
+               bytes, call.stream, second},
+              p, input_map, output_map);
   if (!c.direct) {
     reduce<T>({problem, call.operands.weight, c.channels, c.out_width, call.stream}, taps, p.work);
   }

@@ -3,7 +3,6 @@
 #pragma once
 #include <algorithm>
 
-#include "cuda/common/cuda_check.h"
 #include "cuda/halo_weight/reduce.cuh"
 #include "cuda/halo_weight/taps.h"
 #include "cuda/sm90/overlapping_launch.cuh"
@@ -43,15 +42,10 @@ void reduce(const Sums& sums, const Taps& taps, const Work& work) {
     if (taps.lanes[i].tap >= 0) r.lane_of[taps.lanes[i].tap] = static_cast<uint16_t>(i);
   }
   const auto launch = [&](auto kernel, int rows) {
-    cudaLaunchAttribute overlapping = sm90::overlapping_launch();
-    cudaLaunchConfig_t config{};
-    config.gridDim = dim3(static_cast<unsigned>(ceil_div(int64_t{r.out_channels} * r.taps, rows)),
-                          static_cast<unsigned>(ceil_div(r.in_channels, kReduceChannels)));
-    config.blockDim = dim3(kReduceThreads);
-    config.stream = sums.stream;
-    config.attrs = &overlapping;
-    config.numAttrs = 1;
-    check(cudaLaunchKernelEx(&config, kernel, r), "halo_weight reduce_kernel");
+    const dim3 blocks(static_cast<unsigned>(ceil_div(int64_t{r.out_channels} * r.taps, rows)),
+                      static_cast<unsigned>(ceil_div(r.in_channels, kReduceChannels)));
+    sm90::launch_overlapping("halo_weight reduce_kernel", kernel,
+                             {blocks, kReduceThreads, 0, sums.stream}, r);
   };
   const int pieces = work.blocks / work.jobs;
   if (pieces >= kVeryManyPieces) {

@@ -6,8 +6,8 @@
 #include <stdexcept>
 #include <utility>
 
-#include "cuda/common/cuda_check.h"
 #include "cuda/common/dynamic_shared.h"
+#include "cuda/common/launch.h"
 #include "cuda/line_weight/kernel.cuh"
 #include "cuda/line_weight/reduce.cuh"
 
@@ -24,17 +24,10 @@ void run_tile(const Launch& launch) {
           (slots_of(std::min(p.lines, kTile.lines()) * p.row_pieces, p.output.piece) +
            slots_of(std::min(p.in_channels, kTile.columns) * p.column_pieces, p.input.piece));
   allow_shared_memory(kernel, "line_weight shared memory");
-  cudaLaunchAttribute cluster{};
-  cluster.id = cudaLaunchAttributeClusterDimension;
-  cluster.val.clusterDim = {static_cast<unsigned>(p.clustered ? p.splits : 1), 1, 1};
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(p.jobs * p.splits));
-  config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = static_cast<size_t>(bytes);
-  config.stream = launch.stream;
-  config.attrs = &cluster;
-  config.numAttrs = 1;
-  check(cudaLaunchKernelEx(&config, kernel, p), "line_weight kernel");
+  launch_grid("line_weight kernel", kernel,
+              {static_cast<unsigned>(p.jobs * p.splits), kThreads, bytes, launch.stream, false,
+               p.clustered ? p.splits : 1},
+              p);
   if (p.splits == 1 || p.clustered) return;
   int lanes = 1;
   while (2 * lanes <= std::min(p.splits, kReduceWarps)) lanes *= 2;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // One checked launch; instances/ has one explicit instantiation per precision.
 #pragma once
-#include "cuda/common/cuda_check.h"
 #include "cuda/common/dynamic_shared.h"
+#include "cuda/common/launch.h"
 #include "cuda/shuffle_gemm/call.h"
 #include "cuda/shuffle_gemm/kernel.cuh"
 
@@ -16,19 +16,12 @@ void run(const Call& call) {
     if constexpr (is_built(Tile::kKind, kPrecision, kDirection)) {
       const auto kernel = call.channels_inner ? shuffle_kernel<kPrecision, Tile, kDirection, true>
                                               : shuffle_kernel<kPrecision, Tile, kDirection, false>;
-      const int bytes = static_cast<int>(config.shared_bytes);
       allow_shared_memory(kernel, "shuffle_gemm attribute");
-      cudaLaunchAttribute cluster{};
-      cluster.id = cudaLaunchAttributeClusterDimension;
-      cluster.val.clusterDim = {static_cast<unsigned>(config.splits), 1, 1};
-      cudaLaunchConfig_t launch{};
-      launch.gridDim = static_cast<unsigned>(config.slices * config.walkers * config.splits);
-      launch.blockDim = Tile::kThreads;
-      launch.dynamicSmemBytes = bytes;
-      launch.stream = call.stream;
-      launch.attrs = &cluster;
-      launch.numAttrs = config.splits > 1;
-      check(cudaLaunchKernelEx(&launch, kernel, call.params), "shuffle_gemm kernel");
+      const auto blocks = static_cast<unsigned>(config.slices * config.walkers * config.splits);
+      launch_grid("shuffle_gemm kernel", kernel,
+                  {blocks, Tile::kThreads, static_cast<int>(config.shared_bytes), call.stream,
+                   false, static_cast<int>(config.splits)},
+                  call.params);
     }
   });
 }

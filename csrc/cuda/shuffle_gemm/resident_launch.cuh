@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // One checked launch; instances/ has one explicit instantiation per precision.
 #pragma once
-#include "cuda/common/cuda_check.h"
 #include "cuda/common/dynamic_shared.h"
+#include "cuda/common/launch.h"
 #include "cuda/shuffle_gemm/resident_kernel.cuh"
 #include "cuda/shuffle_gemm/resident_launch.h"
 
@@ -12,17 +12,12 @@ template <Precision kPrecision>
 void run_resident(const ResidentParams& params, const ResidentConfig& config, cudaStream_t stream) {
   const auto kernel =
       config.rows ? resident_kernel<kPrecision, true> : resident_kernel<kPrecision, false>;
-  const int bytes = static_cast<int>(config.shared_bytes);
   allow_shared_memory(kernel, "shuffle_gemm resident attribute");
-  cudaLaunchConfig_t launch{};
-  launch.gridDim = static_cast<unsigned>(config.slices * config.walkers);
-  launch.blockDim = static_cast<unsigned>(config.warpgroups * 160);
-  launch.dynamicSmemBytes = bytes;
-  launch.stream = stream;
-  cudaLaunchAttribute overlapping = sm90::overlapping_launch();
-  launch.attrs = &overlapping;
-  launch.numAttrs = config.packs;
-  check(cudaLaunchKernelEx(&launch, kernel, params), "shuffle_gemm resident kernel");
+  launch_grid("shuffle_gemm resident kernel", kernel,
+              {static_cast<unsigned>(config.slices * config.walkers),
+               static_cast<unsigned>(config.warpgroups * 160),
+               static_cast<int>(config.shared_bytes), stream, config.packs},
+              params);
 }
 
 }  // namespace convt3d::cuda::shuffle_gemm

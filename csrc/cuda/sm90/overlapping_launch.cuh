@@ -2,40 +2,17 @@
 // Programmatic dependent launch: a kernel's blocks start, and prepare themselves, while the last
 // blocks of the launch before it still run.
 #pragma once
-#include <cuda_runtime_api.h>
-
-#include "cuda/common/cuda_check.h"
+#include "cuda/common/launch.h"
 
 namespace convt3d::cuda::sm90 {
-
-// The second of two launches gets this attribute.
-inline cudaLaunchAttribute overlapping_launch() {
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  return attribute;
-}
-
-struct Grid {
-  dim3 blocks, threads;
-  int shared_bytes;
-  cudaStream_t stream;
-};
 
 // Launches the second of two. In a chain of three the second also waits for the first before it
 // ends, or the third would not.
 template <typename... Arguments>
-void launch_overlapping(const char* what, void (*kernel)(Arguments...), const Grid& grid,
+void launch_overlapping(const char* what, void (*kernel)(Arguments...), Grid grid,
                         Arguments... arguments) {
-  cudaLaunchAttribute attribute = overlapping_launch();
-  cudaLaunchConfig_t config{};
-  config.gridDim = grid.blocks;
-  config.blockDim = grid.threads;
-  config.dynamicSmemBytes = static_cast<size_t>(grid.shared_bytes);
-  config.stream = grid.stream;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
-  check(cudaLaunchKernelEx(&config, kernel, arguments...), what);
+  grid.overlapping = true;
+  launch_grid(what, kernel, grid, arguments...);
 }
 
 #ifdef __CUDACC__

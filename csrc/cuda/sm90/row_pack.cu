@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "cuda/common/cuda_check.h"
+#include "cuda/common/launch.h"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
@@ -290,12 +290,7 @@ void launch(const RowPack& pack, const Params& p, cudaStream_t stream) {
                          : rows ? ceil_div(p.positions * p.pieces, kThreads)
                                 : ceil_div(p.positions, kPositions);
   const dim3 grid(static_cast<unsigned>(blocks) * (rows ? 1 : p.parts));
-  if (pack.overlapping) {
-    launch_overlapping("packing rows of channels", kernel, {grid, kThreads, 0, stream}, p);
-  } else {
-    kernel<<<grid, kThreads, 0, stream>>>(p);
-    check(cudaGetLastError(), "packing rows of channels");
-  }
+  launch_grid("packing rows of channels", kernel, {grid, kThreads, 0, stream, pack.overlapping}, p);
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "cuda/common/cuda_check.h"
+#include "cuda/common/launch.h"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
 #include "geometry/ceil_div.h"
@@ -94,12 +94,7 @@ void pack_tiles(const TilePack& p, int num_sms, cudaStream_t stream) {
   const int64_t shared = std::min(items, ceil_div(kBlocksPerSm * num_sms, chunks));
   const dim3 grid(static_cast<unsigned>(chunks), static_cast<unsigned>(shared));
   const auto kernel = p.split ? tile_pack_kernel<true> : tile_pack_kernel<false>;
-  if (p.overlapping) {
-    launch_overlapping("tile_pack_kernel", kernel, {grid, kThreads, 0, stream}, p);
-  } else {
-    kernel<<<grid, kThreads, 0, stream>>>(p);
-    check(cudaGetLastError(), "tile_pack_kernel");
-  }
+  launch_grid("tile_pack_kernel", kernel, {grid, kThreads, 0, stream, p.overlapping}, p);
 }
 
 }  // namespace convt3d::cuda::sm90

@@ -4,7 +4,6 @@
 #include <stdexcept>
 
 #include "cuda/common/call.h"
-#include "cuda/common/cuda_check.h"
 #include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/tensor_map.h"
 #include "cuda/sm90/tile_pack.h"
@@ -179,15 +178,10 @@ void reduce(const Launch& launch) {
   const dim3 threads(kReduceThreads / lanes, lanes);
   const int64_t row_blocks = ceil_div(p.all_rows, threads.x);
   const int64_t channel_blocks = ceil_div(int64_t{p.groups} * p.in_channels, kReduceChannels);
-  cudaLaunchAttribute attribute = sm90::overlapping_launch();
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(row_blocks * channel_blocks));
-  config.blockDim = threads;
-  config.stream = launch.stream;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
-  check(cudaLaunchKernelEx(&config, reduce_kernel, p, as_int(row_blocks)),
-        "tap_gemm reduce_kernel");
+  sm90::launch_overlapping(
+      "tap_gemm reduce_kernel", reduce_kernel,
+      {static_cast<unsigned>(row_blocks * channel_blocks), threads, 0, launch.stream}, p,
+      as_int(row_blocks));
 }
 
 template <Precision kPrecision>

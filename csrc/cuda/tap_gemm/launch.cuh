@@ -3,9 +3,8 @@
 #pragma once
 #include <stdexcept>
 
-#include "cuda/common/cuda_check.h"
 #include "cuda/common/dynamic_shared.h"
-#include "cuda/sm90/overlapping_launch.cuh"
+#include "cuda/common/launch.h"
 #include "cuda/tap_gemm/call.h"
 #include "cuda/tap_gemm/kernel.cuh"
 #include "cuda/tap_gemm/tile.h"
@@ -19,14 +18,10 @@ void run_slabs(const Launch& launch) {
   const int bytes = kStageAlignment + p.stages * p.stage_bytes +
                     static_cast<int>(table_bytes(p.slots, p.positions));
   allow_shared_memory(kernel, "tap_gemm attribute");
-  const sm90::Grid grid{dim3(static_cast<unsigned>(p.jobs * p.splits)), dim3(kThreads), bytes,
-                        launch.stream};
-  if (p.input == Input::packed) {
-    sm90::launch_overlapping("tap_gemm kernel", kernel, grid, p, launch.packed, launch.halo);
-  } else {  // the first launch, which overlaps with nothing before it
-    kernel<<<grid.blocks, grid.threads, bytes, launch.stream>>>(p, launch.packed, launch.halo);
-    check(cudaGetLastError(), "tap_gemm kernel");
-  }
+  const bool second = p.input == Input::packed;  // the first overlaps with nothing before it
+  launch_grid("tap_gemm kernel", kernel,
+              {static_cast<unsigned>(p.jobs * p.splits), kThreads, bytes, launch.stream, second}, p,
+              launch.packed, launch.halo);
 }
 
 template <Precision kPrecision, int kColumns>

@@ -3,9 +3,8 @@
 #pragma once
 #include <stdexcept>
 
-#include "cuda/common/cuda_check.h"
 #include "cuda/common/dynamic_shared.h"
-#include "cuda/sm90/overlapping_launch.cuh"
+#include "cuda/common/launch.h"
 #include "cuda/view_weight/call.h"
 #include "cuda/view_weight/kernel.cuh"
 
@@ -41,14 +40,9 @@ void run(const Launch& launch) {
   allow_shared_memory(kernel, "view_weight shared memory");
   const Params& p = launch.params;
   const auto blocks = static_cast<unsigned>(p.work.blocks);
-  if (p.turns_input) {  // the first launch, which overlaps with nothing before it
-    kernel<<<blocks, kThreads, kSharedBytes, launch.stream>>>(p, launch.input, launch.output);
-    check(cudaGetLastError(), "view_weight kernel");
-  } else {
-    sm90::launch_overlapping("view_weight kernel", kernel,
-                             {dim3(blocks), dim3(kThreads), kSharedBytes, launch.stream}, p,
-                             launch.input, launch.output);
-  }
+  const bool second = !p.turns_input;  // the first overlaps with nothing before it
+  launch_grid("view_weight kernel", kernel, {blocks, kThreads, kSharedBytes, launch.stream, second},
+              p, launch.input, launch.output);
 }
 
 }  // namespace convt3d::cuda::view_weight
