@@ -13,8 +13,8 @@ namespace convt3d::cuda {
 // memory for a block of 8.6, 8.9 and 12.0 (CUDA C++ Programming Guide).
 inline constexpr int kResidentRows = 4;
 inline constexpr int64_t kResidentBytes = 96 * 1024;
-// Of an output, at most; and fewer residues leave lanes without taps.
-inline constexpr int64_t kResidentTaps = 8, kResidentResidues = 64;
+// Long strides: taps of an output, at most; and fewer residues leave lanes without taps.
+inline constexpr int64_t kLongStrideTaps = 8, kLongStrideResidues = 64;
 // Fewer in channels do not pay for the start; of the out channels each is a block.
 inline constexpr int64_t kResidentMinIns = 8, kResidentMaxOuts = 8;
 // More have enough to do for tensor cores (subpixel_gemm).
@@ -41,8 +41,8 @@ struct ResidentSize {
   }
 };
 
-inline bool is_resident_forward(const Description& description) {
-  const Problem& p = description.problem;
+// Residues that are many, and have few taps each; outputs that 32 bits count.
+inline bool has_long_strides(const Problem& p) {
   int64_t taps = 1;
   for (int axis = 0; axis < 3; ++axis) {
     if (p.dilation[axis] != 1) return false;
@@ -50,9 +50,13 @@ inline bool is_resident_forward(const Description& description) {
   }
   const double outputs =
       static_cast<double>(p.batch * p.out_channels) * static_cast<double>(volume(p.output()));
+  return volume(p.stride) >= kLongStrideResidues && taps <= kLongStrideTaps && outputs < 0x1p30;
+}
+
+inline bool is_resident_forward(const Description& description) {
+  const Problem& p = description.problem;
   return description.direction == Direction::forward && element_bytes(description.precision) == 4 &&
-         volume(p.stride) >= kResidentResidues && taps <= kResidentTaps && outputs < 0x1p30 &&
-         p.in_channels_per_group() >= kResidentMinIns &&
+         has_long_strides(p) && p.in_channels_per_group() >= kResidentMinIns &&
          p.out_channels_per_group() <= kResidentMaxOuts &&
          p.batch * volume(p.input) <= kResidentPositions &&
          ResidentSize(p).bytes(p, 1) <= kResidentBytes && useful_flops(p) / 2 <= kResidentProducts;

@@ -26,19 +26,6 @@ bool needs_wide_coordinates(const Problem& p) {
   return false;
 }
 
-// Residues that are many, and have few taps each.
-bool has_long_strides(const Problem& p) {
-  int64_t taps = 1;
-  for (int axis = 0; axis < 3; ++axis) {
-    if (p.dilation[axis] != 1) return false;
-    taps *= ceil_div(p.kernel[axis], p.stride[axis]);
-  }
-  const double outputs =
-      static_cast<double>(p.batch * p.out_channels) * static_cast<double>(volume(p.output()));
-  return volume(p.stride) >= kManyResidues && taps <= kFewTaps &&
-         outputs < static_cast<double>(kMaxCoordinate);
-}
-
 int64_t weight_elements(const Problem& p) {
   return p.in_channels * p.out_channels_per_group() * volume(p.kernel);
 }

@@ -22,14 +22,12 @@ inline constexpr int kRun = 8;
 // At most this many result channels per group are gathered; a tile of 32 would be mostly idle.
 inline constexpr int64_t kGatherChannels = 8;
 
-// outputs: threads of a block, and what each keeps on w and of images. It takes forward with many
-// residues, of which each has few outputs, and few taps each. Measured on an H200, fp32: 5 us
+// outputs: threads of a block, and what each keeps on w and of images. It takes forward with long
+// strides (cuda/common/resident.h). Measured on an H200, fp32: 5 us
 // instead of 78 for AHNet's crop (64 x 64 taps).
 inline constexpr int kOutputsThreads = 128;
 inline constexpr int kOutputsW = 4;
 inline constexpr int kOutputsN = 2;
-inline constexpr int64_t kManyResidues = 64;
-inline constexpr int64_t kFewTaps = 8;
 
 // resident: threads of a block; cuda/common/resident.h has what it takes.
 inline constexpr int kResidentThreads = 288;
