@@ -2,6 +2,7 @@
 // One checked launch; instances/ has one explicit instantiation per precision.
 #pragma once
 #include "cuda/cluster_weight/box_kernel.cuh"
+#include "cuda/common/call.h"
 #include "cuda/common/dynamic_shared.h"
 #include "cuda/common/launch.h"
 
@@ -18,18 +19,10 @@ void run_box_tile(const BoxLaunch& call) {
 
 template <Precision kPrecision>
 void run_boxes(const BoxLaunch& call) {
-  const auto run_rows = [&]<int kRows>() {
+  with_value<64, 128, 192>(call.rows, [&]<int kRows>() {
     call.turned ? run_box_tile<kPrecision, kRows, true>(call)
                 : run_box_tile<kPrecision, kRows, false>(call);
-  };
-  switch (call.rows) {
-    case 64:
-      return run_rows.template operator()<64>();
-    case 128:
-      return run_rows.template operator()<128>();
-    default:
-      return run_rows.template operator()<192>();
-  }
+  });
 }
 
 }  // namespace convt3d::cuda::cluster_weight

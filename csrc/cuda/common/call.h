@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a family's launches are given, and its precision as a template argument.
+// What a family's launches are given, and values that kernels are built for as template arguments.
 #pragma once
 #include <cuda_runtime_api.h>
 
@@ -21,16 +21,22 @@ struct Call {
   cudaStream_t stream;
 };
 
-// body.operator()<precision>(), of the precisions that a family is built for.
-template <Precision... kBuilt, typename Body>
-void with_precision(Precision precision, const Body& body) {
-  const auto run_if = [&]<Precision kPrecision>() {
-    if (precision == kPrecision) body.template operator()<kPrecision>();
-    return precision == kPrecision;
+// body.operator()<value>(), of those that kernels are built for.
+template <auto... kBuilt, typename Value, typename Body>
+void with_value(Value value, const Body& body) {
+  const auto run_if = [&]<Value kValue>() {
+    if (value == kValue) body.template operator()<kValue>();
+    return value == kValue;
   };
   if (!(run_if.template operator()<kBuilt>() || ...)) {
-    throw std::logic_error(std::string("no kernel is built for ") + to_string(precision));
+    using std::to_string;
+    throw std::logic_error(std::string("no kernel is built for ") + to_string(value));
   }
+}
+
+template <Precision... kBuilt, typename Body>
+void with_precision(Precision precision, const Body& body) {
+  with_value<kBuilt...>(precision, body);
 }
 
 }  // namespace convt3d::cuda

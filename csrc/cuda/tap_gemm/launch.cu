@@ -184,22 +184,6 @@ void reduce(const Launch& launch) {
       as_int(row_blocks));
 }
 
-template <Precision kPrecision>
-void run_columns(const Launch& launch, int columns) {
-  switch (columns) {
-    case 32:
-      return run<kPrecision, 32>(launch);
-    case 48:
-      return run<kPrecision, 48>(launch);
-    case 64:
-      return run<kPrecision, 64>(launch);
-    case 128:
-      return run<kPrecision, 128>(launch);
-    default:
-      throw std::logic_error("tap_gemm has no kernel of so many columns");
-  }
-}
-
 }  // namespace
 
 void launch(const Description& description, const Device& device, const Operands& operands,
@@ -222,8 +206,10 @@ void launch(const Description& description, const Device& device, const Operands
     pack(launch, problem, operands.input, config.columns, description.precision == Precision::fp32);
   }
   with_precision<Precision::fp32, Precision::tf32>(
-      description.precision,
-      [&]<Precision kPrecision>() { run_columns<kPrecision>(launch, config.columns); });
+      description.precision, [&]<Precision kPrecision>() {
+        with_value<32, 48, 64, 128>(config.columns,
+                                    [&]<int kColumns>() { run<kPrecision, kColumns>(launch); });
+      });
   if (config.splits > 1 || config.flush_tiles > 0) reduce(launch);
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A call in numbers, and its launches.
 #include <algorithm>
-#include <stdexcept>
 
 #include "cuda/common/alignment.h"
 #include "cuda/common/call.h"
@@ -174,22 +173,6 @@ CUtensorMap input_lines_map(const Params& p, const Config& c, float* packed) {
                        {sm90::kChunk, p.lines, 1, 1, 1}});
 }
 
-template <Precision kPrecision>
-void run_columns(const Launch& launch, int columns) {
-  switch (columns) {
-    case 32:
-      return run<kPrecision, 32>(launch);
-    case 48:
-      return run<kPrecision, 48>(launch);
-    case 64:
-      return run<kPrecision, 64>(launch);
-    case 128:
-      return run<kPrecision, 128>(launch);
-    default:
-      throw std::logic_error("view_weight has no kernel of so many columns");
-  }
-}
-
 }  // namespace
 
 void launch(const Description& description, const Device& device, const Operands& operands,
@@ -217,8 +200,10 @@ void launch(const Description& description, const Device& device, const Operands
       c.turns_input ? input_rows_map(problem, c, tensors.input) : input_lines_map(p, c, lines);
   const Launch call{p, input, output_map(problem, c, output), c.units, c.runs, on};
   with_precision<Precision::fp32, Precision::tf32>(
-      description.precision,
-      [&]<Precision kPrecision>() { run_columns<kPrecision>(call, c.columns); });
+      description.precision, [&]<Precision kPrecision>() {
+        with_value<32, 48, 64, 128>(c.columns,
+                                    [&]<int kColumns>() { run<kPrecision, kColumns>(call); });
+      });
   if (c.direct) return;
   halo_weight::reduce<float>({problem, tensors.weight, c.columns, c.out_width, on}, taps, p.work);
 }
