@@ -8,7 +8,6 @@
 #include "cuda/column_gemm/box.cuh"
 #include "cuda/column_gemm/fold.cuh"
 #include "cuda/column_gemm/params.h"
-#include "cuda/common/element.cuh"
 
 namespace convt3d::cuda::column_gemm {
 

@@ -26,7 +26,6 @@
 #pragma once
 #include <cstdint>
 
-#include "cuda/common/element.cuh"
 #include "cuda/common/tf32_split.cuh"
 #include "cuda/few_channels/matrix_tile.cuh"
 

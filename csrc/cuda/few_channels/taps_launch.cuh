@@ -3,7 +3,6 @@
 #pragma once
 #include "cuda/common/cuda_check.h"
 #include "cuda/few_channels/call.h"
-#include "cuda/few_channels/memory.h"
 #include "cuda/few_channels/taps_kernel.cuh"
 
 namespace convt3d::cuda::few_channels {

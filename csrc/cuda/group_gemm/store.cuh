@@ -12,7 +12,6 @@
 #include <cstdint>
 
 #include "cuda/common/element.cuh"
-#include "cuda/common/shared_memory.cuh"
 #include "cuda/group_gemm/params.cuh"
 
 namespace convt3d::cuda::group_gemm {

@@ -14,7 +14,6 @@
 //
 // so that 32-byte sectors of memory are written whole but for those at the ends of a stretch.
 #pragma once
-#include "cuda/common/element.cuh"
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/halo_gemm/lines.cuh"
 #include "cuda/halo_gemm/params.cuh"

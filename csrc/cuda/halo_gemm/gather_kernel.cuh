@@ -33,6 +33,7 @@
 // supports() guarantees: groups and dilation 1, k3 s2, at most 2 padding, tiles and stages that
 // fit, chains of at most sm90/chain.h's length, and dense tensors in NCDHW.
 #pragma once
+#include "cuda/common/cluster.cuh"
 #include "cuda/halo_gemm/gather_join.cuh"
 #include "cuda/halo_gemm/gather_load.cuh"
 #include "cuda/halo_gemm/gather_operand.cuh"

@@ -5,7 +5,6 @@
 //   full    the bytes -> the warp that they are for
 //   taken   that warp, once it has read them -> those who send
 #pragma once
-#include "cuda/common/cluster.cuh"
 #include "cuda/common/shared_words.cuh"
 #include "cuda/halo_gemm/thread_here.cuh"
 #include "cuda/sm90/mbarrier.cuh"

@@ -13,7 +13,6 @@
 #include "cuda/common/shared_words.cuh"
 #include "cuda/halo_gemm/fused_lines.cuh"
 #include "cuda/halo_gemm/paired_params.cuh"
-#include "cuda/halo_gemm/runs.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 

@@ -30,6 +30,7 @@
 // launch(): rows of grad_output that TMA can address, and dense lines or aligned rows of
 // grad_input.
 #pragma once
+#include "cuda/common/cluster.cuh"
 #include "cuda/halo_gemm/plane_join.cuh"
 #include "cuda/halo_gemm/plane_load.cuh"
 #include "cuda/halo_gemm/plane_store.cuh"

@@ -32,7 +32,6 @@
 // channels `in_channels` and `out_channels` count.
 #pragma once
 #include "cuda/common/mma_sync.cuh"
-#include "cuda/common/shared_memory.cuh"
 #include "cuda/implicit_gemm/epilogue.cuh"
 #include "cuda/implicit_gemm/items.cuh"
 #include "cuda/implicit_gemm/operand.cuh"

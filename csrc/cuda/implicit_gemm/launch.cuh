@@ -12,7 +12,6 @@
 #include "cuda/implicit_gemm/call.h"
 #include "cuda/implicit_gemm/kernel.cuh"
 #include "cuda/implicit_gemm/weight_pack.cuh"
-#include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
 #include "geometry/residue.h"
 

@@ -10,7 +10,6 @@
 #include "cuda/line_weight/gather_params.h"
 #include "cuda/line_weight/line_weight.h"
 #include "cuda/line_weight/params.h"
-#include "cuda/line_weight/tuning.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 #include "geometry/ceil_div.h"
 

@@ -10,7 +10,6 @@
 #include "cuda/shuffle_gemm/point_launch.h"
 #include "cuda/shuffle_gemm/resident_launch.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
-#include "cuda/shuffle_gemm/tile.h"
 
 namespace convt3d::cuda::shuffle_gemm {
 namespace {

@@ -4,7 +4,6 @@
 #include <cstdint>
 
 #include "cuda/common/element.cuh"
-#include "cuda/common/shared_memory.cuh"
 #include "cuda/shuffle_gemm/patch_params.h"
 
 namespace convt3d::cuda::shuffle_gemm {

@@ -9,7 +9,6 @@
 #include "cuda/shuffle_gemm/resident_params.h"
 #include "cuda/sm90/row_pack.h"
 #include "cuda/sm90/tensor_map.h"
-#include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::shuffle_gemm {
 namespace {

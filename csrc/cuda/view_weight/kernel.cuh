@@ -34,7 +34,6 @@
 #pragma once
 #include <cuda.h>
 
-#include "cuda/common/shared_memory.cuh"
 #include "cuda/sm90/mbarrier.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/registers.cuh"

@@ -7,7 +7,6 @@
 #include "cuda/halo_weight/fold.h"
 #include "cuda/halo_weight/launch_reduce.cuh"
 #include "cuda/halo_weight/taps.h"
-#include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/row_pack.h"
 #include "cuda/sm90/tensor_map.h"
 #include "cuda/sm90/tile_pack.h"
