@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "geometry/ceil_div.h"
@@ -37,6 +38,14 @@ inline AxisSteps axis_steps(const Problem& p, int axis) {
   if (p.kernel[axis] == 1) return {stride, 1, 1};
   const int64_t common = std::gcd(stride, dilation);
   return {common, stride / common, dilation / common};
+}
+
+// As explain() prints them: 2x4x8.
+template <typename Values>
+std::string joined(const Values& values) {
+  std::string text;
+  for (const auto value : values) text += (text.empty() ? "" : "x") + std::to_string(value);
+  return text;
 }
 
 }  // namespace convt3d::cuda

@@ -220,14 +220,9 @@ Config choose(const Description& description, const Device& device) {
 }
 
 std::string to_string(const Config& c) {
-  const auto join = [](const auto& values) {
-    std::string text;
-    for (const auto value : values) text += (text.empty() ? "" : "x") + std::to_string(value);
-    return text;
-  };
   return std::to_string(c.warpgroups) + " x " + std::to_string(c.units) + " units of " +
          std::to_string(kGroupRows) + "x" + std::to_string(c.channels) + ", rows of " +
-         std::to_string(c.out_width) + ", " + join(c.box) + " positions, halo " + join(c.halo) +
+         std::to_string(c.out_width) + ", " + joined(c.box) + " positions, halo " + joined(c.halo) +
          ", " + std::to_string(c.flat) + " axes flat, " + std::to_string(c.max_views) + " views, " +
          std::to_string(c.stages) + " stages of " + std::to_string(c.stage_bytes) + " bytes, " +
          std::to_string(c.unit_jobs * c.in_tiles) + " jobs of " + std::to_string(c.all_tiles) +

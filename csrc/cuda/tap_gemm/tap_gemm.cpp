@@ -322,16 +322,8 @@ int64_t workspace_bytes(const Description& description, const Device& device) {
 }
 
 std::string to_string(const Config& config) {
-  const auto join = [](const auto& values) {
-    std::string text;
-    for (const auto value : values) {
-      if (!text.empty()) text += 'x';
-      text += std::to_string(value);
-    }
-    return text;
-  };
   return std::to_string(config.block_rows) + " rows x " + std::to_string(config.columns) +
-         " columns, " + join(config.taps) + " taps, " + join(config.box) + " positions, " +
+         " columns, " + joined(config.taps) + " taps, " + joined(config.box) + " positions, " +
          (config.boxes    ? "planes by TMA, "
           : config.planes ? "planes, "
                           : "rows, ") +

@@ -277,14 +277,9 @@ int64_t workspace_bytes(const Description& description, const Device& device) {
 }
 
 std::string to_string(const Config& config) {
-  const auto join = [](const auto& values) {
-    std::string text;
-    for (const auto value : values) text += (text.empty() ? "" : "x") + std::to_string(value);
-    return text;
-  };
   return std::to_string(config.in_parts * tile_rows(config.tile)) + "x" +
-         std::to_string(16 * config.out_parts) + " channels, " + join(config.taps) + " taps, " +
-         join(config.box) + " positions, " + std::to_string(config.warps) + " warps, " +
+         std::to_string(16 * config.out_parts) + " channels, " + joined(config.taps) + " taps, " +
+         joined(config.box) + " positions, " + std::to_string(config.warps) + " warps, " +
          std::to_string(config.stages) + " stages, " + std::to_string(config.jobs) + " jobs, " +
          std::to_string(config.splits) + " splits";
 }
