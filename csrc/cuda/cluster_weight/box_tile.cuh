@@ -24,7 +24,6 @@ struct BoxTile {
   static constexpr int kParts = kRows > 128 ? 2 : 1, kWide = kRows / kParts;
   static constexpr int kSteps = kBoxPanel / 32;  // wgmmas of a group
   static constexpr int kStepPositions = 32 / kElement;
-  static constexpr int kGroupPositions = kSteps * kStepPositions;
   static constexpr int kSumBytes = kRows * kBoxSumPitch;
 };
 

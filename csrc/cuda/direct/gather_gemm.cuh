@@ -147,20 +147,6 @@ __device__ __forceinline__ void decode_small_digits(const Side& side, uint32_t i
   digit[0] = index;
 }
 
-// Adds two numbers in digits, without dividing; `step` is below the side's count.
-template <typename Digit>
-__device__ __forceinline__ void add_digits(const Side& side, const Digit step[4], Digit digit[4]) {
-  Digit carry = 0;
-#pragma unroll
-  for (int i = 3; i > 0; --i) {
-    const Digit radix = static_cast<Digit>(side.radix[i]);
-    digit[i] += step[i] + carry;
-    carry = digit[i] >= radix ? 1 : 0;
-    if (carry != 0) digit[i] -= radix;
-  }
-  digit[0] += step[0] + carry;
-}
-
 // A point of one side in the source: its coordinates and their element offset. Coordinates are int
 // or int64_t; choose() bounds those that are int by kMaxCoordinate.
 template <typename Coordinate>

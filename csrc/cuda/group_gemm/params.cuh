@@ -38,8 +38,8 @@ struct GroupGemm : Axes {
   int64_t output_plane, output_volume;  // elements of one channel
   int first_cell[3], reach[3], tile[3], halo[3];
   int in_channels, out_channels, groups;
-  int group_ins, group_outs;             // channels of a group
-  int part_groups, part_ins, part_outs;  // of a part, at most
+  int group_ins, group_outs;  // channels of a group
+  int part_groups;            // of a part, at most
   int parts, parts_of_group, in_chunks, plane;
   int block_parts, part_tiles, boxes, splits;
   int width_blocks, pairs;

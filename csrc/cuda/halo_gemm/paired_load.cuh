@@ -16,7 +16,7 @@ struct PairedMaps {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 // One warp. A lane has every 32nd line of a tile; lines of a plane come together as in load_input()
-// of kernel.cuh.
+// of loads.cuh.
 __device__ __forceinline__ void load_paired_input(const Params& p, const PairedParams& q,
                                                   const PairedShared& shared,
                                                   const PairedMaps& maps) {
