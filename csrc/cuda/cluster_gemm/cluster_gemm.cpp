@@ -12,11 +12,10 @@
 #include "cuda/sm90/chain.h"
 #include "cuda/sm90/walk_limits.h"
 #include "geometry/ceil_div.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::cluster_gemm {
 namespace {
-
-double as_double(int64_t value) { return static_cast<double>(value); }
 
 // Whether TMA walks over what the part reads.
 bool can_walk(const Product& product, const Part& part) {

@@ -12,11 +12,10 @@
 #include "cuda/sm90/tensor_map.h"
 #include "cuda/sm90/walk_map.h"
 #include "geometry/ceil_div.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::cluster_gemm {
 namespace {
-
-int as_int(int64_t value) { return static_cast<int>(value); }
 
 // What the launches of a call have in common.
 struct Prepared {

@@ -9,12 +9,10 @@
 #include "cuda/common/kept_answer.h"
 #include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::cluster_weight {
 namespace {
-
-int as_int(int64_t value) { return static_cast<int>(value); }
-int64_t round_up(int64_t value, int64_t to) { return ceil_div(value, to) * to; }
 
 // The longest row of a tensor map that cuts `run` elements into rows of whole 16 bytes.
 int64_t piece_of_run(int64_t run, int64_t element) {

@@ -6,11 +6,10 @@
 #include "cuda/common/call.h"
 #include "cuda/sm90/tensor_map.h"
 #include "geometry/ceil_div.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::cluster_weight {
 namespace {
-
-int as_int(int64_t value) { return static_cast<int>(value); }
 
 bool is_aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
 

@@ -11,11 +11,10 @@
 #include "cuda/common/kept_answer.h"
 #include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::cluster_weight {
 namespace {
-
-double as_double(int64_t value) { return static_cast<double>(value); }
 
 bool is_narrow(Precision precision) { return element_bytes(precision) == 2; }
 

@@ -10,11 +10,10 @@
 #include "cuda/cluster_weight/tuning.h"
 #include "cuda/common/call.h"
 #include "geometry/ceil_div.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::cluster_weight {
 namespace {
-
-int as_int(int64_t value) { return static_cast<int>(value); }
 
 // Bytes that a pointer and whole `bytes` allow to be copied at once.
 int piece_of(const void* data, int64_t bytes) {

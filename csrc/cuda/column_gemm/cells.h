@@ -8,7 +8,6 @@
 
 namespace convt3d::cuda::column_gemm {
 
-constexpr int64_t round_up(int64_t value, int64_t to) { return ceil_div(value, to) * to; }
 constexpr int64_t divide_down(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
 
 inline int64_t all_steps(const Description& description) {

@@ -16,8 +16,6 @@
 namespace convt3d::cuda::halo_weight {
 namespace {
 
-int64_t round_up(int64_t value, int64_t to) { return ceil_div(value, to) * to; }
-
 // Boxes of a line: whole lines, and strips of whole steps.
 std::vector<int64_t> widths(int64_t extent) {
   std::vector<int64_t> found = cuts(extent, kMaxSpan, kMaxCuts);

@@ -9,13 +9,10 @@
 #include "cuda/line_weight/tuning.h"
 #include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::line_weight {
 namespace {
-
-int as_int(int64_t value) { return static_cast<int>(value); }
-double as_double(int64_t value) { return static_cast<double>(value); }
-int64_t round_up(int64_t value, int64_t step) { return ceil_div(value, step) * step; }
 
 bool is_built(const Problem& p, int64_t bytes) {
   bool built = p.dilation[0] == 1 && p.kernel[0] <= kGatherKernel;

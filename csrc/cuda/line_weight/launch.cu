@@ -12,11 +12,10 @@
 #include "cuda/line_weight/params.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 #include "geometry/ceil_div.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::line_weight {
 namespace {
-
-int as_int(int64_t value) { return static_cast<int>(value); }
 
 // Copies of `piece`, or less where the tensor does not start on it; of words if lines are odd.
 Source make_source(const TensorView& view, const Extent3& extent, int piece, int line_elements,

@@ -12,13 +12,11 @@
 #include "cuda/line_weight/tuning.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 #include "geometry/ceil_div.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::line_weight {
 namespace {
 
-int as_int(int64_t value) { return static_cast<int>(value); }
-double as_double(int64_t value) { return static_cast<double>(value); }
-int64_t round_up(int64_t value, int64_t step) { return ceil_div(value, step) * step; }
 // The remainder that is not negative.
 int64_t modulo(int64_t value, int64_t step) { return (value % step + step) % step; }
 

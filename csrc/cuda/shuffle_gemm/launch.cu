@@ -10,6 +10,7 @@
 #include "cuda/shuffle_gemm/point_launch.h"
 #include "cuda/shuffle_gemm/resident_launch.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::shuffle_gemm {
 namespace {
@@ -33,8 +34,6 @@ int widest_access(const void* data, int64_t element, int64_t run, const std::arr
   while (bytes > element && !fits()) bytes /= 2;
   return static_cast<int>(bytes);
 }
-
-int as_int(int64_t value) { return static_cast<int>(value); }
 
 struct Volume {
   int64_t d, h, w;

@@ -8,11 +8,10 @@
 #include "cuda/common/dynamic_shared.h"
 #include "cuda/shuffle_gemm/point_kernel.cuh"
 #include "geometry/ceil_div.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::shuffle_gemm {
 namespace {
-
-int as_int(int64_t value) { return static_cast<int>(value); }
 
 bool is_multiple(const void* data, int64_t bytes) {
   return reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(bytes) == 0;

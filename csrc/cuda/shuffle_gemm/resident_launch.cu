@@ -9,11 +9,10 @@
 #include "cuda/shuffle_gemm/resident_params.h"
 #include "cuda/sm90/row_pack.h"
 #include "cuda/sm90/tensor_map.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::shuffle_gemm {
 namespace {
-
-int as_int(int64_t value) { return static_cast<int>(value); }
 
 bool is_aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
 

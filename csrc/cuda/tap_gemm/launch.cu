@@ -12,11 +12,10 @@
 #include "cuda/tap_gemm/tap_gemm.h"
 #include "cuda/tap_gemm/tuning.h"
 #include "geometry/ceil_div.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::tap_gemm {
 namespace {
-
-int as_int(int64_t value) { return static_cast<int>(value); }
 
 // Whether grad_output's copies may be of so many elements.
 bool piece_aligned(const Problem& p, const Config& config, const TensorView& view, int piece) {

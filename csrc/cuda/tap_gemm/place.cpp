@@ -4,12 +4,10 @@
 #include "cuda/tap_gemm/shape.h"
 #include "cuda/tap_gemm/tuning.h"
 #include "geometry/ceil_div.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::tap_gemm {
 namespace {
-
-int as_int(int64_t value) { return static_cast<int>(value); }
-double as_double(int64_t value) { return static_cast<double>(value); }
 
 // Rounds up to `rest` modulo `step`.
 int64_t up_to(int64_t value, int64_t step, int64_t rest) {

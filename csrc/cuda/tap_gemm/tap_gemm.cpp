@@ -14,12 +14,10 @@
 #include "cuda/tap_gemm/tile.h"
 #include "cuda/tap_gemm/tuning.h"
 #include "geometry/ceil_div.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::tap_gemm {
 namespace {
-
-int as_int(int64_t value) { return static_cast<int>(value); }
-double as_double(int64_t value) { return static_cast<double>(value); }
 
 Shape make_shape(const Description& description, const Device& device, bool aligned) {
   const Problem& p = description.problem;

@@ -13,16 +13,13 @@
 #include "cuda/sm90/chain.h"
 #include "cuda/view_weight/config.h"
 #include "geometry/ceil_div.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::view_weight {
 namespace {
 
 using halo_weight::Taps;
 using halo_weight::Views;
-
-int as_int(int64_t value) { return static_cast<int>(value); }
-double as_double(int64_t value) { return static_cast<double>(value); }
-int64_t round_up(int64_t value, int64_t to) { return ceil_div(value, to) * to; }
 
 // What a box is in shared memory.
 struct Stage {

@@ -15,13 +15,12 @@
 #include "cuda/view_weight/view_weight.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 #include "geometry/ceil_div.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::view_weight {
 namespace {
 
 using halo_weight::Taps;
-
-int as_int(int64_t value) { return static_cast<int>(value); }
 
 halo_weight::Work make_work(const Problem& problem, const Config& c, const Taps& taps,
                             void* workspace) {

@@ -8,11 +8,10 @@
 #include "cuda/halo_weight/tuning.h"
 #include "cuda/view_weight/config.h"
 #include "cuda/weight_gemm/weight_gemm.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::view_weight {
 namespace {
-
-double as_double(int64_t value) { return static_cast<double>(value); }
 
 // What the choice between this family and tap_gemm looks at.
 struct Worth {

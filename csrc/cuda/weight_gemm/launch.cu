@@ -6,11 +6,10 @@
 #include "cuda/weight_gemm/call.h"
 #include "cuda/weight_gemm/tile.h"
 #include "cuda/weight_gemm/weight_gemm.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::weight_gemm {
 namespace {
-
-int as_int(int64_t value) { return static_cast<int>(value); }
 
 Side make_side(const TensorView& view, const Extent3& extent, int64_t batch, int64_t channels,
                int64_t groups, int64_t element) {
