@@ -3,6 +3,7 @@
 #include "cuda/cluster_weight/box_launch.h"
 
 #include "cuda/cluster_weight/box_tuning.h"
+#include "cuda/common/alignment.h"
 #include "cuda/common/call.h"
 #include "cuda/sm90/tensor_map.h"
 #include "geometry/ceil_div.h"
@@ -10,8 +11,6 @@
 
 namespace convt3d::cuda::cluster_weight {
 namespace {
-
-bool is_aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
 
 CUtensorMap input_map(const Description& description, const BoxConfig& c, const void* data) {
   const Problem& p = description.problem;

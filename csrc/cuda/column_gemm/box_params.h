@@ -4,13 +4,14 @@
 #include <cstdint>
 
 #include "cuda/column_gemm/input_params.h"
+#include "cuda/common/alignment.h"
 #include "cuda/common/call.h"
 
 namespace convt3d::cuda::column_gemm {
 
 // Whether every line of positions starts on 16 bytes.
 inline bool lines_aligned(const TensorView& view, const Problem& p, int64_t element_bytes) {
-  if (view.stride[4] != 1 || reinterpret_cast<uintptr_t>(view.data) % 16 != 0) return false;
+  if (view.stride[4] != 1 || !is_aligned(view.data)) return false;
   if (p.input[2] * element_bytes % 16 != 0) return false;
   const int64_t extents[4] = {p.batch, p.in_channels, p.input[0], p.input[1]};
   for (int dim = 0; dim < 4; ++dim) {
@@ -28,7 +29,7 @@ inline bool output_lines_aligned(const TensorView& view, const Problem& p, bool 
                                  int64_t element_bytes) {
   const Extent3 output = p.output();
   const int64_t outs = rows ? p.out_channels : 1;
-  if (reinterpret_cast<uintptr_t>(view.data) % 16 != 0) return false;
+  if (!is_aligned(view.data)) return false;
   if (view.stride[4] != outs || (rows && p.out_channels > 1 && view.stride[1] != 1)) return false;
   if (output[2] * outs * element_bytes % 16 != 0) return false;
   const int64_t extents[4] = {p.batch, rows ? 1 : p.out_channels, output[0], output[1]};

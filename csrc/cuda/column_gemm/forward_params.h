@@ -59,8 +59,7 @@ void fill_forward(const cuda::Call<Config>& call, int64_t positions, ForwardPara
   const int64_t outs = p.channels_last ? problem.out_channels : 1;
   const int64_t bytes = outs * problem.stride[2] * size;
   const int64_t line_bytes = output[2] * outs * size, unit = std::min<int64_t>(bytes, 16);
-  p.whole_stores = (outs & (outs - 1)) == 0 && line_bytes % unit == 0 &&
-                   reinterpret_cast<uintptr_t>(p.output) % 16 == 0;
+  p.whole_stores = (outs & (outs - 1)) == 0 && line_bytes % unit == 0 && is_aligned(p.output);
 }
 
 }  // namespace convt3d::cuda::column_gemm

@@ -6,6 +6,7 @@
 #include "cuda/column_gemm/box_params.h"
 #include "cuda/column_gemm/call.h"
 #include "cuda/column_gemm/input_kernel.cuh"
+#include "cuda/common/alignment.h"
 #include "cuda/common/cuda_check.h"
 #include "cuda/common/dynamic_shared.h"
 
@@ -20,7 +21,7 @@ inline InputParams make_input_params(const InputCall& call) {
   p.row_block_divisor = reciprocal(p.row_blocks);
   const int64_t side =
       call.description.input == Layout::ndhwc ? problem.in_channels : problem.input[2];
-  p.whole_stores = side % 4 == 0 && reinterpret_cast<uintptr_t>(p.input) % 16 == 0;
+  p.whole_stores = side % 4 == 0 && is_aligned(p.input);
   return p;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <stdexcept>
 
+#include "cuda/common/alignment.h"
 #include "cuda/common/cuda_check.h"
 #include "geometry/ceil_div.h"
 
@@ -88,7 +89,7 @@ void launch(const Description& description, Fill p, cudaStream_t stream) {
     p.blocks_of_plane = ceil_div(p.count, p.block_count);
     blocks = problem.batch * problem.out_channels * p.blocks_of_plane;
   } else {
-    const bool whole = p.channels % kVector == 0 && reinterpret_cast<uintptr_t>(p.output) % 16 == 0;
+    const bool whole = p.channels % kVector == 0 && is_aligned(p.output);
     kernel = whole ? rows_kernel<T, kVector> : rows_kernel<T, 1>;
     p.count = problem.batch * positions;
     const int64_t row_bytes = p.channels * static_cast<int64_t>(sizeof(T));

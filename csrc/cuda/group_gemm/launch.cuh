@@ -93,8 +93,8 @@ inline GroupGemm describe(const Call& call) {
   const int64_t lead = first_w % 2 != 0 ? 1 : 0;
   p.pair_columns = static_cast<int>(ceil_div(config.halo[2] + lead, int64_t{2}));
   p.load = choose_load(problem, config.parts, operands.input, element);
-  p.whole_rows = problem.out_channels % kColumns == 0 && config.parts.outs == kColumns &&
-                 reinterpret_cast<uintptr_t>(p.output) % 16 == 0;
+  p.whole_rows =
+      problem.out_channels % kColumns == 0 && config.parts.outs == kColumns && is_aligned(p.output);
   p.taps = list_taps(problem, config.parts.in_chunks);
   for (int axis = 0; axis < 2; ++axis) {
     p.by_boxes[axis] = make_divisor(config.boxes[axis]);

@@ -4,6 +4,7 @@
 #pragma once
 #include <algorithm>
 
+#include "cuda/common/alignment.h"
 #include "cuda/common/cuda_check.h"
 #include "cuda/common/dynamic_shared.h"
 #include "cuda/halo_gemm/gather_call.h"
@@ -114,7 +115,7 @@ inline GatherParams make_gather_params(const GatherCall& call) {
   p.tiles = config.tiles;
   p.runs = config.runs;
   const auto bytes = static_cast<int>(element_bytes(call.description.precision));
-  p.aligned = config.aligned && reinterpret_cast<uintptr_t>(source.data) % 16 == 0;
+  p.aligned = config.aligned && is_aligned(source.data);
   p.pitch = p.aligned ? config.box_pitch : config.pitch;
   p.line_bytes = p.aligned ? config.line_bytes : p.source_extent[2] * bytes;
   p.slot_bytes = kGatherChunkBytes / bytes * p.pitch;

@@ -53,8 +53,8 @@ void launch(const Description& description, const Device& device, const Operands
   };
   const bool loads = config.packed_input || aligned(!grad_input);
   const TensorView& result = grad_input ? operands.input : operands.output;
-  const bool stores = config.turned ? reinterpret_cast<uintptr_t>(result.data) % 16 == 0
-                                    : config.lines_out || aligned(grad_input);
+  const bool stores =
+      config.turned ? is_aligned(result.data) : config.lines_out || aligned(grad_input);
   if (!loads || !stores) {
     return implicit_gemm::launch(description, device, operands, workspace, stream);
   }

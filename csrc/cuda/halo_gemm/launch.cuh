@@ -5,6 +5,7 @@
 #include <array>
 #include <numeric>
 
+#include "cuda/common/alignment.h"
 #include "cuda/common/bias_fill.h"
 #include "cuda/common/cuda_check.h"
 #include "cuda/common/dynamic_shared.h"
@@ -110,8 +111,7 @@ inline int box_lines(const Config& config) {
 
 // Whether the weight stays as it is. Its strides are those of its layout.
 inline bool takes_boxes(const Call& call) {
-  return call.config.weight_as_is &&
-         reinterpret_cast<uintptr_t>(call.operands.weight.data) % 16 == 0;
+  return call.config.weight_as_is && is_aligned(call.operands.weight.data);
 }
 
 // How many counters Params::joining has.
@@ -355,7 +355,7 @@ void pack_weight(const Call& call, const Params& p) {
   if (p.reversed) std::swap(pack.stride[0], pack.stride[1]);
   // 16 bytes of the second dimension begin at a multiple of them only if all do.
   const int second = p.reversed ? p.in_channels : p.out_channels;
-  const bool aligned = reinterpret_cast<uintptr_t>(weight.data) % 16 == 0 && second % kVector == 0;
+  const bool aligned = is_aligned(weight.data) && second % kVector == 0;
   const Layout layout = aligned ? call.description.weight : Layout::strided;
   pack.order = layout == Layout::ncdhw   ? WeightOrder::taps_last
                : layout == Layout::ndhwc ? WeightOrder::channels_last

@@ -4,6 +4,7 @@
 #pragma once
 #include <algorithm>
 
+#include "cuda/common/alignment.h"
 #include "cuda/common/cuda_check.h"
 #include "cuda/common/dynamic_shared.h"
 #include "cuda/line_weight/gather_config.h"
@@ -117,7 +118,7 @@ inline CUtensorMap gather_group_map(const GatherCall& call) {
 template <Precision kPrecision>
 void run_gather(const GatherCall& call) {
   using T = ElementOf<kPrecision>;
-  const bool aligned = reinterpret_cast<uintptr_t>(call.operands.output.data) % 16 == 0;
+  const bool aligned = is_aligned(call.operands.output.data);
   const bool odd = call.config.odd || !aligned, boxes = aligned && call.config.box_rows > 0;
   const GatherParams p = make_gather_params(call, boxes);
   const CUtensorMap input_map = gather_input_map(call);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "cuda/common/alignment.h"
 #include "cuda/common/cuda_check.h"
 #include "cuda/shuffle_gemm/dense_strides.h"
 #include "cuda/shuffle_gemm/patch_pack.cuh"
@@ -15,8 +16,6 @@
 
 namespace convt3d::cuda::shuffle_gemm {
 namespace {
-
-bool is_aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
 
 // NDHWC: a map of each line of the patches; the rows of the weight are cut at the same lines.
 void set_rows(const Description& description, const PatchConfig& config, const void* source,

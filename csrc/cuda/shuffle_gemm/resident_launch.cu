@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "cuda/common/alignment.h"
 #include "cuda/shuffle_gemm/dense_strides.h"
 #include "cuda/shuffle_gemm/resident_params.h"
 #include "cuda/sm90/row_pack.h"
@@ -13,8 +14,6 @@
 
 namespace convt3d::cuda::shuffle_gemm {
 namespace {
-
-bool is_aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
 
 CUtensorMap source_map(const Description& description, const ResidentConfig& config,
                        const void* data) {

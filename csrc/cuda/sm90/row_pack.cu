@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "cuda/common/alignment.h"
 #include "cuda/common/launch.h"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
@@ -268,18 +269,17 @@ bool is_dense(const RowPack& pack) {
 }
 
 // Whether all channels of such start on 16 bytes.
-bool is_aligned(const RowPack& pack) {
+bool channels_aligned(const RowPack& pack) {
   const auto on_16_bytes = [&](int64_t elements) {
     return elements * pack.element_bytes % 16 == 0;
   };
   return on_16_bytes(volume(pack.extent)) && (pack.channels == 1 || on_16_bytes(pack.stride[1])) &&
-         (pack.batch == 1 || on_16_bytes(pack.stride[0])) &&
-         reinterpret_cast<uintptr_t>(pack.source) % 16 == 0;
+         (pack.batch == 1 || on_16_bytes(pack.stride[0])) && is_aligned(pack.source);
 }
 
 template <typename T>
 void launch(const RowPack& pack, const Params& p, cudaStream_t stream) {
-  const bool dense = is_dense(pack), aligned = dense && is_aligned(pack);
+  const bool dense = is_dense(pack), aligned = dense && channels_aligned(pack);
   const bool tiled = aligned || (dense && volume(pack.extent) > 1);
   const bool rows = !tiled && pack.stride[1] == 1;
   const auto kernel = aligned ? dense_kernel<T>

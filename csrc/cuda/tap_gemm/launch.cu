@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "cuda/common/alignment.h"
 #include "cuda/common/call.h"
 #include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/tensor_map.h"
@@ -188,8 +189,7 @@ void reduce(const Launch& launch) {
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
   bool found = false;
-  const bool aligned = reinterpret_cast<uintptr_t>(operands.input.data) % 16 == 0 &&
-                       reinterpret_cast<uintptr_t>(operands.output.data) % 16 == 0;
+  const bool aligned = is_aligned(operands.input.data) && is_aligned(operands.output.data);
   const Config config = choose(description, device, aligned, &found);
   if (!found) throw std::logic_error("tap_gemm: no cut fits");
   const Params params = make_params(description, config, operands, workspace);

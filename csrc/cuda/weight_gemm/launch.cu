@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "cuda/common/alignment.h"
 #include "cuda/weight_gemm/call.h"
 #include "cuda/weight_gemm/tile.h"
 #include "cuda/weight_gemm/weight_gemm.h"
@@ -18,8 +19,7 @@ Side make_side(const TensorView& view, const Extent3& extent, int64_t batch, int
   std::copy(view.stride.begin(), view.stride.end(), side.stride);
   side.channels = as_int(channels);
   const int64_t extents[5] = {batch, channels * groups, extent[0], extent[1], extent[2]};
-  side.whole_pieces =
-      reinterpret_cast<uintptr_t>(view.data) % 16 == 0 && (view.stride[1] == 1 || extents[1] == 1);
+  side.whole_pieces = is_aligned(view.data) && (view.stride[1] == 1 || extents[1] == 1);
   for (int i = 0; i < 5; ++i) {
     if (i == 1) continue;
     if (extents[i] > 1 && view.stride[i] * element % 16 != 0) side.whole_pieces = false;
