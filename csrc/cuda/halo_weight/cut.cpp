@@ -158,14 +158,7 @@ Config search(const Description& description, const Device& device) {
                                             p.out_channels * volume(p.output()))};
   Config best;
   double least = 0;
-  for (int shares = 0; shares < 8; ++shares) {
-    std::array<bool, 3> shared{};
-    bool same = false;  // as another choice
-    for (int a = 0; a < 3; ++a) {
-      shared[a] = (shares >> a & 1) != 0;
-      if (shared[a] && (p.kernel[a] == 1 || p.input[a] == 1)) same = true;
-    }
-    if (same) continue;
+  for (const std::array<bool, 3>& shared : share_choices(p)) {
     std::vector<Stage> stages;
     for (int out_width : {64, 32, 16}) {
       // Narrower rows where they hold as many channels.

@@ -49,6 +49,20 @@ std::array<int, 4> distance(const Lane& a, const Lane& b) {
 
 }  // namespace
 
+std::vector<std::array<bool, 3>> share_choices(const Problem& problem) {
+  std::vector<std::array<bool, 3>> choices;
+  for (int bits = 0; bits < 8; ++bits) {
+    std::array<bool, 3> shares{};
+    bool same = false;  // as another choice
+    for (int a = 0; a < 3; ++a) {
+      shares[a] = (bits >> a & 1) != 0;
+      if (shares[a] && (problem.kernel[a] == 1 || problem.input[a] == 1)) same = true;
+    }
+    if (!same) choices.push_back(shares);
+  }
+  return choices;
+}
+
 Taps make_taps(const Problem& p, const std::array<bool, 3>& shares, int lanes) {
   Taps result;
   std::array<std::vector<AxisTap>, 3> axis;

@@ -33,6 +33,9 @@ struct Taps {
   std::array<int, 3> halo{};
 };
 
+// On which axes taps may share a view: all choices.
+std::vector<std::array<bool, 3>> share_choices(const Problem& problem);
+
 Taps make_taps(const Problem& problem, const std::array<bool, 3>& shares, int lanes);
 
 // Views that a job of `units` units needs, over all out_channels in `parts`.

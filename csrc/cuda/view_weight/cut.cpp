@@ -184,14 +184,7 @@ Config search(const Description& description, const Device& device) {
           as_double(p.in_channels * volume(p.input) + p.out_channels * volume(p.output()))};
   Config best;
   double least = 0;
-  for (int shares = 0; shares < 8; ++shares) {
-    std::array<bool, 3> shared{};
-    bool same = false;  // as another choice
-    for (int a = 0; a < 3; ++a) {
-      shared[a] = (shares >> a & 1) != 0;
-      if (shared[a] && (p.kernel[a] == 1 || p.input[a] == 1)) same = true;
-    }
-    if (same) continue;
+  for (const std::array<bool, 3>& shared : halo_weight::share_choices(p)) {
     // A unit's taps may lie anywhere: each is a unit of make_taps.
     const Taps taps = halo_weight::make_taps(p, shared, 1);
     if (taps.views.size() > halo_weight::kMaxViews) continue;
