@@ -22,6 +22,12 @@ struct Divider {
   __host__ __device__ uint32_t divide(uint32_t n) const {
     return static_cast<uint32_t>((uint64_t{n} * multiplier) >> shift);
   }
+  // *n becomes the rest; returns the quotient.
+  __host__ __device__ int take(int* n) const {
+    const int quotient = static_cast<int>(divide(static_cast<uint32_t>(*n)));
+    *n -= quotient * static_cast<int>(divisor);
+    return quotient;
+  }
 };
 
 // Where an index of up to four digits leads, innermost digit first.

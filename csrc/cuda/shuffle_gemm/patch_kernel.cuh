@@ -89,7 +89,7 @@ __device__ __forceinline__ void copy_chunks(const PatchParams& p, const PatchSta
 #pragma unroll 1
   for (int index = walker; index < p.tiles; index += p.walkers) {
     const PatchTile tile(p, index);
-    int line = first_chunk / p.line_chunks, at = first_chunk - line * p.line_chunks;
+    int at = first_chunk, line = p.line_chunks.take(&at);
 #pragma unroll 1
     for (int chunk = first_chunk; chunk < end_chunk; ++chunk) {
       const uint32_t full = shared.full + 8 * ring.stage;
@@ -104,7 +104,7 @@ __device__ __forceinline__ void copy_chunks(const PatchParams& p, const PatchSta
       copy_source<kLines>(p, tile, line, at, kChunk, shared.source + ring.stage * kPatchSourceBytes,
                           full);
       ring.next(p.stages);
-      if (++at == p.line_chunks) {
+      if (++at == static_cast<int>(p.line_chunks.divisor)) {
         at = 0;
         ++line;
       }
@@ -118,12 +118,13 @@ __device__ __forceinline__ void copy_chunks(const PatchParams& p, const PatchSta
 // block adds up.
 template <int kColumns>
 __device__ __forceinline__ void add_cluster(float (&sum)[kColumns / 2], uint32_t sums,
-                                            uint32_t full, int splits, int rank) {
+                                            uint32_t full, const Divider& split, int rank) {
   constexpr int kPairs = kColumns / 16, kHalf = 128 * 16;
   const int first = static_cast<int>(threadIdx.x) / 128 * kPairs;
+  const int splits = static_cast<int>(split.divisor);
   sums += threadIdx.x % 128 * 16;
   wait_for_starts();
-  int place = first / splits, owner = first - place * splits;
+  int owner = first, place = split.take(&owner);
 #pragma unroll
   for (int pair = 0; pair < kPairs; ++pair) {
 #pragma unroll
@@ -139,7 +140,7 @@ __device__ __forceinline__ void add_cluster(float (&sum)[kColumns / 2], uint32_t
     }
   }
   sm90::barrier_wait(full, 0);  // all parts are there
-  place = first / splits, owner = first - place * splits;
+  owner = first, place = split.take(&owner);
 #pragma unroll
   for (int pair = 0; pair < kPairs; ++pair) {
     if (owner == rank) {
@@ -181,12 +182,12 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
 #pragma unroll
       for (int step = 0; step < 4; ++step) {
         // This word of K: four bytes of taps of one channel.
-        const int k = (step * 8 + i * 4 + lane % 4) * (4 / static_cast<int>(sizeof(T)));
-        const int channel = k / p.taps, tap = k - channel * p.taps;
-        const int tap_line = tap / p.kernel_w, tap_d = tap_line / p.kernel_h;
+        int tap_w = (step * 8 + i * 4 + lane % 4) * (4 / static_cast<int>(sizeof(T)));
+        const int channel = p.taps.take(&tap_w);
+        int tap_h = p.kernel_w.take(&tap_w);
+        const int tap_d = p.kernel_h.take(&tap_h);
         const int bytes = channel * p.stage_tap[0] + tap_d * p.stage_tap[1] +
-                          (tap_line - tap_d * p.kernel_h) * p.stage_tap[2] +
-                          (tap - tap_line * p.kernel_w) * static_cast<int>(sizeof(T));
+                          tap_h * p.stage_tap[2] + tap_w * static_cast<int>(sizeof(T));
         word_bytes[step] |= static_cast<uint32_t>(bytes) << 16 * i;
       }
     }
@@ -293,7 +294,8 @@ __device__ __forceinline__ void consume_chunks(const PatchParams& p, const Patch
       sm90::wgmma_wait<0>();
       sm90::release(shared.empty, done);
     }
-    if (p.splits > 1) add_cluster<kColumns>(sum, shared.sums, shared.sums_full, p.splits, rank);
+    if (p.splits.divisor > 1)
+      add_cluster<kColumns>(sum, shared.sums, shared.sums_full, p.splits, rank);
     const PatchTile tile(p, index);
     if constexpr (kLines && sizeof(T) == 2) {
       if (p.joins_eights) {
@@ -341,30 +343,40 @@ __global__ void __launch_bounds__(patch_threads(kColumns, kPrecision),
   extern __shared__ __align__(1024) unsigned char memory[];
   const PatchStages shared(p, shared_address(memory), patch_weight_bytes<kPrecision, kColumns>,
                            kColumns);
-  const int rank = static_cast<int>(blockIdx.x) % p.splits;
-  const int block = static_cast<int>(blockIdx.x) / p.splits;
-  const int slice = block % p.slices, walker = block / p.slices;
-  const int first_chunk = static_cast<int>(int64_t{p.chunks} * rank / p.splits);
-  const int end_chunk = static_cast<int>(int64_t{p.chunks} * (rank + 1) / p.splits);
-  if (threadIdx.x == 0) {
-    for (int stage = 0; stage < p.stages; ++stage) {
-      sm90::barrier_init(shared.full + 8 * stage, 1);
-      sm90::barrier_init(shared.empty + 8 * stage, kPatchConsumers / 32);
+  int rank = static_cast<int>(blockIdx.x);
+  int slice = p.splits.take(&rank);
+  const int walker = p.slices.take(&slice);
+  const int first_chunk = static_cast<int>(p.splits.divide(p.chunks * rank));
+  const int end_chunk = static_cast<int>(p.splits.divide(p.chunks * (rank + 1)));
+  const bool splits = p.splits.divisor > 1;
+  constexpr int kThreads = patch_threads(kColumns, kPrecision);
+  if (threadIdx.x < kPatchConsumers) {
+    if (splits) announce_start();
+    if constexpr (kForward) describe_places<kColumns>(p, shared, slice);
+    // The barriers, and where columns go, are there.
+    asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory");
+  } else {
+    if (threadIdx.x == kPatchConsumers) {
+      sm90::prefetch_map(&p.weight);
+      for (int line = 0; line < p.maps; ++line) sm90::prefetch_map(&p.gradient[line]);
+      for (int stage = 0; stage < p.stages; ++stage) {
+        sm90::barrier_init(shared.full + 8 * stage, 1);
+        sm90::barrier_init(shared.empty + 8 * stage, kPatchConsumers / 32);
+      }
+      sm90::barrier_init(shared.sums_full, 1);
+      sm90::barrier_init_fence();
+      if (splits) {
+        int pairs = kColumns / 8 - 1 - rank;
+        pairs = p.splits.take(&pairs) + 1;
+        sm90::barrier_arrive_expect(
+            shared.sums_full, pairs * (static_cast<int>(p.splits.divisor) - 1) * kPatchPairBytes);
+      }
     }
-    sm90::barrier_init(shared.sums_full, 1);
-    sm90::barrier_init_fence();
-    if (p.splits > 1) {
-      const int pairs = (kColumns / 8 - rank + p.splits - 1) / p.splits;
-      sm90::barrier_arrive_expect(shared.sums_full, pairs * (p.splits - 1) * kPatchPairBytes);
-    }
+    __syncwarp();
+    if (splits) announce_start();
+    // The copies do not wait for the consumers.
+    asm volatile("bar.arrive 1, %0;" ::"n"(kThreads) : "memory");
   }
-  if (p.splits > 1) announce_start();
-  if (threadIdx.x == kPatchConsumers) {
-    sm90::prefetch_map(&p.weight);
-    for (int line = 0; line < p.maps; ++line) sm90::prefetch_map(&p.gradient[line]);
-  }
-  if constexpr (kForward) describe_places<kColumns>(p, shared, slice);
-  __syncthreads();  // the barriers, and where columns go, are there
   constexpr bool kHandsOver = patch_hands_over(kColumns, kPrecision);
   if (threadIdx.x < kPatchConsumers) {
     if constexpr (kHandsOver) {
@@ -380,7 +392,7 @@ __global__ void __launch_bounds__(patch_threads(kColumns, kPrecision),
       copy_chunks<kPrecision, kColumns, kLines>(p, shared, slice, walker, first_chunk, end_chunk);
     }
     __syncwarp();
-    if (p.splits > 1) wait_for_starts();  // with the consumers, in add_cluster()
+    if (splits) wait_for_starts();  // with the consumers, in add_cluster()
   }
 #endif
 }

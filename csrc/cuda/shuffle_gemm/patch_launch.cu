@@ -90,9 +90,9 @@ void set_lines(const Description& description, const PatchConfig& config, const 
                        as_int(kh * (config.merged == 1 ? extent[2] : 1)), kw};
   std::copy(step, step + 3, params->box_step);
   params->chunk_channels = channels;
-  params->taps = as_int(volume(p.kernel));
-  params->kernel_h = kh;
-  params->kernel_w = kw;
+  params->taps = Divider(volume(p.kernel));
+  params->kernel_h = Divider(kh);
+  params->kernel_w = Divider(kw);
   // Pairs of positions, of which the first is even.
   params->joins_pairs = p.input[2] % 2 == 0 && w % 2 == 0;
   params->joins_eights = config.joins_eights;
@@ -223,15 +223,16 @@ bool launch_patches(const Description& original, const Device& device, const Ope
   for (int axis = 0; axis < 4; ++axis) {
     params.result_stride[axis] = of_input[axis == 0 ? 0 : axis + 1];
     params.extent[axis] = as_int(extent[axis]);
-    params.box[axis] = config.box[axis];
+    params.box[axis] = Divider(config.box[axis]);
     params.boxes[axis] = Divider(ceil_div(extent[axis], config.box[axis]));
   }
   params.tiles = as_int(config.tiles);
-  params.slices = as_int(config.slices);
+  params.slices = Divider(config.slices);
   params.walkers = as_int(config.walkers);
-  params.splits = as_int(config.splits);
+  params.splits = Divider(config.splits);
   params.chunks = config.chunks;
-  params.line_chunks = config.line_chunks;
+  params.own_chunks = as_int(ceil_div(config.chunks, config.splits));
+  params.line_chunks = Divider(config.line_chunks);
   params.stages = config.stages;
   params.sum_bytes = as_int(config.sum_bytes);
   params.resident = config.resident;

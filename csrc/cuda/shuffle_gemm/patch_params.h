@@ -22,11 +22,13 @@ struct PatchParams {
   void* result;
   int64_t result_stride[4];  // from one position to the next in n, d, h, w
   int64_t channel_stride;
-  int columns;            // in_channels
-  int extent[4], box[4];  // n, d, h, w
-  Divider boxes[4];       // along each axis
-  int tiles, slices, walkers, splits;
-  int chunks, line_chunks, maps;
+  int columns;       // in_channels
+  int extent[4];     // n, d, h, w
+  Divider box[4];    // positions of a box
+  Divider boxes[4];  // along each axis
+  Divider slices, splits, line_chunks;
+  int tiles, walkers;
+  int chunks, own_chunks, maps;  // own: at most, of a block
   int stages;
   int sum_bytes;  // of a cluster's sums that a block adds up
   int box_bytes;  // of a copy of grad_output
@@ -54,7 +56,8 @@ struct PatchParams {
   // NCDHW
   int merged;       // axes that are one with w in the map
   int box_step[3];  // outputs from one position to the next in d, h, w
-  int chunk_channels, taps, kernel_h, kernel_w;
+  int chunk_channels;
+  Divider taps, kernel_h, kernel_w;
   int stage_position[4];  // bytes from one position to the next in n, d, h, w
   int stage_tap[3];       // bytes from one channel, td, th to the next
   int second_start;       // two lines as one: where the second's box starts; else 0
@@ -71,8 +74,7 @@ struct PatchStages {
 
   __device__ PatchStages(const PatchParams& p, uint32_t base, int weight_bytes, int columns)
       : weight(base) {
-    const int own_chunks = (p.chunks + p.splits - 1) / p.splits;
-    source = weight + (p.resident ? own_chunks : p.stages) * weight_bytes;
+    source = weight + (p.resident ? p.own_chunks : p.stages) * weight_bytes;
     staging = source + p.stages * kPatchSourceBytes;
     sums = staging + (p.joins_eights ? kPatchStagingBytes : 0);
     sums_full = sums + p.sum_bytes;

@@ -16,10 +16,11 @@ struct PatchTile {
 #pragma unroll
     for (int axis = 3; axis > 0; --axis) {
       const int next = static_cast<int>(p.boxes[axis].divide(tile));
-      first[axis] = (tile - next * static_cast<int>(p.boxes[axis].divisor)) * p.box[axis];
+      first[axis] = (tile - next * static_cast<int>(p.boxes[axis].divisor)) *
+                    static_cast<int>(p.box[axis].divisor);
       tile = next;
     }
-    first[0] = tile * p.box[0];
+    first[0] = tile * static_cast<int>(p.box[0].divisor);
   }
 };
 
@@ -35,11 +36,11 @@ struct PatchRow {
   __device__ PatchRow(const PatchParams& p, int row) {
 #pragma unroll
     for (int axis = 3; axis > 0; --axis) {
-      const int next = row / p.box[axis];
-      bytes |= static_cast<uint32_t>(row - next * p.box[axis]) << 8 * axis;
+      const int next = p.box[axis].take(&row);
+      bytes |= static_cast<uint32_t>(row) << 8 * axis;
       row = next;
     }
-    bytes |= row < p.box[0] ? row : kNowhere;
+    bytes |= row < static_cast<int>(p.box[0].divisor) ? row : kNowhere;
   }
   __device__ int at(int axis) const { return static_cast<int>(bytes >> 8 * axis & 255); }
   __device__ bool is_there() const { return (bytes & 255) != kNowhere; }
@@ -71,7 +72,9 @@ __device__ __forceinline__ int patch_row(int half) {
 template <int kColumns>
 __device__ __forceinline__ bool is_own_pair(const PatchParams& p, int pair, int rank) {
   const int group = static_cast<int>(threadIdx.x) / 128;
-  return p.splits == 1 || (group * (kColumns / 16) + pair) % p.splits == rank;
+  int place = group * (kColumns / 16) + pair;
+  p.splits.take(&place);
+  return place == rank;
 }
 
 // Sums of sixteen columns from `column` on to NDHWC: whole sectors of 32 bytes from each quad.
