@@ -129,19 +129,10 @@ __global__ void __launch_bounds__(kBoxThreads, box_blocks(Tile::kRows))
     copy_box<Tile>(p, job, job.first_box + box, shared.stages + stage * p.stage_bytes,
                    shared.full + 8 * stage);
   };
-  if (threadIdx.x == kSumThreads) {
-    for (int stage = 0; stage < p.stages; ++stage) {
-      sm90::barrier_init(shared.full + 8 * stage, 1);
-      sm90::barrier_init(shared.empty + 8 * stage, kWarps);
-    }
-    sm90::barrier_init(shared.sums_full, 1);
-    sm90::barrier_init_fence();
-    for (int box = 0; box < min(boxes, p.stages); ++box) copy(box, box);
-  } else if (threadIdx.x < kSumThreads) {
-    fill_table<Tile>(p, shared.table);
-  }
-  __syncthreads();  // the barriers are initialised, and the table is there
   if (threadIdx.x < kSumThreads) {
+    fill_table<Tile>(p, shared.table);
+    // The barriers are initialised, and the table is there.
+    sync_threads<kStartBarrier, kBoxThreads>();
     float sum[Tile::kParts][Tile::kWide / 2] = {};
     sum_boxes<Tile>(p, shared, boxes, sum);
     sync_threads<kSumBarrier, kSumThreads>();  // nobody reads a stage: the sums take their place
@@ -149,9 +140,20 @@ __global__ void __launch_bounds__(kBoxThreads, box_blocks(Tile::kRows))
     store_box_sums<Tile>(p, job, shared);
   } else {
     if (threadIdx.x == kSumThreads) {
+      for (int stage = 0; stage < p.stages; ++stage) {
+        sm90::barrier_init(shared.full + 8 * stage, 1);
+        sm90::barrier_init(shared.empty + 8 * stage, kWarps);
+      }
+      sm90::barrier_init(shared.sums_full, 1);
+      sm90::barrier_init_fence();
+    }
+    __syncwarp();
+    // Does not wait: a copy takes 200 clocks to issue, and those that multiply begin with the
+    // first.
+    asm volatile("bar.arrive %0, %1;" ::"n"(kStartBarrier), "n"(kBoxThreads) : "memory");
+    if (threadIdx.x == kSumThreads) {
       sm90::Ring ring;
-      ring.parity = 1;  // the second round waits for the end of the first
-      for (int box = p.stages; box < boxes; ++box) {
+      for (int box = 0; box < boxes; ++box) {
         sm90::barrier_wait(shared.empty + 8 * ring.stage, ring.parity ^ 1);
         copy(box, ring.stage);
         ring.next(p.stages);

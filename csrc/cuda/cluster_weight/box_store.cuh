@@ -94,9 +94,12 @@ __device__ __forceinline__ void store_box_sums(const BoxParams& p, const BoxJob&
                sums + other * share * kBoxSumPitch, bytes_of(other), shared.sums_full, other);
   }
   sm90::barrier_wait(shared.sums_full, 0);
+  __syncwarp();
+  // No block ends while others wait for its sums.
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
   store_box_share<Tile>(p, job, share, sums);
   __syncwarp();
-  cluster_barrier();  // no block ends while others wait for its sums
+  asm volatile("barrier.cluster.wait.aligned;" ::: "memory");
 }
 
 #endif

@@ -14,6 +14,8 @@
 
 namespace convt3d::cuda::cluster_weight {
 
+inline constexpr int kStartBarrier = 3;  // beside those of load.cuh
+
 template <Precision kPrecision_, int kRows_, bool kTurned_>
 struct BoxTile {
   static constexpr Precision kPrecision = kPrecision_;

@@ -33,7 +33,7 @@ inline constexpr int kClustersAtOnce[] = {0, 132, 66, 39, 30, 22, 17, 15, 15};
 inline constexpr double kBoxStartClocks = 11350, kBoxRowClocks = 34;
 inline constexpr double kBoxGroupClocks = 600, kBoxWideClocks = 480, kBoxRowGroupClocks = 4;
 inline constexpr double kBoxTurnClocks = 6.8, kBoxWaitClocks = 500;
-inline constexpr double kBoxClusterClocks = 3300, kBoxEndClocks = 4000;
+inline constexpr double kBoxClusterClocks = 2300, kBoxEndClocks = 4000;
 // The estimate for cp.async says a tenth to a sixth too little for 64 to 1000 positions.
 inline constexpr double kBoxAdvantage = 0.85;
 
