@@ -10,6 +10,8 @@
 #include "cuda/shuffle_gemm/point_launch.h"
 #include "cuda/shuffle_gemm/resident_launch.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
+#include "cuda/shuffle_gemm/skip_config.h"
+#include "cuda/shuffle_gemm/skip_launch.h"
 #include "geometry/numbers.h"
 
 namespace convt3d::cuda::shuffle_gemm {
@@ -282,6 +284,9 @@ void launch(const Description& description, const Device& device, const Operands
             void* workspace, void* stream) {
   if (points_fit(description)) {
     return launch_points(description, device, operands, static_cast<cudaStream_t>(stream));
+  }
+  if (skips_fit(description, device)) {
+    return launch_skips(description, device, operands, static_cast<cudaStream_t>(stream));
   }
   if (patches_fit(description, device) &&
       launch_patches(description, device, operands, workspace, static_cast<cudaStream_t>(stream))) {

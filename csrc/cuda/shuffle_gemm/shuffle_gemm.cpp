@@ -8,6 +8,7 @@
 #include "cuda/shuffle_gemm/patch_config.h"
 #include "cuda/shuffle_gemm/point_config.h"
 #include "cuda/shuffle_gemm/resident_config.h"
+#include "cuda/shuffle_gemm/skip_config.h"
 #include "cuda/shuffle_gemm/tile.h"
 #include "cuda/shuffle_gemm/tuning.h"
 #include "geometry/ceil_div.h"
@@ -87,7 +88,7 @@ Verdict supports(const Description& description, const Device& device) {
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {
-  if (points_fit(description)) return 0;
+  if (points_fit(description) || skips_fit(description, device)) return 0;
   const int64_t patches = patches_fit(description, device) ? packed_weight_bytes(description) : 0;
   if (!resident_fits(description, device)) return patches;
   const Description forward = as_forward(description);
@@ -216,6 +217,7 @@ std::string to_string(const Config& config) {
 
 std::string config(const Description& description, const Device& device) {
   if (points_fit(description)) return "pointwise on CUDA cores";
+  if (skips_fit(description, device)) return skip_text(description);
   if (patches_fit(description, device)) return to_string(choose_patches(description, device));
   if (resident_fits(description, device)) {
     return to_string(choose_resident(as_forward(description), device));
