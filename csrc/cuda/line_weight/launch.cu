@@ -10,6 +10,7 @@
 #include "cuda/line_weight/gather_params.h"
 #include "cuda/line_weight/line_weight.h"
 #include "cuda/line_weight/params.h"
+#include "cuda/line_weight/pick_launch.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 #include "geometry/ceil_div.h"
 #include "geometry/numbers.h"
@@ -99,6 +100,13 @@ int index_of(const Tile& tile) {
 
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
+  const PickConfig picks = choose_picks(description, device);
+  if (picks.splits > 0) {
+    if (!launch_picks(description, picks, operands, workspace, static_cast<cudaStream_t>(stream))) {
+      weight_gemm::launch(description, device, operands, workspace, stream);
+    }
+    return;
+  }
   if (gathers(description, device)) {
     if (reinterpret_cast<uintptr_t>(operands.input.data) % kGatherInputAlign != 0) {
       return weight_gemm::launch(description, device, operands, workspace, stream);

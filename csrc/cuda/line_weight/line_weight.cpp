@@ -9,6 +9,7 @@
 #include "cuda/line_weight/config.h"
 #include "cuda/line_weight/gather_config.h"
 #include "cuda/line_weight/gather_tuning.h"
+#include "cuda/line_weight/pick_config.h"
 #include "cuda/line_weight/tuning.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 #include "geometry/ceil_div.h"
@@ -218,6 +219,7 @@ Verdict supports(const Description& description, const Device& device) {
       in * as_double(p.batch) > as_double(kMaxWork) || weights > as_double(kMaxWork)) {
     return Verdict::refuse("more elements in a sample than 32-bit offsets reach");
   }
+  if (choose_picks(description, device).splits > 0) return Verdict::accept();
   // An input that TMA cannot load is weight_gemm's.
   const bool falls_back = weight_gemm::supports(description, device).ok;
   if (falls_back && gathers(description, device)) return Verdict::accept();
@@ -254,11 +256,17 @@ bool gathers(const Description& description, const Device& device) {
 }
 
 std::string config(const Description& description, const Device& device) {
+  const PickConfig picks = choose_picks(description, device);
+  if (picks.splits > 0) return to_string(picks);
   if (gathers(description, device)) return to_string(choose_gather(description, device));
   return to_string(choose(description, device));
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {
+  const PickConfig picks = choose_picks(description, device);
+  if (picks.splits > 0) {
+    return std::max(pick_partial_bytes(picks), weight_gemm::workspace_bytes(description, device));
+  }
   if (!gathers(description, device)) return partial_bytes(choose(description, device));
   return std::max(partial_bytes(choose_gather(description, device)),
                   weight_gemm::workspace_bytes(description, device));
