@@ -8,11 +8,10 @@
 #include "cuda/common/dynamic_shared.h"
 #include "cuda/line_weight/pick_kernel.cuh"
 #include "cuda/sm90/tensor_map.h"
+#include "geometry/numbers.h"
 
 namespace convt3d::cuda::line_weight {
 namespace {
-
-int as_int(int64_t value) { return static_cast<int>(value); }
 
 template <Precision kPrecision, int kLoads, int kTaps>
 void run_lines(const PickParams& p, cudaStream_t stream) {
