@@ -192,4 +192,9 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "K in a cluster, odd channels", "mb2_ic69oc67_id4ih4iw3_k4s2p1:bias"),
     ("full", "chains of sums, one block a tile", "mb1_ic256oc130_id28ih26iw20_k3p1"),
     ("full", "chains of sums, several tiles a block", "mb1_ic256oc64_id28ih28iw28_k3p1"),
+    ("ci", "walks, turned, taps miss", "mb7_ic174oc229_id4ih5iw1_k2x4x4s2x1x2p1x0x1"),
+    ("ci", "walks, turned, two taps a block", "mb5_ic248oc280_id1ih5iw6_k2x3x4s2x1x2p0x2x2"),
+    ("full", "walks, one tap too few, odd rows", "mb3_ic260oc129_id6ih7iw9_k3s2p1"),
+    ("full", "walks, blocks in turns", "mb2_ic250oc120_id14ih15iw13_k3s2p1"),
+    ("full", "walks, chains, taps miss", "mb64_ic136oc264_id3ih4iw4_k4s2p1"),
 )

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "cuda/halo_weight/tuning.h"
+#include "geometry/ceil_div.h"
 #include "plan/description.h"
 
 namespace convt3d::cuda::halo_weight {
@@ -30,7 +32,13 @@ struct Config {
   bool apart = false;   // each job has as many blocks, which all jobs cut at the same positions
   bool direct = false;  // each block stores one job's sums into the weight
   bool packed_input = false, packed_output = false;
+  double clocks = 0;
 };
+
+// Whether a tensor has to be turned into rows of channels that TMA can address.
+inline bool needs_packing(Layout layout, int64_t channels) {
+  return layout != Layout::ndhwc || channels * kElementBytes % 16 != 0;
+}
 
 // Without a cut that fits, the result has no units.
 Config choose(const Description& description, const Device& device);
@@ -46,9 +54,30 @@ inline int64_t pieces(const Config& c) {
   return c.blocks + jobs - 1;
 }
 // The workspace: pieces, then the packed input, then the packed grad_output.
-int64_t pieces_bytes(const Config& config);
-int64_t packed_channels(int64_t channels);
-int64_t packed_input_bytes(const Description& description, const Config& config);
-int64_t packed_output_bytes(const Description& description, const Config& config);
+inline constexpr int64_t kMapAlign = 256;  // of packed tensors; TMA wants 16
+
+template <typename AnyConfig>
+int64_t pieces_bytes(const AnyConfig& c) {
+  const int64_t bytes = pieces(c) * piece_elements(c) * int64_t{sizeof(float)};
+  return ceil_div(bytes, kMapAlign) * kMapAlign;
+}
+
+inline int64_t packed_bytes(int64_t positions, int64_t channels) {
+  constexpr int64_t kVector = 16 / kElementBytes;
+  const int64_t bytes = positions * ceil_div(channels, kVector) * kVector * kElementBytes;
+  return ceil_div(bytes, kMapAlign) * kMapAlign;
+}
+
+template <typename AnyConfig>
+int64_t packed_input_bytes(const Description& description, const AnyConfig& c) {
+  const Problem& p = description.problem;
+  return c.packed_input ? packed_bytes(p.batch * volume(p.input), p.in_channels) : 0;
+}
+
+template <typename AnyConfig>
+int64_t packed_output_bytes(const Description& description, const AnyConfig& c) {
+  const Problem& p = description.problem;
+  return c.packed_output ? packed_bytes(p.batch * volume(p.output()), p.out_channels) : 0;
+}
 
 }  // namespace convt3d::cuda::halo_weight

@@ -157,7 +157,6 @@ Config search(const Description& description, const Device& device) {
                         static_cast<double>(p.in_channels * volume(p.input) +
                                             p.out_channels * volume(p.output()))};
   Config best;
-  double least = 0;
   for (const std::array<bool, 3>& shared : share_choices(p)) {
     std::vector<Stage> stages;
     for (int out_width : {64, 32, 16}) {
@@ -188,19 +187,16 @@ Config search(const Description& description, const Device& device) {
           const Views views = count_views(taps, lanes, out_parts, of_job);
           for (const Stage& stage : stages) {
             const double clocks = complete(shape, stage, views, &c);
-            if (clocks < 0 || (best.units > 0 && clocks >= least)) continue;
+            if (clocks < 0 || (best.units > 0 && clocks >= best.clocks)) continue;
             best = c;
-            least = clocks;
+            best.clocks = clocks;
           }
         }
       }
     }
   }
-  const auto packs = [](Layout layout, int64_t channels) {
-    return layout != Layout::ndhwc || channels * kElementBytes % 16 != 0;
-  };
-  best.packed_input = packs(description.input, p.in_channels);
-  best.packed_output = packs(description.output, p.out_channels);
+  best.packed_input = needs_packing(description.input, p.in_channels);
+  best.packed_output = needs_packing(description.output, p.out_channels);
   return best;
 }
 
@@ -220,26 +216,6 @@ std::string to_string(const Config& c) {
          " boxes on " + std::to_string(c.blocks) + " blocks" +
          (c.direct ? ", stored directly" : "") + (c.packed_input ? ", input packed" : "") +
          (c.packed_output ? ", grad_output packed" : "");
-}
-
-int64_t pieces_bytes(const Config& c) {
-  return round_up(pieces(c) * piece_elements(c) * int64_t{sizeof(float)}, kMapAlign);
-}
-
-int64_t packed_channels(int64_t channels) { return round_up(channels, 16 / kElementBytes); }
-
-int64_t packed_input_bytes(const Description& description, const Config& c) {
-  const Problem& p = description.problem;
-  if (!c.packed_input) return 0;
-  return round_up(p.batch * volume(p.input) * packed_channels(p.in_channels) * kElementBytes,
-                  kMapAlign);
-}
-
-int64_t packed_output_bytes(const Description& description, const Config& c) {
-  const Problem& p = description.problem;
-  if (!c.packed_output) return 0;
-  return round_up(p.batch * volume(p.output()) * packed_channels(p.out_channels) * kElementBytes,
-                  kMapAlign);
 }
 
 }  // namespace convt3d::cuda::halo_weight

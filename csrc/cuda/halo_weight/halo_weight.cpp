@@ -7,6 +7,7 @@
 #include "cuda/halo_weight/config.h"
 #include "cuda/halo_weight/fold.h"
 #include "cuda/halo_weight/tuning.h"
+#include "cuda/halo_weight/walk_config.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 
 namespace convt3d::cuda::halo_weight {
@@ -29,6 +30,11 @@ double part_read(const Problem& p) {
 }
 
 }  // namespace
+
+bool walks(const Description& fold, const Device& device) {
+  const WalkConfig walk = choose_walk(fold, device);
+  return walk.units > 0 && kWalkMargin * walk.clocks < choose(fold, device).clocks;
+}
 
 Verdict supports(const Description& description, const Device& device) {
   const Problem& p = description.problem;
@@ -72,14 +78,21 @@ Verdict supports(const Description& description, const Device& device) {
 std::string config(const Description& description, const Device& device) {
   const Description fold = folded(description);
   const std::string taps = fold == description ? "" : ", taps as channels";
+  if (walks(fold, device)) return to_string(choose_walk(fold, device)) + taps;
   return to_string(choose(fold, device)) + taps;
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {
   const Description fold = folded(description);
-  const Config config = choose(fold, device);
+  const auto bytes = [&](const auto& config) {
+    return pieces_bytes(config) + packed_input_bytes(fold, config) +
+           packed_output_bytes(fold, config);
+  };
+  const auto walk_bytes = [&](const WalkConfig& config) {
+    return bytes(config) + (config.turned ? turned_bytes(fold.problem) : 0);
+  };
   return std::max(
-      pieces_bytes(config) + packed_input_bytes(fold, config) + packed_output_bytes(fold, config),
+      walks(fold, device) ? walk_bytes(choose_walk(fold, device)) : bytes(choose(fold, device)),
       weight_gemm::workspace_bytes(description, device));
 }
 

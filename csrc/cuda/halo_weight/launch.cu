@@ -4,6 +4,7 @@
 #include "cuda/halo_weight/fold.h"
 #include "cuda/halo_weight/halo_weight.h"
 #include "cuda/halo_weight/tuning.h"
+#include "cuda/halo_weight/walk_call.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 
 namespace convt3d::cuda::halo_weight {
@@ -18,10 +19,18 @@ void launch(const Description& description, const Device& device, const Operands
       config.packed_input || rows_aligned(tensors.input, p.batch, p.input, kElementBytes);
   const bool output =
       config.packed_output || rows_aligned(tensors.output, p.batch, p.output(), kElementBytes);
-  if (!input || !output) {
+  if (!input || !output) {  // walks pack the same
     return weight_gemm::launch(description, device, operands, workspace, stream);
   }
-  const Call call{fold, device, tensors, config, workspace, static_cast<cudaStream_t>(stream)};
+  auto* const on = static_cast<cudaStream_t>(stream);
+  if (walks(fold, device)) {
+    const WalkConfig walk = choose_walk(fold, device);
+    const WalkCall call{fold, device, tensors, walk, workspace, on};
+    with_precision<Precision::fp16, Precision::bf16>(
+        description.precision, [&]<Precision kPrecision>() { run_walk<kPrecision>(call); });
+    return;
+  }
+  const Call call{fold, device, tensors, config, workspace, on};
   with_precision<Precision::fp16, Precision::bf16>(
       description.precision, [&]<Precision kPrecision>() { run<kPrecision>(call); });
 }

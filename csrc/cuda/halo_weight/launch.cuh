@@ -11,34 +11,13 @@
 #include "cuda/halo_weight/call.h"
 #include "cuda/halo_weight/kernel.cuh"
 #include "cuda/halo_weight/launch_reduce.cuh"
+#include "cuda/halo_weight/prepare.h"
 #include "cuda/halo_weight/taps.h"
 #include "cuda/sm90/row_pack.h"
 #include "cuda/sm90/tensor_map.h"
 #include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::halo_weight {
-
-inline Work make_work(const Call& call, const Taps& taps) {
-  const Config& c = call.config;
-  Work work{};
-  work.partial = static_cast<float*>(call.workspace);
-  work.piece = piece_elements(c);
-  work.direct = c.direct;
-  work.blocks = c.blocks;
-  work.jobs = c.unit_jobs * c.in_tiles;
-  work.boxes = static_cast<int>(c.all_tiles);
-  const int groups = c.apart ? work.jobs : 1;
-  work.group_boxes = work.jobs * work.boxes / groups;
-  work.group_blocks = work.blocks / groups;
-  work.share = work.group_boxes / work.group_blocks;
-  work.longer = work.group_boxes % work.group_blocks;
-  work.in_tiles = c.in_tiles;
-  work.job_units = c.units * c.warpgroups;
-  work.part_units = taps.units;
-  work.units =
-      taps.units * static_cast<int>(ceil_div(call.description.problem.out_channels, c.out_width));
-  return work;
-}
 
 // How the steps of a box lie in the rows of input and grad_output.
 inline void set_loops(const Config& c, Params* p) {
@@ -78,7 +57,8 @@ inline Params make_params(const Call& call, const Taps& taps) {
   const Problem& problem = call.description.problem;
   const Config& c = call.config;
   Params p{};
-  p.work = make_work(call, taps);
+  p.work = make_work(c, call.workspace, c.units * c.warpgroups, taps.units,
+                     ceil_div(problem.out_channels, c.out_width));
   p.warpgroups = c.warpgroups;
   p.lanes = kGroupRows / c.out_width;
   p.stages = stages_used(c, p.work);
@@ -112,13 +92,7 @@ inline Params make_params(const Call& call, const Taps& taps) {
                  static_cast<uint16_t>(row)};
     p.tap[i] = static_cast<uint16_t>(std::max(lane.tap, 0));
   }
-  const TensorView& weight = call.operands.weight;
-  p.target.data = weight.data;
-  std::copy(weight.stride.begin(), weight.stride.end(), p.target.stride);
-  for (int a = 0; a < 3; ++a) p.target.kernel[a] = static_cast<int>(problem.kernel[a]);
-  p.target.in_channels = static_cast<int>(problem.in_channels);
-  p.target.out_channels = static_cast<int>(problem.out_channels);
-  p.target.whole_pieces = rows_aligned(weight, problem.in_channels, problem.kernel, kElementBytes);
+  p.target = make_target(problem, call.operands.weight);
   return p;
 }
 
@@ -133,17 +107,6 @@ inline CUtensorMap make_map(const Call& call, const TensorView& view, int64_t ch
        {1, s[4], s[3], s[2], s[0]},
        {width, box[3], box[2], box[1], box[0]},
        {1, static_cast<int>(step[2]), static_cast<int>(step[1]), static_cast<int>(step[0]), 1}});
-}
-
-// The tensor itself, or rows of channels at `packed`. `overlapping`: with the packing before it.
-inline TensorView rows_of(const Call& call, const TensorView& view, const Extent3& extent,
-                          int64_t channels, bool packs, unsigned char* packed, bool overlapping) {
-  if (!packs) return view;
-  const int64_t row = sm90::row_channels(channels, kElementBytes);
-  sm90::pack_rows({view.data, view.stride, call.description.problem.batch, channels, extent,
-                   kElementBytes, packed, overlapping},
-                  call.stream);
-  return {packed, {volume(extent) * row, 1, extent[1] * extent[2] * row, extent[2] * row, row}};
 }
 
 using Kernel = void (*)(Params, CUtensorMap, CUtensorMap);
@@ -169,11 +132,11 @@ void run(const Call& call) {
   const Taps taps = make_taps(problem, c.shares, kGroupRows / c.out_width);
   const Params p = make_params(call, taps);
   unsigned char* packed = static_cast<unsigned char*>(call.workspace) + pieces_bytes(c);
-  const TensorView input = rows_of(call, call.operands.input, problem.input, problem.in_channels,
-                                   c.packed_input, packed, false);
-  const TensorView output =
-      rows_of(call, call.operands.output, problem.output(), problem.out_channels, c.packed_output,
-              packed + packed_input_bytes(call.description, c), c.packed_input);
+  const TensorView input = rows_of(problem.batch, call.operands.input, problem.input,
+                                   problem.in_channels, c.packed_input, packed, false, call.stream);
+  const TensorView output = rows_of(
+      problem.batch, call.operands.output, problem.output(), problem.out_channels, c.packed_output,
+      packed + packed_input_bytes(call.description, c), c.packed_input, call.stream);
   std::array<int, 4> view_box = c.box;
   for (int a = 0; a < 3; ++a) view_box[1 + a] += c.halo[a];
   const CUtensorMap input_map =

@@ -33,7 +33,7 @@ void reduce(const Sums& sums, const Taps& taps, const Work& work) {
   r.out_width = sums.out_width;
   r.out_inner = weight.stride[1] == 1;
   r.by_inner = make_divisor(r.out_inner ? r.out_channels : r.taps);
-  r.by_lanes = make_divisor(kGroupRows / sums.out_width);
+  r.by_lanes = make_divisor(std::max(1, kGroupRows / sums.out_width));
   r.by_width = make_divisor(sums.out_width);
   r.by_units = make_divisor(work.job_units);
   r.by_w = make_divisor(problem.kernel[2]);

@@ -23,7 +23,6 @@ inline constexpr int kElementBytes = 2;
 inline constexpr int kDepth = 16;      // positions of an instruction
 inline constexpr int kGroupRows = 64;  // of sums, of an instruction
 inline constexpr int kSwizzleAlign = 1024;
-inline constexpr int64_t kMapAlign = 256;  // of packed tensors; TMA wants 16
 // Limit: registers, 64 K of an SM, of which sums are `channels * units / 2` of a consumer's.
 constexpr int max_warpgroups(int channels, int units) { return channels * units > 192 ? 2 : 3; }
 constexpr int max_threads(int channels, int units) {
