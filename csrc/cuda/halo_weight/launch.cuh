@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "cuda/common/alignment.h"
 #include "cuda/common/dynamic_shared.h"
 #include "cuda/common/element.cuh"
 #include "cuda/common/launch.h"
@@ -13,7 +12,6 @@
 #include "cuda/halo_weight/launch_reduce.cuh"
 #include "cuda/halo_weight/prepare.h"
 #include "cuda/halo_weight/taps.h"
-#include "cuda/sm90/row_pack.h"
 #include "cuda/sm90/tensor_map.h"
 #include "geometry/ceil_div.h"
 
