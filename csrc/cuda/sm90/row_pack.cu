@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "cuda/common/alignment.h"
+#include "cuda/common/divisor.cuh"
 #include "cuda/common/launch.h"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
@@ -25,6 +26,9 @@ struct Params {
   int channels, pieces;  // pieces of 16 bytes of a position
   unsigned parts;        // of a position, kPieces each; those of a tile run together
   int64_t row_pitch;     // 0 where positions have no common one
+  int64_t batch;
+  int items;    // of a tile of several
+  Divisor run;  // pieces of 16 bytes of the channels of such an item
 };
 
 constexpr int kThreads = 256, kPositions = 128;
@@ -214,6 +218,71 @@ __global__ void __launch_bounds__(kThreads) shifted_kernel(const __grid_constant
 #endif
 }
 
+// Few positions, and the channels of a batch item contiguous with them (the taps of a weight in
+// NCDHW), of four bytes: a tile is several items. The channels of each are a run of bytes, loaded
+// as it lies; a word is skipped behind each 32, so that channels of even extents lie in other
+// banks.
+constexpr int kShortPositions = 64;
+
+__global__ void __launch_bounds__(kThreads) short_kernel(const __grid_constant__ Params p) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  let_next_launch_start();
+  constexpr int kVector = 4, kChannels = kPieces * kVector;
+  // One piece more for each item.
+  constexpr int kAll = kShortPositions * kPieces + kShortPositions / 2;
+  constexpr int kLoads = (kAll + kThreads - 1) / kThreads;
+  __shared__ uint32_t tile[kAll * 4 / 32 * 33];
+  const auto place = [](int word) { return word + word / 32; };
+  const int volume = static_cast<int>(p.volume);
+  const int part = static_cast<int>(blockIdx.x % p.parts);
+  const int64_t first = blockIdx.x / p.parts * int64_t{p.items};
+  const int items = static_cast<int>(min(p.batch - first, int64_t{p.items}));
+  const int channels = min(kChannels, p.channels - part * kChannels);
+  const auto start_of = [&](int item) {
+    return reinterpret_cast<uintptr_t>(static_cast<const uint32_t*>(p.source) +
+                                       (first + item) * p.stride[0] + part * kChannels * p.volume);
+  };
+  uint4 loaded[kLoads];
+#pragma unroll
+  for (int i = 0; i < kLoads; ++i) {
+    int item = i * kThreads + threadIdx.x;
+    const int piece = divide(&item, p.run);
+    const uintptr_t start = start_of(item), at = start / 16 * 16 + 16 * piece;
+    const bool there = item < items && at < start + 4 * channels * volume;
+    loaded[i] = there ? *reinterpret_cast<const uint4*>(at) : uint4{};
+  }
+#pragma unroll
+  for (int i = 0; i < kLoads; ++i) {
+    const int word = 4 * (i * kThreads + threadIdx.x);
+    if (word >= items * 4 * static_cast<int>(p.run.value)) break;
+    tile[place(word)] = loaded[i].x;
+    tile[place(word + 1)] = loaded[i].y;
+    tile[place(word + 2)] = loaded[i].z;
+    tile[place(word + 3)] = loaded[i].w;
+  }
+  __syncthreads();  // all threads have written what others read
+  uint4* const rows = p.rows + first * volume * p.pieces + part * kPieces;
+  const int piece = threadIdx.x % kPieces;
+  if (part * kPieces + piece >= p.pieces) return;
+#pragma unroll
+  for (int i = 0; i < kShortPositions * kPieces / kThreads; ++i) {
+    const int position = (i * kThreads + threadIdx.x) / kPieces;
+    if (position >= items * volume) break;
+    const int item = position / volume;
+    const int run = item * 4 * static_cast<int>(p.run.value) +
+                    static_cast<int>(start_of(item) % 16 / 4) + position - item * volume;
+    uint32_t value[kVector];
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) {
+      const int channel = piece * kVector + v;
+      value[v] = channel < channels ? tile[place(run + channel * volume)] : 0;
+    }
+    rows[int64_t{position} * p.pieces + piece] = make_uint4(value[0], value[1], value[2], value[3]);
+  }
+  wait_for_earlier_launch();
+#endif
+}
+
 // Channels contiguous: a thread has one piece, and neighbours read neighbours.
 template <typename T>
 __global__ void __launch_bounds__(kThreads) rows_kernel(const __grid_constant__ Params p) {
@@ -282,13 +351,16 @@ void launch(const RowPack& pack, const Params& p, cudaStream_t stream) {
   const bool dense = is_dense(pack), aligned = dense && channels_aligned(pack);
   const bool tiled = aligned || (dense && volume(pack.extent) > 1);
   const bool rows = !tiled && pack.stride[1] == 1;
-  const auto kernel = aligned ? dense_kernel<T>
-                      : tiled ? shifted_kernel<T>
-                      : rows  ? rows_kernel<T>
-                              : strided_kernel<T>;
-  const int64_t blocks = tiled  ? pack.batch * p.tiles
-                         : rows ? ceil_div(p.positions * p.pieces, kThreads)
-                                : ceil_div(p.positions, kPositions);
+  const bool several = p.items > 0;
+  const auto kernel = several   ? short_kernel
+                      : aligned ? dense_kernel<T>
+                      : tiled   ? shifted_kernel<T>
+                      : rows    ? rows_kernel<T>
+                                : strided_kernel<T>;
+  const int64_t blocks = several ? ceil_div(pack.batch, p.items)
+                         : tiled ? pack.batch * p.tiles
+                         : rows  ? ceil_div(p.positions * p.pieces, kThreads)
+                                 : ceil_div(p.positions, kPositions);
   const dim3 grid(static_cast<unsigned>(blocks) * (rows ? 1 : p.parts));
   launch_grid("packing rows of channels", kernel, {grid, kThreads, 0, stream, pack.overlapping}, p);
 }
@@ -309,6 +381,12 @@ void pack_rows(const RowPack& pack, cudaStream_t stream) {
       static_cast<int>(row_channels(pack.channels, pack.element_bytes) * pack.element_bytes / 16);
   p.parts = static_cast<unsigned>(ceil_div(p.pieces, kPieces));
   p.row_pitch = row_pitch(pack);
+  p.batch = pack.batch;
+  if (is_dense(pack) && pack.element_bytes == 4 && p.volume > 1 && p.volume <= kShortPositions &&
+      pack.batch > 1 && pack.stride[1] == p.volume) {
+    p.items = static_cast<int>(kShortPositions / p.volume);
+    p.run = make_divisor(kPieces * p.volume + 1);
+  }
   // As bits: zero is zero in every type.
   if (pack.element_bytes == 2) {
     launch<uint16_t>(pack, p, stream);
