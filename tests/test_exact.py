@@ -54,6 +54,19 @@ def test_every_family_on_larger_cases(case: Case, direction: str, device: torch.
     test_every_family(case, direction, device)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_k_of_a_block_is_longer_than_a_chain(precision: str) -> None:
+    """216 instructions: cluster_gemm sums what is behind the first 208 apart."""
+    case = Case.parse("mb1_ic256oc128_id28ih28iw18_k3s2p1op1")
+    trial = Trial(replace(case, direction="grad_input"), torch.device("cuda"))
+    for layout in ("ncdhw", "ndhwc"):
+        if "cluster_gemm" in trial.families(precision, layout):
+            for check in (trial.exact, trial.error_rule):
+                result = check(precision, layout, "cluster_gemm")
+                assert result.ok, result.message
+
+
 def ran_since(before: dict[str, int]) -> dict[str, int]:
     return {
         name: count - before.get(name, 0)

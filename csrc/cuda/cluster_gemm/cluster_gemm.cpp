@@ -88,10 +88,8 @@ void complete(const Description& description, const Device& device, const Produc
               Config* c) {
   const int64_t chunks = ceil_div(product.channels, chunk_elements(description));
   const int64_t chain = sm90::max_chain(description.precision) / kStepsOfChunk;
-  const int64_t longest = ceil_div(product.part[0].all_taps * chunks, c->splits);
-  const int64_t chains = ceil_div(longest, chain);
-  c->chain_units = static_cast<int>(ceil_div(longest, chains));
-  c->leaves_sums = chains > 1;
+  c->chain_units = static_cast<int>(chain);
+  c->long_chains = ceil_div(product.part[0].all_taps * chunks, c->splits) > chain;
   const double products = kProductClocks * kStepsOfChunk * (c->rows / 64.0) * (c->columns / 2.0);
   const double loads = kChunkBytes * (c->rows + c->columns) / kL2BytesPerClock;
   const double sums = c->rows * c->columns / (kSumWarps * 32.0);
@@ -103,14 +101,14 @@ void complete(const Description& description, const Device& device, const Produc
   for (int i = 0; i < product.parts; ++i) {
     const Part& part = product.part[static_cast<size_t>(i)];
     const int64_t units = ceil_div(part.all_taps * chunks, c->splits);
-    const double left = as_double(ceil_div(units, c->chain_units) - 1) * sums * kLeaveClocks;
+    const double apart = as_double(std::max<int64_t>(units - chain, 0)) * products * kApartMore;
     items.emplace_back(ceil_div(part.positions, c->rows) * ceil_div(product.columns, c->columns),
-                       as_double(units) * std::max(products, loads) + block + left);
+                       as_double(units) * std::max(products, loads) + block + apart);
     all += items.back().first;
   }
   // One tile after another where K is whole and all tiles alike; else the next free SM has the
   // next.
-  const bool in_turn = c->splits == 1 && (product.parts == 1 || c->leaves_sums);
+  const bool in_turn = c->splits == 1 && product.parts == 1;
   c->blocks = static_cast<int>((in_turn ? std::min(all, clusters) : all) * c->splits);
   c->clocks =
       kStartClocks + (in_turn ? dealt_clocks(items, clusters) : spread_clocks(items, clusters));
@@ -126,7 +124,6 @@ Config search(const Description& description, const Device& device) {
     for (int splits = 1; splits <= kMaxSplits; splits *= 2) {
       Config c{tile.rows, tile.columns, splits};
       complete(description, device, product, &c);
-      if (c.leaves_sums && splits > 1) continue;
       if (c.clocks < best.clocks) best = c;
     }
   }
@@ -141,8 +138,9 @@ double turning_clocks(const Description& description, const Product& product) {
   double clocks = (product.packs_read + product.packs_weight) * kPackClocks +
                   as_double(bytes) / kPackBytesPerClock;
   if (product.forward && description.output != Layout::ndhwc && p.stride[2] > 1) {
-    clocks += as_double(p.batch * p.out_channels) * as_double(volume(p.output())) *
-              as_double(element_bytes(description.precision)) / kStrideBytesPerClock;
+    const double result = as_double(p.batch * p.out_channels) * as_double(volume(p.output())) *
+                          as_double(element_bytes(description.precision));
+    clocks += result / (result < kCachedBytes ? kCachedStrideBytesPerClock : kStrideBytesPerClock);
   }
   return clocks;
 }
@@ -238,10 +236,6 @@ Config choose(const Description& description, const Device& device) {
   return kept_answer(description, device, [&] { return search(description, device); });
 }
 
-int64_t left_bytes(const Config& c) {
-  return c.leaves_sums ? int64_t{4} * c.rows * c.columns * c.blocks : 0;
-}
-
 Verdict supports(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   if (device.arch != kArch) return Verdict::refuse("needs compute capability 9.0");
@@ -286,20 +280,19 @@ Verdict supports(const Description& description, const Device& device) {
   return Verdict::accept();
 }
 
-int64_t workspace_bytes(const Description& description, const Device& device) {
+int64_t workspace_bytes(const Description& description, const Device&) {
   Product product{};
   const char* why = nullptr;
   make_product(description, &product, &why);
   // What is dense in rows of channels may still begin where TMA cannot read it.
   product.packs_read = product.packs_weight = true;
-  return packed_read_bytes(description, product) + packed_weight_bytes(description, product) +
-         left_bytes(choose(description, device));
+  return packed_read_bytes(description, product) + packed_weight_bytes(description, product);
 }
 
 std::string to_string(const Config& c) {
   return std::to_string(c.rows) + "x" + std::to_string(c.columns) + " tiles, " +
          std::to_string(c.splits) + " splits" +
-         (c.leaves_sums ? ", chains of " + std::to_string(c.chain_units) + " chunks" : "");
+         (c.long_chains ? ", chains of " + std::to_string(c.chain_units) + " chunks" : "");
 }
 
 std::string config(const Description& description, const Device& device) {

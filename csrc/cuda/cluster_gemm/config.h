@@ -34,8 +34,8 @@ struct Config {
   int rows = 0, columns = 0;  // of a tile
   int splits = 1;             // blocks that share K
   int chain_units = 0;        // chunks of K that one chain of sums may hold
+  bool long_chains = false;   // a block's K is longer than that
   int blocks = 0;
-  bool leaves_sums = false;  // a block's K is longer than that
   double clocks = 0;
 };
 
@@ -45,8 +45,6 @@ bool make_product(const Description& description, Product* product, const char**
 int64_t packed_channels(const Description& description, const Product& product);
 int64_t packed_read_bytes(const Description& description, const Product& product);
 int64_t packed_weight_bytes(const Description& description, const Product& product);
-// Behind these in the workspace: sums of chains that wait for the next.
-int64_t left_bytes(const Config& config);
 Config choose(const Description& description, const Device& device);
 std::string to_string(const Config& config);
 

@@ -15,7 +15,7 @@
 //     [rows][128 bytes of K]            [columns][128 bytes of K]        4 to 7 stages
 //       +-------------- wgmma, 2 warpgroups --------------+
 //                            |
-//     sums -> of each block's share of the rows to its shared memory -> added up, stored
+//     sums -> of each block's share of the columns to its shared memory -> added up, stored
 //
 // A cluster's blocks have a part of K each: few positions give few tiles, whose K is long.
 // Positions are numbered across lines, planes and batch items, so that no tile has a border.
@@ -124,6 +124,51 @@ __device__ __forceinline__ void multiply(int units, uint32_t stages, sm90::Ring&
   release(before);
 }
 
+// The same behind a chain of sums that is as long as it may be (chain.h): a few units at a time
+// have sums of their own, of a slice of the columns at once, which are added with rounding.
+template <typename Tile>
+__device__ __forceinline__ void multiply_apart(int units, uint32_t stages, sm90::Ring& ring,
+                                               Sums<Tile>& sum) {
+  constexpr int kSlices = Tile::kInstruction / kApartColumns, kSums = kApartColumns / 2;
+  const uint32_t rows = threadIdx.x / 128 * (Tile::kRows / 2) * kChunkBytes;
+#pragma unroll 1
+  for (; units > 0; units -= kApartUnits) {
+    const int here = min(units, kApartUnits);
+    const sm90::Ring first = ring;
+#pragma unroll
+    for (int slice = 0; slice < Tile::kRowTiles * Tile::kColumnTiles * kSlices; ++slice) {
+      const int m = slice / (Tile::kColumnTiles * kSlices);
+      const int n = slice % (Tile::kColumnTiles * kSlices);
+      float part[1][kSums] = {};
+      ring = first;
+      sm90::wgmma_fence();
+#pragma unroll 1
+      for (int unit = 0; unit < here; ++unit) {
+        sm90::barrier_wait(stages + Tile::kFullAt + 8 * ring.stage, ring.parity);
+        const uint32_t stage = stages + ring.stage * Tile::kStageBytes;
+        const uint64_t a = sm90::swizzled_descriptor(stage + rows + m * 64 * kChunkBytes);
+        const uint64_t b =
+            sm90::swizzled_descriptor(stage + Tile::kReadBytes + n * kApartColumns * kChunkBytes);
+#pragma unroll
+        for (int k = 0; k < kStepsOfChunk; ++k) {
+          sm90::WgmmaShared<typename Tile::T, kApartColumns>::run(part[0], a + 2 * k, b + 2 * k);
+        }
+        ring.next(Tile::kStages);
+      }
+      sm90::wgmma_commit();
+      sm90::wgmma_wait<0>();
+      sm90::pin(part);
+#pragma unroll
+      for (int i = 0; i < kSums; ++i) sum[slice / kSlices][n % kSlices * kSums + i] += part[0][i];
+    }
+    ring = first;
+    for (int unit = 0; unit < here; ++unit) {
+      release(stages + Tile::kFullAt + 8 * ring.stage + Tile::kEmptyBehind);
+      ring.next(Tile::kStages);
+    }
+  }
+}
+
 template <typename Tile>
 __device__ __forceinline__ void consume(const Params& p, uint32_t stages) {
   const int split = split_of(p);
@@ -132,19 +177,17 @@ __device__ __forceinline__ void consume(const Params& p, uint32_t stages) {
   for (int item = first_item(p); item < p.items; item += p.clusters) {
     const Job job(p, split, item, Tile::kRows, Tile::kColumns);
     Sums<Tile> sum = {};
-    int units = job.last_unit - job.first_unit;
+    const int units = job.last_unit - job.first_unit;
     if (units > 0) {  // else there are more blocks than units
-      int next = min(units, p.chain_units);
-      multiply<Tile>(next, stages, ring, sum);
-#pragma unroll 1
-      while ((units -= next) > 0) {
-        leave_sums<Tile>(p, sum);
-        next = min(units, p.chain_units);
-        multiply<Tile>(next, stages, ring, sum);
-        add_left<Tile>(p, sum);
-      }
+      multiply<Tile>(min(units, p.chain_units), stages, ring, sum);
+      multiply_apart<Tile>(units - p.chain_units, stages, ring, sum);
     }
-    if (p.splits == 1 || join_sums<Tile>(p, split, stages, sum)) store_sums<Tile>(p, job, sum);
+    if (p.splits == 1) {
+      store_sums<Tile>(p, job, sum);
+    } else {
+      share_sums<Tile>(p, split, stages, sum);
+      store_share<Tile>(p, job, split, stages);
+    }
   }
 }
 
@@ -173,7 +216,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     sm90::fewer_registers<kLoadRegisters>();
     if (threadIdx.x == kSumWarps * 32) produce<Tile>(p, maps, stages);
     __syncwarp();
-    if (p.splits > 1) {  // with those that multiply, in join_sums()
+    if (p.splits > 1) {  // with those that multiply, in share_sums()
       cluster_barrier();
       cluster_barrier();
     }

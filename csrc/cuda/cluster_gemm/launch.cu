@@ -130,11 +130,6 @@ void launch(const Description& description, const Device& device, const Operands
   const int chunk = as_int(kChunkBytes / bytes);
   Prepared call{description, operands, product, static_cast<unsigned char*>(workspace),
                 static_cast<cudaStream_t>(stream)};
-  Product packed = product;  // the workspace has room for both
-  packed.packs_read = packed.packs_weight = true;
-  auto* const left =
-      reinterpret_cast<float*>(call.workspace + packed_read_bytes(description, packed) +
-                               packed_weight_bytes(description, packed));
   Launch launch{};
   const TensorView read = read_rows(&call), weight = weight_rows(&call);
   const TensorView& result = product.forward ? operands.output : operands.input;
@@ -155,7 +150,6 @@ void launch(const Description& description, const Device& device, const Operands
   while (1 << p.log_splits < p.splits) ++p.log_splits;
   p.clusters = config.blocks / config.splits;
   p.chain_units = config.chain_units;
-  p.left = left;
   const int64_t chunks = ceil_div(product.channels, chunk);
   const int64_t column_tiles = ceil_div(product.columns, config.columns);
   p.chunks = make_divisor(chunks);

@@ -39,7 +39,6 @@ struct Params {
   int items, clusters;
   int splits, log_splits;
   int chain_units;  // of K, that one chain of sums may hold
-  float* left;      // room for the sums of all blocks, where a chain is longer
   Divisor chunks;   // of channels
   Divisor column_tiles;
   bool whole_stores;  // four columns at a time

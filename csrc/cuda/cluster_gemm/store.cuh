@@ -9,82 +9,37 @@ namespace convt3d::cuda::cluster_gemm {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// A chain of sums that is as long as it may be (chain.h) waits in the workspace, each thread's own,
-// for the next one, which starts at zero.
-template <typename Tile>
-__device__ __forceinline__ float4* left_sums(const Params& p) {
-  return reinterpret_cast<float4*>(p.left) +
-         int64_t{blockIdx.x} * (Tile::kSums / 4 * kSumWarps * 32) + threadIdx.x;
+// Where, from `stages` on, a thread's fours of sums lie that one block of the cluster has for
+// another: `share` sums of each thread.
+__device__ __forceinline__ int shared_place(int split, int share, int in_share) {
+  return (split * (share / 4) + in_share / 4) * (kSumWarps * 32 * 16) +
+         static_cast<int>(threadIdx.x) * 16;
 }
 
-template <typename Tile>
-__device__ __forceinline__ void leave_sums(const Params& p, Sums<Tile>& sum) {
-  constexpr int kOfInstruction = Tile::kInstruction / 2;
-  float4* const left = left_sums<Tile>(p);
-#pragma unroll
-  for (int i = 0; i < Tile::kSums; i += 4) {
-    float* const four = &sum[i / kOfInstruction][i % kOfInstruction];
-    left[i / 4 * (kSumWarps * 32)] = make_float4(four[0], four[1], four[2], four[3]);
-    four[0] = four[1] = four[2] = four[3] = 0;
-  }
+// Which block gets a thread's sums of that share: another one for the next warp, so that not all
+// send to the same block at a time. And the other way round.
+__device__ __forceinline__ int share_of(const Params& p, int owner) {
+  return (owner - static_cast<int>(threadIdx.x / 32)) & (p.splits - 1);
+}
+__device__ __forceinline__ int owner_of(const Params& p, int share) {
+  return (share + static_cast<int>(threadIdx.x / 32)) & (p.splits - 1);
 }
 
+// The parts of K: each block gets a share of every thread's sums from all blocks of the cluster,
+// its own too, in the place of the stages.
 template <typename Tile>
-__device__ __forceinline__ void add_left(const Params& p, Sums<Tile>& sum) {
+__device__ __forceinline__ void share_sums(const Params& p, int split, uint32_t stages,
+                                           Sums<Tile>& sum) {
   constexpr int kOfInstruction = Tile::kInstruction / 2;
-  const float4* const left = left_sums<Tile>(p);
-#pragma unroll
-  for (int i = 0; i < Tile::kSums; i += 4) {
-    float4 before;
-    asm volatile("ld.global.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(before.x), "=f"(before.y), "=f"(before.z), "=f"(before.w)
-                 : "l"(left + i / 4 * (kSumWarps * 32))
-                 : "memory");
-    float* const four = &sum[i / kOfInstruction][i % kOfInstruction];
-    four[0] += before.x;
-    four[1] += before.y;
-    four[2] += before.z;
-    four[3] += before.w;
-  }
-}
-
-// The parts of K: a share of the warps of each block gets what the same warps of the others have,
-// in the place of the stages, thread by thread. True for a warp that has the sums of all.
-template <typename Tile>
-__device__ __forceinline__ bool join_sums(const Params& p, int split, uint32_t stages,
-                                          Sums<Tile>& sum) {
-  constexpr int kOfInstruction = Tile::kInstruction / 2;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int owner = (warp << p.log_splits) / kSumWarps;
-  const int share = kSumWarps >> p.log_splits;  // warps of an owner
-  const int of_share = warp & share - 1;
-  const auto place = [&](int turn) {  // the splits behind the owner's, one after another
-    return stages + (turn * share + of_share) * (Tile::kSums * 32 * 4) + lane * 16;
-  };
+  const int share = Tile::kSums >> p.log_splits;
   cluster_barrier();  // no block reads a stage
-  if (owner != split) {
-    const uint32_t to = place((split - owner + p.splits - 1) & (p.splits - 1));
 #pragma unroll
-    for (int i = 0; i < Tile::kSums; i += 4) {
-      store_in_block(to + i * 32 * 4, owner, &sum[i / kOfInstruction][i % kOfInstruction]);
-    }
+  for (int i = 0; i < Tile::kSums; i += 4) {
+    store_in_block(stages + shared_place(split, share, i & share - 1),
+                   owner_of(p, (i << p.log_splits) / Tile::kSums),
+                   &sum[i / kOfInstruction][i % kOfInstruction]);
   }
   cluster_barrier();  // all sums are there
-  if (owner != split) return false;
-#pragma unroll 1
-  for (int turn = 0; turn < p.splits - 1; ++turn) {
-    const uint32_t from = place(turn);
-#pragma unroll
-    for (int i = 0; i < Tile::kSums; i += 4) {
-      const float4 part = load_four_floats(from + i * 32 * 4);
-      float* const four = &sum[i / kOfInstruction][i % kOfInstruction];
-      four[0] += part.x;
-      four[1] += part.y;
-      four[2] += part.z;
-      four[3] += part.w;
-    }
-  }
-  return true;
 }
 
 // Where the result of a tile's row lies, of column 0; -1 behind the last row.
@@ -110,62 +65,103 @@ __device__ __forceinline__ void store_four(T* to, const float (&value)[4]) {
   }
 }
 
-// A thread has rows lane / 4 and 8 below it of each instruction, and of 8 columns two.
-template <typename Tile>
-__device__ __forceinline__ void store_sums(const Params& p, const Job& job, Sums<Tile>& sum) {
-  using T = typename Tile::T;
-  const PartParams& part = p.part[job.part];
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, quad = lane % 4;
+// A thread has rows lane / 4 and 8 below it of each instruction, at `offset`, and of 8 columns two:
+// here of 2 * kSums columns from `first` on.
+template <typename T, int kSums>
+__device__ __forceinline__ void store_columns(const Params& p, const int (&offset)[2], int first,
+                                              const float (&s)[kSums]) {
+  const int quad = threadIdx.x % 4;
   const T* const bias = static_cast<const T*>(p.bias);
+  if (p.whole_stores) {
+    // Neighbours exchange pairs of columns: one has four of the first 8, one of the next.
+    const bool odd = quad % 2 != 0;
+    const int in_eight = quad / 2 * 4 + (odd ? 8 : 0);
 #pragma unroll
-  for (int m = 0; m < Tile::kRowTiles; ++m) {
-    const int row = job.first_row + warp / 4 * (Tile::kRows / 2) + 64 * m + warp % 4 * 16;
-    const int offset[2] = {row_offset(p, part, row + lane / 4),
-                           row_offset(p, part, row + lane / 4 + 8)};
+    for (int j = 0; j < kSums / 8; ++j) {
+      const int column = first + 16 * j + in_eight;
+      float add[4] = {};
+      if (bias && column < p.columns) {
 #pragma unroll
-    for (int n = 0; n < Tile::kColumnTiles; ++n) {
-      float(&s)[Tile::kInstruction / 2] = sum[m * Tile::kColumnTiles + n];
-      const int first = job.first_column + n * Tile::kInstruction;
-      if (p.whole_stores) {
-        // Neighbours exchange pairs of columns: one has four of the first 8, one of the next.
-        const bool odd = quad % 2 != 0;
-        const int in_eight = quad / 2 * 4 + (odd ? 8 : 0);
+        for (int e = 0; e < 4; ++e) add[e] = widen(bias[(column + e) * p.bias_stride]);
+      }
 #pragma unroll
-        for (int j = 0; j < Tile::kInstruction / 16; ++j) {
-          const int column = first + 16 * j + in_eight;
-          float add[4] = {};
-          if (bias && column < p.columns) {
-#pragma unroll
-            for (int e = 0; e < 4; ++e) add[e] = widen(bias[(column + e) * p.bias_stride]);
-          }
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            const float* const low = &s[8 * j + 2 * half];
-            const float* const high = &s[8 * j + 4 + 2 * half];
-            const float x = __shfl_xor_sync(~0u, odd ? low[0] : high[0], 1);
-            const float y = __shfl_xor_sync(~0u, odd ? low[1] : high[1], 1);
-            const float value[4] = {(odd ? x : low[0]) + add[0], (odd ? y : low[1]) + add[1],
-                                    (odd ? high[0] : x) + add[2], (odd ? high[1] : y) + add[3]};
-            if (offset[half] >= 0 && column < p.columns) {
-              store_four(static_cast<T*>(p.result) + offset[half] + column, value);
-            }
-          }
-        }
-      } else {
-#pragma unroll
-        for (int i = 0; i < Tile::kInstruction / 2; i += 4) {
-#pragma unroll
-          for (int e = 0; e < 2; ++e) {
-            const int column = first + 2 * i + 2 * quad + e;
-            if (column >= p.columns) continue;
-            const float add = bias ? widen(bias[column * p.bias_stride]) : 0;
-            T* const to = static_cast<T*>(p.result) + column * p.result_stride[1];
-            if (offset[0] >= 0) to[offset[0]] = narrow<T>(s[i + e] + add);
-            if (offset[1] >= 0) to[offset[1]] = narrow<T>(s[i + 2 + e] + add);
-          }
+      for (int half = 0; half < 2; ++half) {
+        const float* const low = &s[8 * j + 2 * half];
+        const float* const high = &s[8 * j + 4 + 2 * half];
+        const float x = __shfl_xor_sync(~0u, odd ? low[0] : high[0], 1);
+        const float y = __shfl_xor_sync(~0u, odd ? low[1] : high[1], 1);
+        const float value[4] = {(odd ? x : low[0]) + add[0], (odd ? y : low[1]) + add[1],
+                                (odd ? high[0] : x) + add[2], (odd ? high[1] : y) + add[3]};
+        if (offset[half] >= 0 && column < p.columns) {
+          store_four(static_cast<T*>(p.result) + offset[half] + column, value);
         }
       }
     }
+  } else {
+#pragma unroll
+    for (int i = 0; i < kSums; i += 4) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        const int column = first + 2 * i + 2 * quad + e;
+        if (column >= p.columns) continue;
+        const float add = bias ? widen(bias[column * p.bias_stride]) : 0;
+        T* const to = static_cast<T*>(p.result) + column * p.result_stride[1];
+        if (offset[0] >= 0) to[offset[0]] = narrow<T>(s[i + e] + add);
+        if (offset[1] >= 0) to[offset[1]] = narrow<T>(s[i + 2 + e] + add);
+      }
+    }
+  }
+}
+
+// Of a thread's rows of an instruction.
+template <typename Tile>
+__device__ __forceinline__ void row_offsets(const Params& p, const Job& job, int row_tile,
+                                            int (&offset)[2]) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int row = job.first_row + warp / 4 * (Tile::kRows / 2) + 64 * row_tile + warp % 4 * 16;
+  offset[0] = row_offset(p, p.part[job.part], row + lane / 4);
+  offset[1] = row_offset(p, p.part[job.part], row + lane / 4 + 8);
+}
+
+template <typename Tile>
+__device__ __forceinline__ void store_sums(const Params& p, const Job& job, Sums<Tile>& sum) {
+#pragma unroll
+  for (int m = 0; m < Tile::kRowTiles; ++m) {
+    int offset[2];
+    row_offsets<Tile>(p, job, m, offset);
+#pragma unroll
+    for (int n = 0; n < Tile::kColumnTiles; ++n) {
+      store_columns<typename Tile::T>(p, offset, job.first_column + n * Tile::kInstruction,
+                                      sum[m * Tile::kColumnTiles + n]);
+    }
+  }
+}
+
+// This block's share of the sums of all blocks, which lie as share_sums() left them. They are added
+// in the order of K.
+template <typename Tile>
+__device__ __forceinline__ void store_share(const Params& p, const Job& job, int split,
+                                            uint32_t stages) {
+  constexpr int kOfRow = Tile::kColumns / 2;  // sums of a thread's row tile
+  const int share = Tile::kSums >> p.log_splits;
+  const int first = share_of(p, split) * share;
+  int offset[2];
+  row_offsets<Tile>(p, job, first / kOfRow, offset);
+#pragma unroll 1
+  for (int i = 0; i < share; i += 8) {
+    float s[8] = {};
+#pragma unroll 4
+    for (int part = 0; part < p.splits; ++part) {
+#pragma unroll
+      for (int four = 0; four < 8; four += 4) {
+        const float4 add = load_four_floats(stages + shared_place(part, share, i + four));
+        s[four] += add.x;
+        s[four + 1] += add.y;
+        s[four + 2] += add.z;
+        s[four + 3] += add.w;
+      }
+    }
+    store_columns<typename Tile::T>(p, offset, job.first_column + (first + i) % kOfRow * 2, s);
   }
 }
 

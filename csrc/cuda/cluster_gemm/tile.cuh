@@ -26,8 +26,8 @@ struct Tile {
   static constexpr int kFullAt = kStages * kStageBytes, kEmptyBehind = 8 * kMaxStages;
   static constexpr int kBytes = kStages * kStageBytes + kBarrierBytes;
   static constexpr int kSums = kRows * kColumns / (kSumWarps * 32);  // of a thread
-  // What the other blocks of a cluster of 8 send.
-  static_assert(kStages * kStageBytes >= 7 * kSums * 32 * 4);
+  // What the blocks of a cluster send a block: 16 columns at least, in the place of the stages.
+  static_assert(kStages * kStageBytes >= kRows * kColumns * 4 && kSums / kMaxSplits % 8 == 0);
 };
 
 template <typename Tile>
