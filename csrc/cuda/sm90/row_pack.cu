@@ -12,6 +12,8 @@
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/sm90/overlapping_launch.cuh"
+#include "cuda/sm90/row_copy.h"
+#include "cuda/sm90/row_copy_limits.h"
 
 namespace convt3d::cuda::sm90 {
 namespace {
@@ -33,6 +35,9 @@ struct Params {
 
 constexpr int kThreads = 256, kPositions = 128;
 constexpr int kPieces = 8;  // of a position in a tile: 128 bytes
+// Rows further apart than that many times their length are read one by one: a span would be mostly
+// what lies between them.
+constexpr int64_t kMaxSpan = 2;
 
 // Any strides: a lane reads the 16 bytes of a piece element by element.
 template <typename T>
@@ -346,11 +351,24 @@ bool channels_aligned(const RowPack& pack) {
          (pack.batch == 1 || on_16_bytes(pack.stride[0])) && is_aligned(pack.source);
 }
 
+// Rows that follow one another with little between them.
+bool are_a_span(const RowPack& pack, const Params& p) {
+  const int64_t pitch = p.row_pitch;
+  return pack.stride[1] == 1 && pitch >= pack.channels && pitch <= kMaxSpan * pack.channels &&
+         can_copy_rows(pitch, row_channels(pack.channels, pack.element_bytes), pack.element_bytes);
+}
+
 template <typename T>
 void launch(const RowPack& pack, const Params& p, cudaStream_t stream) {
   const bool dense = is_dense(pack), aligned = dense && channels_aligned(pack);
   const bool tiled = aligned || (dense && volume(pack.extent) > 1);
   const bool rows = !tiled && pack.stride[1] == 1;
+  if (rows && are_a_span(pack, p)) {
+    return copy_rows({pack.source, pack.rows, p.positions, p.row_pitch,
+                      row_channels(pack.channels, pack.element_bytes), pack.channels,
+                      pack.element_bytes, true, pack.overlapping},
+                     stream);
+  }
   const bool several = p.items > 0;
   const auto kernel = several   ? short_kernel
                       : aligned ? dense_kernel<T>
