@@ -33,6 +33,8 @@ FALLBACKS = {
     "halo_weight": "cuda/weight_gemm/weight_gemm.h",
     "line_weight": "cuda/weight_gemm/weight_gemm.h",
     "view_weight": "cuda/weight_gemm/weight_gemm.h",
+    # Whatever family takes the problem that it has padded.
+    "padded_channels": "cuda/cuda.h",
 }
 # A family that is another's tiles, loads and stores with a multiplication of its own.
 BASES = {"mma_gemm": "cuda/implicit_gemm/", "view_weight": "cuda/halo_weight/"}

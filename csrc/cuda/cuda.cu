@@ -14,6 +14,7 @@
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/line_weight/line_weight.h"
 #include "cuda/mma_gemm/mma_gemm.h"
+#include "cuda/padded_channels/padded_channels.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
 #include "cuda/subpixel_gemm/subpixel_gemm.h"
 #include "cuda/tap_gemm/tap_gemm.h"
@@ -55,6 +56,8 @@ void launch(Family family, const Description& description, const Device& device,
       return weight_gemm::launch(description, device, operands, workspace, stream);
     case Family::direct:
       return direct::launch(description, device, operands, workspace, stream);
+    case Family::padded_channels:
+      return padded_channels::launch(description, device, operands, workspace, stream);
     case Family::few_channels:
       return few_channels::launch(description, device, operands, workspace, stream);
     default:

@@ -26,6 +26,7 @@ enum class Family {
   tap_gemm,
   weight_gemm,
   direct,
+  padded_channels,
   residue_gemm,
   aten
 };

@@ -15,6 +15,7 @@
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/line_weight/line_weight.h"
 #include "cuda/mma_gemm/mma_gemm.h"
+#include "cuda/padded_channels/padded_channels.h"
 #include "cuda/shuffle_gemm/shuffle_gemm.h"
 #include "cuda/subpixel_gemm/subpixel_gemm.h"
 #include "cuda/tap_gemm/tap_gemm.h"
@@ -33,14 +34,15 @@ namespace {
 
 const std::vector<Candidate>& cuda_candidates() {
   static const std::vector<Candidate> table{
-      CONVT3D_CANDIDATE(cuda, shuffle_gemm),  CONVT3D_CANDIDATE(cuda, column_gemm),
-      CONVT3D_CANDIDATE(cuda, group_gemm),    CONVT3D_CANDIDATE(cuda, cluster_gemm),
-      CONVT3D_CANDIDATE(cuda, halo_gemm),     CONVT3D_CANDIDATE(cuda, implicit_gemm),
-      CONVT3D_CANDIDATE(cuda, mma_gemm),      CONVT3D_CANDIDATE(cuda, cluster_weight),
-      CONVT3D_CANDIDATE(cuda, line_weight),   CONVT3D_CANDIDATE(cuda, halo_weight),
-      CONVT3D_CANDIDATE(cuda, view_weight),   CONVT3D_CANDIDATE(cuda, tap_gemm),
-      CONVT3D_CANDIDATE(cuda, subpixel_gemm), CONVT3D_CANDIDATE(cuda, few_channels),
-      CONVT3D_CANDIDATE(cuda, weight_gemm),   CONVT3D_CANDIDATE(cuda, direct)};
+      CONVT3D_CANDIDATE(cuda, padded_channels), CONVT3D_CANDIDATE(cuda, shuffle_gemm),
+      CONVT3D_CANDIDATE(cuda, column_gemm),     CONVT3D_CANDIDATE(cuda, group_gemm),
+      CONVT3D_CANDIDATE(cuda, cluster_gemm),    CONVT3D_CANDIDATE(cuda, halo_gemm),
+      CONVT3D_CANDIDATE(cuda, implicit_gemm),   CONVT3D_CANDIDATE(cuda, mma_gemm),
+      CONVT3D_CANDIDATE(cuda, cluster_weight),  CONVT3D_CANDIDATE(cuda, line_weight),
+      CONVT3D_CANDIDATE(cuda, halo_weight),     CONVT3D_CANDIDATE(cuda, view_weight),
+      CONVT3D_CANDIDATE(cuda, tap_gemm),        CONVT3D_CANDIDATE(cuda, subpixel_gemm),
+      CONVT3D_CANDIDATE(cuda, few_channels),    CONVT3D_CANDIDATE(cuda, weight_gemm),
+      CONVT3D_CANDIDATE(cuda, direct)};
   return table;
 }
 
@@ -93,6 +95,8 @@ const char* to_string(Family family) {
       return "weight_gemm";
     case Family::direct:
       return "direct";
+    case Family::padded_channels:
+      return "padded_channels";
     case Family::residue_gemm:
       return "residue_gemm";
     case Family::aten:
