@@ -80,6 +80,10 @@ const char* why_not(const Description& description, const Device& device, const 
     return "the family that takes it stores whole pieces";
   if (odd_out && !reaches_all(p)) return "residues of the output without taps";
   if (forward && inner != Family::halo_gemm) return "no faster family for padded channels";
+  const bool in_parts = q.out_channels > kWholeColumns && q.out_channels <= kPartColumns;
+  if (forward && !wide && !odd_in && in_parts && p.stride[2] > 1) {
+    return "halo_gemm would store parts of sectors";
+  }
   return nullptr;
 }
 
