@@ -15,6 +15,7 @@ CASES = [
     Case.parse("mb2_ic24oc40_id6ih7iw9_k3s2p1op1"),
     Case.parse("mb2_ic33oc17_id6ih6iw6_k3p1"),
     Case.parse("mb2_ic32oc32_id6ih6iw6_k3x5x7s2p1x2x3op1g4"),
+    Case.parse("mb1_ic8oc9_id20ih24iw31_k3s2p1d2"),
 ]
 
 
@@ -60,14 +61,17 @@ def test_repeated_with_shared_sums(problem: str, direction: str) -> None:
     test_repeated(Case.parse(problem), direction, torch.device("cuda"))
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.problem)
-def test_own_cpu_families_ignore_the_number_of_threads(case: Case, direction: str) -> None:
+def test_own_cpu_families_ignore_the_number_of_threads(
+    case: Case, direction: str, precision: str
+) -> None:
     """Our own CPU kernels divide results, never sums. `aten` is torch's and promises less."""
-    variant = replace(case, direction=direction, bias=False)
+    variant = replace(case, direction=direction, precision=precision, bias=False)
     device = torch.device("cpu")
     operands = arranged(variant, device)
-    families = [f for f in Trial(variant, device).families("fp32", "ncdhw") if f != "aten"]
+    families = [f for f in Trial(variant, device).families(precision, "ncdhw") if f != "aten"]
     for family in families:
         results = []
         for threads in (1, 2, 3):

@@ -5,6 +5,8 @@
 #include <atomic>
 
 #include "cpu/element.h"
+#include "cpu/instruction_set.h"
+#include "cpu/row_weight.h"
 #include "cpu/selection.h"
 #include "cpu/tile_kernel.h"
 
@@ -112,21 +114,28 @@ Verdict supports(const Description& description, const Device& device) {
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {
+  if (description.direction == Direction::grad_weight) {
+    return row_weight::workspace_bytes(description, device);
+  }
   const Workspace workspace = workspace_of(flat_convolution(description), description);
   return workspace.weight + workspace.slice * device.num_threads;
 }
 
 std::string config(const Description& description, const Device&) {
+  if (description.direction == Direction::grad_weight) return row_weight::config(description);
   const FlatConvolution f = flat_convolution(description);
   auto extent = [](const Extent3& e) {
     return std::to_string(e[0]) + "x" + std::to_string(e[1]) + "x" + std::to_string(e[2]);
   };
   return "tile " + extent(f.tile) + ", box " + extent(f.box) + ", items " +
-         std::to_string(f.num_items()) + ", " + instruction_set();
+         std::to_string(f.num_items()) + ", " + to_string(instruction_set());
 }
 
 void launch(const Description& description, const Operands& operands, void* workspace,
             const ParallelFor& parallel_for) {
+  if (description.direction == Direction::grad_weight) {
+    return row_weight::launch(description, operands, workspace, parallel_for);
+  }
   const bool forward = description.direction == Direction::forward;
   TileJob job{};
   job.flat = flat_convolution(description);

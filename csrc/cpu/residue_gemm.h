@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// residue_gemm: GEMMs over a padded, flattened box (flat_convolution.h), one per output residue.
+// residue_gemm: GEMMs over a padded, flattened box (flat_convolution.h), one per output residue;
+// grad_weight over rows of positions (row_weight.h).
 #pragma once
 #include <cstdint>
 #include <string>

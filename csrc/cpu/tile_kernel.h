@@ -28,8 +28,6 @@ struct TileJob {
 // Runs items [begin, end) in a slice of panel_elements() + strip_elements() of the compute type.
 using RunTiles = void (*)(const TileJob& job, int64_t begin, int64_t end, void* slice);
 RunTiles run_tiles(Precision precision);
-// "avx512", "avx2" or "baseline".
-const char* instruction_set();
 
 // The rows of the channel block that starts at `row`: 8, then 4, 2, 1 for what is left.
 inline int64_t block_rows(int64_t row, int64_t channels) {

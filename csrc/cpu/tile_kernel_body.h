@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The body of tile_kernel.cpp, compiled there once per instruction set: everything is always_inline
-// into a function that carries the target attribute, so nothing here may be called otherwise.
+// The body of tile_kernel.cpp, compiled there once per instruction set (instruction_set.h).
 #pragma once
 #include <algorithm>
 
 #include "cpu/element.h"
+#include "cpu/instruction_set.h"
 #include "cpu/tile_kernel.h"
-
-#define CONVT3D_INLINE [[gnu::always_inline]] static inline
 
 namespace convt3d::cpu {
 
