@@ -16,6 +16,7 @@
 #include "cuda/halo_gemm/plane_march.h"
 #include "cuda/halo_gemm/product.h"
 #include "cuda/halo_gemm/tuning.h"
+#include "cuda/halo_gemm/turn_march.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/sm90/chain.h"
 #include "geometry/ceil_div.h"
@@ -194,6 +195,7 @@ Verdict supports(const Description& description, const Device& device) {
   const Verdict fallback = implicit_gemm::supports(description, device);
   if (!fallback.ok) return fallback;
   if (choose_planes(description, device).columns > 0) return Verdict::accept();
+  if (choose_turn(description, device).columns > 0) return Verdict::accept();
   if (choose_gather(description, device).columns > 0) return Verdict::accept();
   if (choose_paired(description, device).matrices > 0) return Verdict::accept();
   const Config config = choose(description, device);
@@ -270,6 +272,8 @@ std::string to_string(const Config& config) {
 std::string config(const Description& description, const Device& device) {
   const PlaneConfig planes = choose_planes(description, device);
   if (planes.columns > 0) return to_string(planes);
+  const TurnConfig turn = choose_turn(description, device);
+  if (turn.columns > 0) return to_string(turn);
   const GatherConfig gather = choose_gather(description, device);
   if (gather.columns > 0) return to_string(gather);
   const PairedConfig paired = choose_paired(description, device);

@@ -10,6 +10,8 @@
 #include "cuda/halo_gemm/paired_call.h"
 #include "cuda/halo_gemm/plane_call.h"
 #include "cuda/halo_gemm/plane_march.h"
+#include "cuda/halo_gemm/turn_call.h"
+#include "cuda/halo_gemm/turn_march.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 
 namespace convt3d::cuda::halo_gemm {
@@ -25,6 +27,13 @@ void launch(const Description& description, const Device& device, const Operands
                          planes,      workspace, static_cast<cudaStream_t>(stream)};
     return with_precision<Precision::fp16, Precision::bf16, Precision::tf32>(
         description.precision, [&]<Precision kPrecision>() { run_planes<kPrecision>(call); });
+  }
+  const TurnConfig turn = choose_turn(description, device);
+  if (turn.columns > 0) {
+    const TurnCall call{description, device,    operands,
+                        turn,        workspace, static_cast<cudaStream_t>(stream)};
+    return with_precision<Precision::fp16, Precision::bf16, Precision::tf32>(
+        description.precision, [&]<Precision kPrecision>() { run_turn<kPrecision>(call); });
   }
   const GatherConfig gather = choose_gather(description, device);
   if (gather.columns > 0) {

@@ -43,10 +43,8 @@ struct PlaneWgmma {
   ", %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91"  \
   ", %92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, %103, %104, %105" \
   ", %106, %107, %108, %109, %110, %111"
-#define CONVT3D_D128                                                               \
-  CONVT3D_D112                                                                     \
-  ", %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124" \
-  ", %125, %126, %127"
+#define CONVT3D_D120 CONVT3D_D112 ", %112, %113, %114, %115, %116, %117, %118, %119"
+#define CONVT3D_D128 CONVT3D_D120 ", %120, %121, %122, %123, %124, %125, %126, %127"
 
 CONVT3D_WGMMA(__half, 224, "k16.f32.f16.f16", ", 0, 0", CONVT3D_D112, "%112", "%113",
               CONVT3D_F48(0), CONVT3D_F48(48), CONVT3D_F16(96))
@@ -54,6 +52,12 @@ CONVT3D_WGMMA(__nv_bfloat16, 224, "k16.f32.bf16.bf16", ", 0, 0", CONVT3D_D112, "
               CONVT3D_F48(0), CONVT3D_F48(48), CONVT3D_F16(96))
 CONVT3D_WGMMA(float, 224, "k8.f32.tf32.tf32", "", CONVT3D_D112, "%112", "%113", CONVT3D_F48(0),
               CONVT3D_F48(48), CONVT3D_F16(96))
+CONVT3D_WGMMA(__half, 240, "k16.f32.f16.f16", ", 0, 0", CONVT3D_D120, "%120", "%121",
+              CONVT3D_F48(0), CONVT3D_F48(48), CONVT3D_F16(96), CONVT3D_F8(112))
+CONVT3D_WGMMA(__nv_bfloat16, 240, "k16.f32.bf16.bf16", ", 0, 0", CONVT3D_D120, "%120", "%121",
+              CONVT3D_F48(0), CONVT3D_F48(48), CONVT3D_F16(96), CONVT3D_F8(112))
+CONVT3D_WGMMA(float, 240, "k8.f32.tf32.tf32", "", CONVT3D_D120, "%120", "%121", CONVT3D_F48(0),
+              CONVT3D_F48(48), CONVT3D_F16(96), CONVT3D_F8(112))
 CONVT3D_WGMMA(float, 256, "k8.f32.tf32.tf32", "", CONVT3D_D128, "%128", "%129", CONVT3D_F48(0),
               CONVT3D_F48(48), CONVT3D_F16(96), CONVT3D_F16(112))
 
@@ -62,6 +66,7 @@ CONVT3D_WGMMA(float, 256, "k8.f32.tf32.tf32", "", CONVT3D_D128, "%128", "%129", 
 #undef CONVT3D_F48
 #undef CONVT3D_WGMMA
 #undef CONVT3D_D112
+#undef CONVT3D_D120
 #undef CONVT3D_D128
 
 }  // namespace convt3d::cuda::halo_gemm

@@ -9,6 +9,7 @@
 #include "cuda/halo_gemm/plane_march.h"
 #include "cuda/halo_gemm/product.h"
 #include "cuda/halo_gemm/tuning.h"
+#include "cuda/halo_gemm/turn_march.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
 #include "cuda/sm90/joined_sums.h"
 
@@ -46,6 +47,8 @@ int64_t workspace_bytes(const Description& description, const Device& device) {
     return std::max(plane_weight_bytes(description, planes),
                     implicit_gemm::workspace_bytes(description, device));
   }
+  const TurnConfig turn = choose_turn(description, device);
+  if (turn.columns > 0) return turn_weight_bytes(turn);
   const GatherConfig gather = choose_gather(description, device);
   if (gather.columns > 0) return gather_weight_bytes(gather);
   const PairedConfig paired = choose_paired(description, device);
