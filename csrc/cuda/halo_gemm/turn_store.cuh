@@ -8,8 +8,9 @@
 #pragma once
 #include "cuda/common/element.cuh"
 #include "cuda/common/shared_memory.cuh"
+#include "cuda/common/shared_words.cuh"
+#include "cuda/halo_gemm/thread_here.cuh"
 #include "cuda/halo_gemm/turn_params.h"
-#include "cuda/halo_gemm/words.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 
@@ -86,12 +87,13 @@ __device__ __forceinline__ void store_columns(const TurnParams& p, T* result, in
   }
 #pragma unroll
   for (int b = 0; b < kBlocks; ++b) {
-    const uint2 place = load_two_words(places + b * 32 + quad * 8);
+    uint32_t place[2];
+    load_words(place, places + b * 32 + quad * 8);
+    const int x = static_cast<int>(place[0]), y = static_cast<int>(place[1]);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const float low = sum[4 * b + 2 * half], high = sum[4 * b + 2 * half + 1];
       T* const to = of_half[half];
-      const int x = static_cast<int>(place.x), y = static_cast<int>(place.y);
       if (p.pairs) {
         if (x >= end[half]) continue;
         if constexpr (sizeof(T) == 4) {
