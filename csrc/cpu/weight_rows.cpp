@@ -14,8 +14,6 @@ constexpr int64_t kItemBytes = 256 * 1024;
 // Enough for the threads of a big machine.
 constexpr int64_t kWantedItems = 64;
 
-int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
-
 // Multiplications that vectors of one side's channels and rows of the other's take.
 int64_t cost(int64_t vector_channels, int64_t row_channels, int64_t lanes) {
   return round_up(vector_channels, lanes) * row_channels;

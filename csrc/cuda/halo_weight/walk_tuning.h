@@ -39,7 +39,7 @@ inline constexpr int64_t kMostSpread = 4096;
 inline constexpr double kWalkBytesPerClock = 42, kWalkProductClocks = 1.07;
 inline constexpr double kWalkStartClocks = 8000;
 // Measured: from about 100 us on (512 -> 512 k3 on 5 x 60 x 90, 240 -> 240 k4 s2 on 8 x 6 x 34 x
-// 34) the clock falls.
+// 34) times are so much longer than estimated.
 inline constexpr double kFastClocks = 200000, kSlowClocks = 1.35;
 // Of the launch that turns the weight.
 inline constexpr double kTurnClocks = 3500, kTurnBytesPerClock = 1500;

@@ -13,8 +13,6 @@
 namespace convt3d::cuda::padded_channels {
 namespace {
 
-int64_t round_up(int64_t value, int64_t unit) { return ceil_div(value, unit) * unit; }
-
 // In whole pieces of 16 bytes.
 int64_t padded(int64_t channels, const Description& d) {
   return round_up(channels, kRowBytes / element_bytes(d.precision));
