@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cpu/aten.h"
 
+#include "cpu/instruction_set.h"
 #include "cpu/selection.h"
 
 namespace convt3d::cpu::aten {
@@ -24,7 +25,9 @@ bool upcasts(const Description& description) {
   // float16; a CPU with it loses little here.
   if (description.precision == Precision::fp16) return true;
   if (description.precision != Precision::bf16) return false;
-  const Problem& p = description.problem;
+  // oneDNN has bfloat16 from AVX-512 on. Torch's own loops, elsewhere, add up in bfloat16 (8 times the
+  // error of one rounding), and are slower than float32.
+  if (instruction_set() != InstructionSet::avx512) return true;
   switch (description.direction) {
     case Direction::forward:
       // A bias that is added afterwards wants float32, so that the result is rounded once.
@@ -34,6 +37,10 @@ bool upcasts(const Description& description) {
     case Direction::grad_weight:
       break;
   }
+  return wrong_in_bfloat16(description.problem);
+}
+
+bool wrong_in_bfloat16(const Problem& p) {
   // torch 2.13 (oneDNN 3.12) rounds twice where the kernel is dilated, and reads memory that is not
   // its own (garbage, infinities, crashes) where the padded kernel reaches past a short output.
   for (int a = 0; a < 3; ++a) {

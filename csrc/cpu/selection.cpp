@@ -179,7 +179,7 @@ Verdict select_grad_weight(const Description& d, const Traits& t) {
   const int64_t few = std::min(t.source, t.destination), many = std::max(t.source, t.destination);
   if (few < kFewChannelsWeight) return refuse("grad_weight of few channels: vectors stay empty");
   const bool bf16 = d.precision == Precision::bf16;
-  if (bf16 && aten::upcasts(d)) return Verdict::accept();
+  if (bf16 && aten::wrong_in_bfloat16(p)) return Verdict::accept();
   if (d.precision == Precision::fp64) return refuse("float64: torch computes grad_weight as fast");
   if (useful_flops(p) < 2 * kFewProducts) return refuse("too little work");
   if (p.groups > 1) {
