@@ -78,8 +78,7 @@ __device__ __forceinline__ void consume_turned(const TurnParams& p, const TurnSh
       }
     }
     sm90::wgmma_wait<0>();
-#pragma unroll
-    for (int i = 0; i < kColumns / 2; ++i) asm volatile("" : "+f"(sum[i])::"memory");
+    sm90::pin(sum);
     if (!first) {
       sm90::release(shared.weights_empty, weights_before);
       sm90::release(shared.empty, stage_before);
