@@ -25,8 +25,8 @@ bool upcasts(const Description& description) {
   // float16; a CPU with it loses little here.
   if (description.precision == Precision::fp16) return true;
   if (description.precision != Precision::bf16) return false;
-  // oneDNN has bfloat16 from AVX-512 on. Torch's own loops, elsewhere, add up in bfloat16 (8 times the
-  // error of one rounding), and are slower than float32.
+  // oneDNN has bfloat16 from AVX-512 on. Torch's own loops, elsewhere, add up in bfloat16 (up to 8
+  // times the error of one rounding).
   if (instruction_set() != InstructionSet::avx512) return true;
   switch (description.direction) {
     case Direction::forward:
