@@ -60,4 +60,15 @@ inline constexpr double kReduceBytesPerClock = 1500;  // of the device: write an
 // Of halo_weight: three launches more, and multiplications in a clock of an SM.
 inline constexpr double kRowStartClocks = 40000, kRowProducts = 1600;
 
+// Of layers with two taps, us on an H200, fitted to what was measured (cold L2, NCDHW, bfloat16 and
+// TF32; before them the family that has the layer otherwise, line_weight's own lines or tap_gemm):
+//   32->128 k1x2x2 in 14x86x86   74, 96 / 61, 93     64->64 k2 in 8x100x100  55, 97 / 52, 76
+//   64->32 k2 in 2x64^3        115, 191 / 109, 179   128->64 k2 in 2x32^3           60, 79
+// A start; a megabyte of both tensors, and of what blocks read of them from L2; of the others a
+// start and a megabyte, of lines that are no multiples of 16 bytes too.
+inline constexpr double kPickStart = 30, kPickMegabyte = 0.15, kPickReadMegabyte = 0.055;
+inline constexpr double kLineStart = 33, kLineMegabyte = 0.243, kShortCopyMegabyte = 0.366;
+inline constexpr double kTapStart = 63, kTapMegabyte = 0.18;
+inline constexpr double kPickAdvantage = 0.9;
+
 }  // namespace convt3d::cuda::line_weight
