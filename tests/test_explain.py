@@ -162,3 +162,14 @@ def test_a_packed_input_is_told_and_bounded(precision: str) -> None:
     size = ELEMENT_BYTES[precision]
     weight, input = (torch.Size(s).numel() * size for s in (case.weight_shape, case.input_shape))
     assert input < plan["workspace_bytes"] <= 2 * weight + input + 256
+
+
+@pytest.mark.parametrize("device", [("cpu", 0, 0, 2), ("cuda", 90, 132, 0), ("cuda", 80, 108, 0)])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("problem", ["ic16oc16_id4ih4iw4_k3s2p1", "ic24oc9_id8ih7iw7_k2s4p2op1d2"])
+def test_an_empty_batch_has_a_plan(problem, precision, direction, device):
+    plan = _C.plan(f"mb0_{problem}:{precision}:ndhwc:{direction}", *device)
+    assert plan["useful_flops"] == 0
+    one = _C.plan(f"mb1_{problem}:{precision}:ndhwc:{direction}", *device)
+    assert plan["family"] == one["family"]

@@ -6,6 +6,7 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/headeronly/version.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -158,14 +159,17 @@ PyObject* py_plan(PyObject*, PyObject* args) {
     }
     device.kind = std::string(kind) == "cuda" ? DeviceKind::cuda : DeviceKind::cpu;
     const Description description = parse_description(text);
-    const Candidate& chosen = plan(description, device);
     const Extent3 output = description.problem.output();
-    const Owned rows = candidate_rows(description, device);
+    // Families have positions to cut: of an empty batch, whose call launches nothing, those of one.
+    Description planned = description;
+    planned.problem.batch = std::max<int64_t>(description.problem.batch, 1);
+    const Candidate& chosen = plan(planned, device);
+    const Owned rows = candidate_rows(planned, device);
     return Py_BuildValue(
         "{s:s,s:(LLL),s:d,s:L,s:s,s:O}", "description", to_string(description).c_str(), "output",
         static_cast<long long>(output[0]), static_cast<long long>(output[1]),
         static_cast<long long>(output[2]), "useful_flops", useful_flops(description.problem),
-        "workspace_bytes", static_cast<long long>(chosen.workspace_bytes(description, device)),
+        "workspace_bytes", static_cast<long long>(chosen.workspace_bytes(planned, device)),
         "family", to_string(chosen.family), "candidates", rows.get());
   });
 }
