@@ -11,6 +11,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import pytest
 import torch
 
+from convt3d_ext.testing.cases import Case
+
 REQUIRE_GPU = os.environ.get("CONVT3D_REQUIRE_GPU") == "1"
 
 
@@ -22,8 +24,25 @@ def _why_no_gpu() -> str | None:
     return None if _C.build_info()["cuda"] else "convt3d_ext was built without CUDA"
 
 
+# Useful FLOPs of a case that a CPU runs: larger ones are there for a GPU's kernels, and a CPU takes
+# minutes for one in every precision, layout and family.
+_MOST_CPU_FLOPS = 2e8
+
+
+def _is_for_gpus(item: pytest.Item) -> bool:
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    case = parameters.get("case")
+    on_cpu = parameters.get("device") == "cpu"
+    return on_cpu and isinstance(case, Case) and case.useful_flops > _MOST_CPU_FLOPS
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without a GPU, skip what needs one, unless skipping is what CONVT3D_REQUIRE_GPU forbids."""
+    """Skip what is too much for a CPU and, without a GPU, what needs one.
+
+    The latter not where CONVT3D_REQUIRE_GPU forbids it.
+    """
+    for item in filter(_is_for_gpus, items):
+        item.add_marker(pytest.mark.skip(reason="too much work for a CPU"))
     why = _why_no_gpu()
     if why is None or REQUIRE_GPU:
         return
