@@ -9,13 +9,14 @@
 #include "cpu/row_weight.h"
 #include "cpu/selection.h"
 #include "cpu/tile_kernel.h"
+#include "geometry/ceil_div.h"
 
 namespace convt3d::cpu::residue_gemm {
 namespace {
 
 constexpr int64_t kAlignment = 64;  // of the workspace and of every part of it
 
-int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+int64_t aligned(int64_t bytes) { return round_up(bytes, kAlignment); }
 
 struct Workspace {
   int64_t weight, slice;  // bytes

@@ -8,13 +8,14 @@
 #include "cpu/flat_convolution.h"
 #include "cpu/instruction_set.h"
 #include "cpu/weight_kernel.h"
+#include "geometry/ceil_div.h"
 
 namespace convt3d::cpu::row_weight {
 namespace {
 
 constexpr int64_t kAlignment = 64;  // of the workspace and of every part of it
 
-int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+int64_t aligned(int64_t bytes) { return round_up(bytes, kAlignment); }
 
 WeightRows rows_of(const Description& d) {
   const bool pairs = d.precision == Precision::bf16 && has_bfloat16_dot();

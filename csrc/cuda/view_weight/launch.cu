@@ -6,6 +6,7 @@
 #include "cuda/common/call.h"
 #include "cuda/halo_weight/fold.h"
 #include "cuda/halo_weight/launch_reduce.cuh"
+#include "cuda/halo_weight/prepare.h"
 #include "cuda/halo_weight/taps.h"
 #include "cuda/sm90/row_pack.h"
 #include "cuda/sm90/tensor_map.h"
@@ -22,31 +23,11 @@ namespace {
 
 using halo_weight::Taps;
 
-halo_weight::Work make_work(const Problem& problem, const Config& c, const Taps& taps,
-                            void* workspace) {
-  halo_weight::Work work{};
-  work.partial = static_cast<float*>(workspace);
-  work.piece = piece_elements(c);
-  work.direct = c.direct;
-  work.blocks = c.blocks;
-  work.jobs = c.unit_jobs * c.in_tiles;
-  work.boxes = as_int(c.all_tiles);
-  const int groups = c.apart ? work.jobs : 1;
-  work.group_boxes = work.jobs * work.boxes / groups;
-  work.group_blocks = work.blocks / groups;
-  work.share = work.group_boxes / work.group_blocks;
-  work.longer = work.group_boxes % work.group_blocks;
-  work.in_tiles = c.in_tiles;
-  work.job_units = job_units(c);
-  work.part_units = taps.units;
-  work.units = work.part_units * as_int(ceil_div(problem.out_channels, c.out_width));
-  return work;
-}
-
 Params make_params(const Problem& problem, const Config& c, const Taps& taps,
                    const TensorView& weight, void* workspace) {
   Params p{};
-  p.work = make_work(problem, c, taps, workspace);
+  p.work = halo_weight::make_work(c, workspace, job_units(c), taps.units,
+                                  ceil_div(problem.out_channels, c.out_width));
   p.lanes = lanes_of_unit(c);
   p.out_width = c.out_width;
   p.run = c.runs ? c.units : 1;
