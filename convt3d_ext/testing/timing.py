@@ -3,8 +3,9 @@
 
 Contenders are timed interleaved, one repetition of each in a random order, so that a clock that
 drifts, a neighbour that wakes up or what a contender leaves behind hits all of them; the median is
-the time. On CUDA L2 is flushed before each
-repetition. On the CPU an untimed call comes before a short one: caches then hold the same for every
+the time. On CUDA L2 is flushed before each repetition, and the GPU is given other work while the
+host queues a round of them: a time between events is the GPU's then, however slow or busy the host
+is. On the CPU an untimed call comes before a short one: caches then hold the same for every
 contender, and not what the one before it has left there, which may be the same operands. Nothing
 here profiles: events around the call, or a clock on the CPU.
 """
@@ -26,6 +27,7 @@ from convt3d_ext.testing.operands import DTYPES, float32_precision
 Call = Callable[[], object]
 
 _FLUSH_BYTES = 256 * 2**20  # several times any L2
+_HEAD_START = 16  # flushes before a round: about 1 ms on an H200, 10 to 20 calls of a host
 _MIN_REPETITIONS, _MAX_REPETITIONS = 3, 25
 _SHORT_MS = 50.0  # longer calls do not live from what caches held before
 
@@ -65,20 +67,30 @@ class Stopwatch:
 
     def once(self, call: Call, warm: bool = False) -> float:
         """Milliseconds of one call, on CUDA from a cold L2, on the CPU after another if `warm`."""
-        if self._flushed is None:
-            if warm:
-                call()
-            start = time.perf_counter()
+        if self._flushed is not None:
+            return self._queued([call])[0]
+        if warm:
             call()
-            return (time.perf_counter() - start) * 1e3
-        self._flushed.zero_()
-        event: Any = torch.cuda.Event  # has no annotations
-        begin, end = event(enable_timing=True), event(enable_timing=True)
-        begin.record()
+        start = time.perf_counter()
         call()
-        end.record()
-        end.synchronize()
-        return float(begin.elapsed_time(end))
+        return (time.perf_counter() - start) * 1e3
+
+    def _queued(self, calls: list[Call]) -> list[float]:
+        """Milliseconds of each call on CUDA: all are queued before the first of them can start."""
+        assert self._flushed is not None
+        for _ in range(_HEAD_START):
+            self._flushed.zero_()
+        event: Any = torch.cuda.Event  # has no annotations
+        pairs = []
+        for call in calls:
+            self._flushed.zero_()
+            begin, end = event(enable_timing=True), event(enable_timing=True)
+            begin.record()
+            call()
+            end.record()
+            pairs.append((begin, end))
+        torch.cuda.synchronize(self.device)
+        return [float(begin.elapsed_time(end)) for begin, end in pairs]
 
     def interleaved(self, calls: dict[str, Call], budget_ms: float = 60.0) -> dict[str, Timing]:
         """Time contenders side by side.
@@ -97,9 +109,13 @@ class Stopwatch:
         order = list(calls)
         for repetition in range(max(wanted.values())):
             self._random.shuffle(order)
-            for name in order:
-                if repetition < wanted[name]:
-                    samples[name].append(self.once(calls[name], short[name]))
+            names = [name for name in order if repetition < wanted[name]]
+            if self._flushed is not None:
+                times = self._queued([calls[name] for name in names])
+            else:
+                times = [self.once(calls[name], short[name]) for name in names]
+            for name, ms in zip(names, times, strict=True):
+                samples[name].append(ms)
         return {name: _summary(values) for name, values in samples.items()}
 
 
