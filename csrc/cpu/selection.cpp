@@ -151,7 +151,7 @@ Verdict select_channels_last(const Problem& p, const Traits& t, bool bf16, bool 
     return refuse("channels_last: torch's own layout");
   }
   if (p.groups > 1) return refuse("channels_last: torch's own layout");
-  if (t.destination <= (bf16 ? 2 : kTinyOutput) && !t.one_tap &&
+  if (t.destination <= (bf16 ? 2 : kTinyOutputDirect) && !t.one_tap &&
       (!bf16 || t.source <= kManyForBFloat16TinyOutput)) {
     return Verdict::accept();
   }
