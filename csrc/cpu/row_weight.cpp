@@ -27,9 +27,9 @@ struct Workspace {
 };
 
 Workspace workspace_of(const WeightRows& rows, const Description& d) {
-  const int64_t bytes = compute_bytes(d.precision), groups = rows.problem.groups;
-  return {aligned(rows.input.elements(groups) * bytes),
-          aligned(rows.output.elements(groups) * bytes), aligned(rows.item_elements() * bytes)};
+  const int64_t bytes = compute_bytes(d.precision);
+  return {aligned(rows.input.elements() * bytes), aligned(rows.output.elements() * bytes),
+          aligned(rows.item_elements() * bytes)};
 }
 
 }  // namespace
@@ -52,9 +52,10 @@ std::string config(const Description& description) {
   auto extent = [](const Extent3& e) {
     return std::to_string(e[0]) + "x" + std::to_string(e[1]) + "x" + std::to_string(e[2]);
   };
-  return "slab " + extent(rows.slab) + ", " + (rows.output_is_vector ? "output" : "input") +
-         " as vectors, items " + std::to_string(rows.num_items()) + ", " +
-         to_string(instruction_set()) + (rows.pairs ? ", bfloat16 pairs" : "");
+  const char* vectors = rows.group_vectors ? "groups" : rows.output_is_vector ? "output" : "input";
+  return "slab " + extent(rows.slab) + ", " + vectors + " as vectors, items " +
+         std::to_string(rows.num_items()) + ", " + to_string(instruction_set()) +
+         (rows.pairs ? ", bfloat16 pairs" : "");
 }
 
 void launch(const Description& description, const Operands& operands, void* workspace,

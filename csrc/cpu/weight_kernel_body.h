@@ -28,11 +28,16 @@ struct Runs {
   int64_t vector_stride, row_stride;    // between its positions
 };
 
+// A vector times one value of a row, the same of bfloat16 pairs, or times a vector of the row side.
+enum class Product { broadcast, pairs, vectors };
+
 // sum += vector * *row: a multiply-add, or of bfloat16 pairs the sum of both products. The products
 // are exact; vdpbf16ps takes subnormal operands for zero.
-template <bool PAIRS, class C, class Vector>
+template <Product PRODUCT, class C, class Vector>
 CONVT3D_INLINE void multiply_add(Vector& sum, const Vector& vector, const C* row) {
-  if constexpr (PAIRS) {
+  if constexpr (PRODUCT == Product::vectors) {
+    sum += vector * *reinterpret_cast<const Vector*>(row);
+  } else if constexpr (PRODUCT == Product::pairs) {
     asm("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(vector), "m"(*row));
   } else {
     sum += vector * *row;
@@ -41,7 +46,7 @@ CONVT3D_INLINE void multiply_add(Vector& sum, const Vector& vector, const C* row
 
 // sums[r, x] += sum over positions of row[r] * vector[x]. Accumulators stay in registers for a
 // piece.
-template <class C, int LANES, int ROWS, int VECTORS, bool PAIRS>
+template <class C, int LANES, int ROWS, int VECTORS, Product PRODUCT>
 CONVT3D_INLINE void accumulate(const C* vector, const C* row, const Runs& runs, C* sums,
                                int64_t pitch) {
   typedef C Vector __attribute__((vector_size(LANES * sizeof(C)), aligned(alignof(C)), may_alias));
@@ -84,7 +89,10 @@ CONVT3D_INLINE void accumulate(const C* vector, const C* row, const Runs& runs, 
 #pragma GCC unroll 16
             for (int r = 0; r < ROWS; ++r) {
 #pragma GCC unroll 16
-              for (int v = 0; v < VECTORS; ++v) multiply_add<PAIRS>(sum[r][v], value[v], by + r);
+              for (int v = 0; v < VECTORS; ++v) {
+                multiply_add<PRODUCT>(sum[r][v], value[v],
+                                      by + (PRODUCT == Product::vectors ? v * LANES : r));
+              }
             }
             from += runs.vector_stride;
             by += runs.row_stride;
@@ -107,31 +115,31 @@ CONVT3D_INLINE void accumulate(const C* vector, const C* row, const Runs& runs, 
 }
 
 // ROWS rows of a block, as many at a time as the registers hold. WIDE: 32 of them instead of 16.
-template <class C, int LANES, bool WIDE, bool PAIRS, int ROWS>
+template <class C, int LANES, bool WIDE, Product PRODUCT, int ROWS>
 CONVT3D_INLINE void accumulate_rows(int64_t width, const C* vector, const C* row, const Runs& runs,
                                     C* sums) {
   if (width == LANES) {
-    accumulate<C, LANES, ROWS, 1, PAIRS>(vector, row, runs, sums, width);
+    accumulate<C, LANES, ROWS, 1, PRODUCT>(vector, row, runs, sums, width);
     return;
   }
   constexpr int rows = WIDE || ROWS < 4 ? ROWS : 4;
   for (int r = 0; r < ROWS; r += rows) {
-    accumulate<C, LANES, rows, 2, PAIRS>(vector, row + r, runs, sums + r * width, width);
+    accumulate<C, LANES, rows, 2, PRODUCT>(vector, row + r, runs, sums + r * width, width);
   }
 }
 
-template <class C, int LANES, bool WIDE, bool PAIRS>
+template <class C, int LANES, bool WIDE, Product PRODUCT>
 CONVT3D_INLINE void accumulate_block(int64_t rows, int64_t width, const C* vector, const C* row,
                                      const Runs& runs, C* sums) {
   switch (rows) {
     case 8:
-      return accumulate_rows<C, LANES, WIDE, PAIRS, 8>(width, vector, row, runs, sums);
+      return accumulate_rows<C, LANES, WIDE, PRODUCT, 8>(width, vector, row, runs, sums);
     case 4:
-      return accumulate_rows<C, LANES, WIDE, PAIRS, 4>(width, vector, row, runs, sums);
+      return accumulate_rows<C, LANES, WIDE, PRODUCT, 4>(width, vector, row, runs, sums);
     case 2:
-      return accumulate_rows<C, LANES, WIDE, PAIRS, 2>(width, vector, row, runs, sums);
+      return accumulate_rows<C, LANES, WIDE, PRODUCT, 2>(width, vector, row, runs, sums);
     default:
-      return accumulate_rows<C, LANES, WIDE, PAIRS, 1>(width, vector, row, runs, sums);
+      return accumulate_rows<C, LANES, WIDE, PRODUCT, 1>(width, vector, row, runs, sums);
   }
 }
 
@@ -252,20 +260,35 @@ CONVT3D_INLINE void pack_row(const WeightJob& job, bool output, int64_t item) {
   const int64_t line = ((n * panel.rows[1] + d) * panel.rows[2] + h) * panel.row;
   const int64_t extent = output ? p.output()[2] : p.input[2];
   const int64_t phases = output ? p.stride[2] : 1, units = output ? rows.output_units : panel.row;
+  // A block of `width` lanes: of `count` channels, `step` apart.
+  const auto pack = [&](int64_t lane, int64_t width, int64_t channel, int64_t step,
+                        int64_t count) __attribute__((always_inline)) {
+    C* to = destination + lane * panel.channel_elements() + line * width;
+    const T* from = source + channel * tensor.stride[1];
+    for (int64_t phase = 0; phase < phases; ++phase) {
+      const int64_t positions = phase < extent ? ceil_div(extent - phase, phases) : 0;
+      pack_line<T, C, PAIRS>(from + phase * tensor.stride[4], step * tensor.stride[1], count,
+                             phases * tensor.stride[4], positions, PAIRS && output ? -1 : 0,
+                             PAIRS && !output ? 2 : 1, units, width, to + phase * units * width);
+    }
+  };
+  if (rows.group_vectors) {
+    for (int64_t group = 0, width; group < panel.padded_groups; group += width) {
+      width = std::min(rows.vector_block(), panel.padded_groups - group);
+      for (int64_t c = 0; c < panel.channels; ++c) {
+        const int64_t first = group * panel.channels;
+        pack(first + c * width, width, first + c, panel.channels,
+             std::min(width, p.groups - group));
+      }
+    }
+    return;
+  }
   const bool vector = output == rows.output_is_vector;
   for (int64_t group = 0; group < p.groups; ++group) {
     for (int64_t c = 0, width; c < panel.channels; c += width) {
       width = block_width(rows, vector, c);
-      C* to = destination + (group * panel.padded_channels + c) * panel.channel_elements() +
-              line * width;
-      const T* from = source + (group * panel.channels + c) * tensor.stride[1];
-      for (int64_t phase = 0; phase < phases; ++phase) {
-        const int64_t positions = phase < extent ? ceil_div(extent - phase, phases) : 0;
-        pack_line<T, C, PAIRS>(from + phase * tensor.stride[4], tensor.stride[1],
-                               std::min(width, panel.channels - c), phases * tensor.stride[4],
-                               positions, PAIRS && output ? -1 : 0, PAIRS && !output ? 2 : 1, units,
-                               width, to + phase * units * width);
-      }
+      pack(group * panel.padded_channels + c, width, group * panel.channels + c, 1,
+           std::min(width, panel.channels - c));
     }
   }
 }
@@ -307,55 +330,106 @@ CONVT3D_INLINE void store_row(C* sums, int64_t pitch, int64_t taps, int64_t lane
   }
 }
 
-template <class T, class C, int LANES, bool WIDE, bool PAIRS>
-CONVT3D_INLINE void run_item(const WeightJob& job, int64_t item, C* own_sums) {
-  const WeightRows& rows = job.rows;
-  const WeightPanel &vector_side = rows.vector_side(), &row_side = rows.row_side();
-  C* sums = job.sums ? static_cast<C*>(job.sums) + item * rows.item_elements() : own_sums;
-  if (job.first_slab) std::fill(sums, sums + rows.item_elements(), C(0));
-  // Blocks of rows change fastest: they share the vectors in the L2 cache.
-  const int64_t row_block = item % rows.row_blocks() * kRowBlock;
-  item /= rows.row_blocks();
-  const int64_t vector_block = item % rows.vector_blocks() * rows.vector_block();
-  item /= rows.vector_blocks();
-  const int64_t first_tap = item % rows.tap_parts() * rows.item_taps();
-  const int64_t taps = std::min(rows.item_taps(), volume(rows.problem.kernel) - first_tap);
-  const int64_t group = item / rows.tap_parts();
+// What an item computes: taps [first_tap, first_tap + taps) of a block of rows and one of vectors.
+struct Item {
+  int64_t row_block, first_lane, first_tap, taps, group;
+};
 
-  const int64_t width = block_width(rows, true, vector_block);
-  const int64_t row_end = std::min(row_block + kRowBlock, row_side.channels);
-  const int64_t tap_elements = (row_end - row_block) * width;
+CONVT3D_INLINE Item item_at(const WeightRows& rows, int64_t index) {
+  Item item{};
+  // Blocks of rows change fastest: they share the vectors in the L2 cache.
+  item.row_block = index % rows.row_blocks();
+  index /= rows.row_blocks();
+  item.first_lane = index % rows.vector_blocks() * rows.vector_block();
+  index /= rows.vector_blocks();
+  item.first_tap = index % rows.tap_parts() * rows.item_taps();
+  item.taps = std::min(rows.item_taps(), volume(rows.problem.kernel) - item.first_tap);
+  item.group = index / rows.tap_parts();
+  return item;
+}
+
+// One pair of channels of many groups.
+template <class T, class C, int LANES, bool WIDE>
+CONVT3D_INLINE void run_groups(const WeightJob& job, const Item& item, C* sums) {
+  const WeightRows& rows = job.rows;
+  const int64_t input = item.row_block / rows.output.channels;
+  const int64_t output = item.row_block % rows.output.channels;
+  const int64_t width = std::min(rows.vector_block(), rows.input.padded_groups - item.first_lane);
   const auto panel = [&](const WeightPanel& side, const void* data, int64_t channel) {
     return static_cast<const C*>(data) +
-           (group * side.padded_channels + channel) * side.channel_elements();
+           (item.first_lane * side.channels + channel * width) * side.channel_elements();
+  };
+  const C* vectors = panel(rows.output, job.output_panel, output);
+  const C* others = panel(rows.input, job.input_panel, input);
+  for (int64_t t = 0; t < item.taps; ++t) {
+    const TapRuns& tap = job.taps[item.first_tap + t];
+    if (tap.length == 0) continue;
+    accumulate_rows<C, LANES, WIDE, Product::vectors, 1>(
+        width, vectors + tap.output * width, others + tap.input * width,
+        runs_of(rows, tap, width, width), sums + t * width);
+  }
+  if (!job.last_slab) return;
+  const auto& stride = job.weight.stride;  // dense: taps are neighbours, stride[4] apart
+  T* weight = static_cast<T*>(job.weight.data) +
+              (item.first_lane * rows.input.channels + input) * stride[0] + output * stride[1] +
+              item.first_tap * stride[4];
+  store_row<LANES>(sums, width, item.taps, std::min(width, rows.problem.groups - item.first_lane),
+                   weight, stride[4], rows.input.channels * stride[0]);
+}
+
+// A block of one side's channels by one of the other's.
+template <class T, class C, int LANES, bool WIDE, bool PAIRS>
+CONVT3D_INLINE void run_channels(const WeightJob& job, const Item& item, C* sums) {
+  const WeightRows& rows = job.rows;
+  const WeightPanel &vector_side = rows.vector_side(), &row_side = rows.row_side();
+  constexpr Product product = PAIRS ? Product::pairs : Product::broadcast;
+  const int64_t width = block_width(rows, true, item.first_lane);
+  const int64_t row_begin = item.row_block * kRowBlock;
+  const int64_t row_end = std::min(row_begin + kRowBlock, row_side.channels);
+  const int64_t tap_elements = (row_end - row_begin) * width;
+  const auto panel = [&](const WeightPanel& side, const void* data, int64_t channel) {
+    return static_cast<const C*>(data) +
+           (item.group * side.padded_channels + channel) * side.channel_elements();
   };
   const void* vector_data = rows.output_is_vector ? job.output_panel : job.input_panel;
   const void* row_data = rows.output_is_vector ? job.input_panel : job.output_panel;
-  const C* vectors = panel(vector_side, vector_data, vector_block);
-  for (int64_t t = 0; t < taps; ++t) {
-    const TapRuns& tap = job.taps[first_tap + t];
+  const C* vectors = panel(vector_side, vector_data, item.first_lane);
+  for (int64_t t = 0; t < item.taps; ++t) {
+    const TapRuns& tap = job.taps[item.first_tap + t];
     if (tap.length == 0) continue;
     const int64_t vector_at = rows.output_is_vector ? tap.output : tap.input;
     const int64_t row_at = rows.output_is_vector ? tap.input : tap.output;
-    for (int64_t row = row_block, count; row < row_end; row += count) {
+    for (int64_t row = row_begin, count; row < row_end; row += count) {
       count = block_width(rows, false, row);
-      accumulate_block<C, LANES, WIDE, PAIRS>(count, width, vectors + vector_at * width,
-                                              panel(row_side, row_data, row) + row_at * count,
-                                              runs_of(rows, tap, width, count),
-                                              sums + t * tap_elements + (row - row_block) * width);
+      accumulate_block<C, LANES, WIDE, product>(
+          count, width, vectors + vector_at * width,
+          panel(row_side, row_data, row) + row_at * count, runs_of(rows, tap, width, count),
+          sums + t * tap_elements + (row - row_begin) * width);
     }
   }
   if (!job.last_slab) return;
   const auto& stride = job.weight.stride;  // dense: taps are neighbours, stride[4] apart
   const int64_t vector_stride = stride[rows.output_is_vector ? 1 : 0];
   const int64_t row_stride = stride[rows.output_is_vector ? 0 : 1];
-  T* weight = static_cast<T*>(job.weight.data) + group * rows.input.channels * stride[0] +
-              vector_block * vector_stride + first_tap * stride[4];
-  for (int64_t row = row_block; row < row_end; ++row) {
-    store_row<LANES>(sums + (row - row_block) * width, tap_elements, taps,
-                     std::min(width, vector_side.channels - vector_block),
+  T* weight = static_cast<T*>(job.weight.data) + item.group * rows.input.channels * stride[0] +
+              item.first_lane * vector_stride + item.first_tap * stride[4];
+  for (int64_t row = row_begin; row < row_end; ++row) {
+    store_row<LANES>(sums + (row - row_begin) * width, tap_elements, item.taps,
+                     std::min(width, vector_side.channels - item.first_lane),
                      weight + row * row_stride, stride[4], vector_stride);
   }
+}
+
+template <class T, class C, int LANES, bool WIDE, bool PAIRS>
+CONVT3D_INLINE void run_item(const WeightJob& job, int64_t index, C* own_sums) {
+  const WeightRows& rows = job.rows;
+  C* sums = job.sums ? static_cast<C*>(job.sums) + index * rows.item_elements() : own_sums;
+  if (job.first_slab) std::fill(sums, sums + rows.item_elements(), C(0));
+  const Item item = item_at(rows, index);
+  if constexpr (!PAIRS) {
+    if (rows.group_vectors) return run_groups<T, C, LANES, WIDE>(job, item, sums);
+  }
+  run_channels<T, C, LANES, WIDE, PAIRS>(job, item, sums);
 }
 
 template <class T, int BYTES, bool WIDE, bool PAIRS>

@@ -11,6 +11,8 @@ namespace {
 constexpr int64_t kSlabBytes = 4 * 1024 * 1024;
 // Sums of one item that stay in the L2 cache while they are stored.
 constexpr int64_t kItemBytes = 256 * 1024;
+// Channels of a group, on either side, below which vectors are groups'.
+constexpr int64_t kFewChannels = 8;
 // Enough for the threads of a big machine.
 constexpr int64_t kWantedItems = 64;
 
@@ -34,9 +36,7 @@ void set_slab(WeightRows& w, const Extent3& slab) {
   w.output.rows = {slab[0], reach(p, 0, slab[1]), reach(p, 1, slab[2])};
 }
 
-int64_t elements(const WeightRows& w) {
-  return w.input.elements(w.problem.groups) + w.output.elements(w.problem.groups);
-}
+int64_t elements(const WeightRows& w) { return w.input.elements() + w.output.elements(); }
 
 // Whole planes before several, and whole samples before several. Equal slabs as far as possible.
 void choose_slab(WeightRows& w, int64_t wanted) {
@@ -100,26 +100,32 @@ TapRuns runs_of_tap(const WeightRows& rows, const WeightSlab& slab, const AxisRa
 
 }  // namespace
 
-int64_t WeightRows::vector_blocks() const {
-  return ceil_div(vector_side().channels, vector_block());
+int64_t WeightRows::vector_blocks() const { return ceil_div(padded_lanes(), vector_block()); }
+int64_t WeightRows::row_blocks() const {
+  return group_vectors ? input.channels * output.channels
+                       : ceil_div(row_side().channels, kRowBlock);
 }
-int64_t WeightRows::row_blocks() const { return ceil_div(row_side().channels, kRowBlock); }
 int64_t WeightRows::tap_parts() const { return ceil_div(problem.kernel[0], tap_depth); }
 
 WeightRows weight_rows(const Description& description, int64_t lanes, bool pairs) {
   const Problem& p = description.problem;
   WeightRows w{};
   w.problem = p;
-  w.pairs = pairs;
   w.lanes = lanes;
   const int64_t in = p.in_channels_per_group(), out = p.out_channels_per_group();
+  w.group_vectors = p.groups > 1 && std::min(in, out) < kFewChannels;
+  w.pairs = pairs && !w.group_vectors;
   // Ties to output's, whose channels are neighbours in a channels_last weight.
-  w.output_is_vector = cost(out, in, lanes) <= cost(in, out, lanes);
-  w.input.channels = in;
-  w.output.channels = out;
-  w.input.padded_channels = w.output_is_vector ? in : round_up(in, lanes);
-  w.output.padded_channels = w.output_is_vector ? round_up(out, lanes) : out;
-  const int64_t margin = pairs ? 1 : 0;
+  w.output_is_vector = w.group_vectors || cost(out, in, lanes) <= cost(in, out, lanes);
+  w.input.channels = w.input.padded_channels = in;
+  w.output.channels = w.output.padded_channels = out;
+  w.input.padded_groups = w.output.padded_groups =
+      w.group_vectors ? round_up(p.groups, lanes) : p.groups;
+  if (!w.group_vectors) {
+    WeightPanel& side = w.output_is_vector ? w.output : w.input;
+    side.padded_channels = round_up(side.channels, lanes);
+  }
+  const int64_t margin = w.pairs ? 1 : 0;
   w.input.row = ceil_div(p.input[2], w.position_step());
   w.output_units = ceil_div(p.output()[2], p.stride[2]) + margin;
   w.output.row = p.stride[2] * w.output_units;

@@ -12,6 +12,8 @@
 // so that a tap reads a run of neighbouring positions of either. Only positions that lie in both
 // tensors are in a run: nothing is computed for padding. A product of a run is a GEMM of one side's
 // channels as vectors and the other's as rows, each broadcast, summed over the run's positions.
+// Channels of small groups would leave vectors empty: there a vector is one channel of many groups,
+// on both sides, and a product is that of two vectors.
 //
 // Where the CPU has dot products of bfloat16 pairs, a position is a pair: input's of (2i, 2i + 1),
 // output's of (j, j + 1) for every j, one before the first included, as a tap shifts by any number.
@@ -32,17 +34,19 @@ inline constexpr int64_t kRowBlock = 8;
 struct WeightPanel {
   int64_t channels;         // per group
   int64_t padded_channels;  // per group, to whole vectors on the vector side
+  int64_t padded_groups;    // to whole vectors where they are groups'
   int64_t row;              // elements of one channel in a row
   Extent3 rows;             // of the slab, at most: samples, depth, height
   int64_t row_count() const { return volume(rows); }
   // Of one channel in the slab.
   int64_t channel_elements() const { return row_count() * row; }
-  int64_t elements(int64_t groups) const { return groups * padded_channels * channel_elements(); }
+  int64_t elements() const { return padded_groups * padded_channels * channel_elements(); }
 };
 
 struct WeightRows {
   Problem problem;
   bool pairs;               // bfloat16 dot products
+  bool group_vectors;       // vectors of groups, on both sides
   bool output_is_vector;    // else input is
   int64_t lanes;            // of a vector
   int64_t output_units;     // positions of one phase of an output row, margin included
@@ -54,17 +58,21 @@ struct WeightRows {
   const WeightPanel& vector_side() const { return output_is_vector ? output : input; }
   const WeightPanel& row_side() const { return output_is_vector ? input : output; }
   int64_t vector_block() const { return 2 * lanes; }
+  // What vectors are cut from: of a group, or the groups.
+  int64_t padded_lanes() const {
+    return group_vectors ? input.padded_groups : vector_side().padded_channels;
+  }
   int64_t vector_blocks() const;
   int64_t row_blocks() const;
   int64_t tap_parts() const;
   int64_t num_items() const {
-    return problem.groups * tap_parts() * vector_blocks() * row_blocks();
+    return (group_vectors ? 1 : problem.groups) * tap_parts() * vector_blocks() * row_blocks();
   }
   int64_t item_taps() const { return tap_depth * problem.kernel[1] * problem.kernel[2]; }
   // Sums of one item: [tap][row][vector lane].
   int64_t item_elements() const {
-    return item_taps() * std::min(kRowBlock, row_side().channels) *
-           std::min(vector_block(), vector_side().padded_channels);
+    const int64_t rows = group_vectors ? 1 : std::min(kRowBlock, row_side().channels);
+    return item_taps() * rows * std::min(vector_block(), padded_lanes());
   }
 };
 
