@@ -65,7 +65,7 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("smoke", "depthwise", "mb2_ic8oc8_id4ih4iw4_k3s2p1op1g8:bias"),
     ("ci", "depthwise, odd outputs", "mb2_ic5oc5_id4ih5iw6_k3s2p1g5:bias"),
     ("ci", "depthwise, vectors of groups", "mb2_ic20oc20_id10ih12iw14_k3s2p1op1g20"),
-    ("ci", "two in and three out per group", "mb1_ic20oc30_id10ih9iw12_k3x2x3s2x1x1p1x0x2g10"),
+    ("ci", "two in and three out per group", "mb2_ic20oc30_id10ih9iw12_k3x2x3s2x1x1p1x0x2g10"),
     ("ci", "depthwise, two in per group, some chunks", "mb2_ic16oc8_id10ih9iw7_k3s2p1g8"),
     ("ci", "depthwise, tiles of rows, wide padding", "mb1_ic4oc2_id5ih21iw33_k3s2p2x0x1op0x1x1g2"),
     ("ci", "depthwise, a line of a block", "mb1_ic2oc2_id3ih6iw255_k3s2p1g2"),
