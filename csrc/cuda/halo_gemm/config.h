@@ -22,6 +22,7 @@ struct Config {
   int input_stages = 0, weight_stages = 0;
   int weight_group = 0;       // blocks (of one tap and one chunk) in a weight stage
   int parking_chunks = 0;     // after which sums are parked (cuda/sm90/parked_sums.cuh); 0: never
+  int segments = 0;           // of a tile's march, each one block's (walk.cuh); 0: equal parts
   int sharing_blocks = 0;     // that share all items equally (walk.cuh); 0: an item is one block's
   bool resident = false;      // all weights stay in shared memory
   bool joins = false;         // and some of them have parts of an item

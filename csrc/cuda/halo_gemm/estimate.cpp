@@ -133,52 +133,97 @@ double estimate_items(const Shape& shape, const Config& config, double store,
   return classes.empty() ? 0 : most_clocks(std::move(classes), shape.num_sms);
 }
 
+// Of one input plane of a residue of h and w: products, or the loads for them.
+double plane_clocks(const Shape& shape, const Config& config, const ProductResidue& h,
+                    int64_t taps_w) {
+  const int columns = config.slots * config.channels;
+  const double step = std::max(columns / 2.0, (16 + columns / 4.0) * kSharedClocks) + kIssueClocks;
+  const double rows = config.warpgroups * kGroupRows;
+  const double taps = static_cast<double>(h.num_taps * taps_w);
+  const double shift =
+      static_cast<double>((h.num_taps - 1) * h.input_step * config.pitch + shape.axis[2].span);
+  const double products = taps * config.steps * config.warpgroups * step;
+  const double loads = (rows + shift + config.pitch / 2.0) * 32 * config.steps +
+                       (config.resident ? 0 : taps * config.steps * 32 * columns);
+  return taps == 0 ? 0.0 : config.chunks * std::max(products, loads / kLoadBytesPerClock);
+}
+
+// What an input plane of a tile takes where it marches, all residues: with its stores, without
+// them, and with them the residue that takes longest.
+struct MarchClocks {
+  double all = 0, products = 0, longest = 0;
+};
+
+MarchClocks march_clocks(const Shape& shape, const Config& config) {
+  const Problem& p = shape.problem;
+  const double stores = store_clocks(config, shape.bytes, p.stride[2]) *
+                        static_cast<double>(p.stride[0] * config.fused);
+  MarchClocks clocks;
+  for (const ProductResidue& h : shape.axis[1].residues) {
+    for (const ProductResidue& w : shape.axis[2].residues) {
+      const int64_t taps_w = config.fused > 1 ? p.kernel[2] : w.num_taps;
+      if (h.num_taps * taps_w == 0) continue;  // bias_fill.h
+      const double products = plane_clocks(shape, config, h, taps_w);
+      // A warpgroup stores while others multiply. Measured: 64 -> 32 k3 s2 on 128 x 128 x 16 in
+      // bfloat16, NCDHW, 237, 193 and 149 us with one, two and three.
+      const double alone = std::max(0.0, (3 - config.warpgroups) / 2.0);
+      const double both = std::max(products, stores) + alone * std::min(products, stores);
+      const double plane = both + kPlaneClocks;
+      clocks.all += plane;
+      clocks.products += products;
+      clocks.longest = std::max(clocks.longest, plane);
+      if (config.fused > 1) break;
+    }
+  }
+  return clocks;
+}
+
+int64_t marching_steps(const Problem& p) {
+  return (p.output()[0] - 1 + p.padding[0]) / p.stride[0] + 1;
+}
+
 }  // namespace
 
 double estimate(const Shape& shape, const Config& config) {
   const Problem& p = shape.problem;
-  const bool marching = marches(config.slots);
-  const int columns = config.slots * config.channels;
-  const auto tiles =
-      static_cast<double>(config.tiles * config.strips * ceil_div(p.out_channels, config.channels));
-  const double step = std::max(columns / 2.0, (16 + columns / 4.0) * kSharedClocks) + kIssueClocks;
-  const double rows = config.warpgroups * kGroupRows;
-  // Of one input plane.
-  const auto plane_clocks = [&](const ProductResidue& h, int64_t taps_w) {
-    const double taps = static_cast<double>(h.num_taps * taps_w);
-    const double shift =
-        static_cast<double>((h.num_taps - 1) * h.input_step * config.pitch + shape.axis[2].span);
-    const double products = taps * config.steps * config.warpgroups * step;
-    const double loads = (rows + shift + config.pitch / 2.0) * 32 * config.steps +
-                         (config.resident ? 0 : taps * config.steps * 32 * columns);
-    return taps == 0 ? 0.0 : config.chunks * std::max(products, loads / kLoadBytesPerClock);
-  };
-  const double store = store_clocks(config, shape.bytes, p.stride[2]);
-  double total = 0;
-  if (marching) {
-    const int64_t steps = (p.output()[0] - 1 + p.padding[0]) / p.stride[0] + 1;
+  if (marches(config.slots)) {
+    const auto tiles = static_cast<double>(config.tiles * config.strips *
+                                           ceil_div(p.out_channels, config.channels));
     const int64_t before = (p.kernel[0] - 1) / p.stride[0];
-    const double march = static_cast<double>(steps);
-    double warmup = 0;
-    for (const ProductResidue& h : shape.axis[1].residues) {
-      for (const ProductResidue& w : shape.axis[2].residues) {
-        const int64_t taps_w = config.fused > 1 ? p.kernel[2] : w.num_taps;
-        if (h.num_taps * taps_w == 0) continue;  // bias_fill.h
-        const double stores = store * static_cast<double>(p.stride[0] * config.fused);
-        const double products = plane_clocks(h, taps_w);
-        // A warpgroup stores while others multiply. Measured: 64 -> 32 k3 s2 on 128 x 128 x 16 in
-        // bfloat16, NCDHW, 237, 193 and 149 us with one, two and three.
-        const double alone = std::max(0.0, (3 - config.warpgroups) / 2.0);
-        const double both = std::max(products, stores) + alone * std::min(products, stores);
-        const double plane = both + kPlaneClocks;
-        total += tiles * march * plane;
-        warmup = std::max(warmup, plane);
-        if (config.fused > 1) break;
-      }
-    }
-    return total / shape.num_sms + static_cast<double>(before + 1) * warmup + kItemClocks;
+    const MarchClocks clocks = march_clocks(shape, config);
+    const double total = tiles * static_cast<double>(marching_steps(p)) * clocks.all;
+    return total / shape.num_sms + static_cast<double>(before + 1) * clocks.longest + kItemClocks;
   }
-  return estimate_items(shape, config, config.slots * store / 2, plane_clocks);
+  const double store = store_clocks(config, shape.bytes, p.stride[2]);
+  return estimate_items(shape, config, config.slots * store / 2,
+                        [&](const ProductResidue& h, int64_t taps_w) {
+                          return plane_clocks(shape, config, h, taps_w);
+                        });
+}
+
+int choose_segments(const Shape& shape, const Config& config) {
+  const Problem& p = shape.problem;
+  if (!marches(config.slots) || !config.lines_out || config.fused == 1) return 0;
+  const MarchClocks clocks = march_clocks(shape, config);
+  // In planes: what a segment computes once more.
+  const double again =
+      static_cast<double>((p.kernel[0] - 1) / p.stride[0]) * clocks.products / clocks.all;
+  const int64_t tiles = config.tiles * config.strips, steps = marching_steps(p);
+  // What L2 holds is complete when memory gets it.
+  const int64_t bytes = p.batch * p.out_channels * volume(p.output()) * shape.bytes;
+  const double apart = bytes > kKeptBytes ? kApartClocks : 1;
+  double least = apart * (static_cast<double>(tiles * steps) / shape.num_sms + again);
+  int best = 0;
+  for (int64_t segments = 1; segments <= std::min(steps, kMaxSegments); ++segments) {
+    const double planes = static_cast<double>(steps) / static_cast<double>(segments);
+    const double far = config.stretches && planes > kNearPlanes ? kFarClocks : 1;
+    const auto rounds = static_cast<double>(ceil_div(tiles * segments, shape.num_sms));
+    const double all = rounds * (planes * far + again);
+    if (all >= least) continue;
+    least = all;
+    best = static_cast<int>(segments);
+  }
+  return best;
 }
 
 }  // namespace convt3d::cuda::halo_gemm

@@ -34,5 +34,7 @@ struct Shape {
 
 // Clocks that the device needs for everything, cut this way.
 double estimate(const Shape& shape, const Config& config);
+// Of the march of each tile (walk.cuh); 0: all of them are cut into equal parts.
+int choose_segments(const Shape& shape, const Config& config);
 
 }  // namespace convt3d::cuda::halo_gemm

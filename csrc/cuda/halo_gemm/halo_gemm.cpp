@@ -141,6 +141,7 @@ Config search(const Description& description, const Device& device) {
       }
     }
   }
+  best.segments = choose_segments(shape, best);
   const Config rows = choose_batch_rows(description, shape, product);
   if (rows.slots == 0) return best;
   return best.slots == 0 || rows.clocks + packing_clocks(rows) < least * kFlatClocks ? rows : best;
@@ -259,6 +260,8 @@ std::string to_string(const Config& config) {
          (config.parking_chunks > 0
               ? ", sums parked after " + std::to_string(config.parking_chunks) + " chunks"
               : "") +
+         (config.segments > 0 ? ", marches in " + std::to_string(config.segments) + " segments"
+                              : "") +
          (config.sharing_blocks > 0
               ? ", items shared by " + std::to_string(config.sharing_blocks) + " blocks"
               : "") +

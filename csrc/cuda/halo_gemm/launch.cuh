@@ -67,7 +67,8 @@ inline void set_work(const Problem& problem, Params* p) {
   };
   const int plane_taps = axis[1].kernel * axis[2].kernel;
   const int classes = with_taps(axis[1]) * (p->fused > 1 ? 1 : with_taps(axis[2]));
-  p->tile_cost = (plane_taps + classes) * p->marching_steps * p->column_tiles;
+  p->segment_planes = static_cast<int>(ceil_div(p->marching_steps, p->segments));
+  p->segment_cost = (plane_taps + classes) * p->segment_planes * p->column_tiles;
   const int residues = static_cast<int>(volume(problem.stride));
   std::array<int, kMaxResidues> taps;
   for (int r = 0; r < residues; ++r) {
@@ -199,6 +200,8 @@ inline Params make_params(const Call& call) {
     p.line_bytes = config.stretches ? stretch_bytes(bytes) : line_bytes(config.fused, bytes);
     p.line_pairs = lines_are_even(output, width, 2 * bytes, p);
   }
+  p.whole_segments = config.segments > 0;
+  p.segments = std::max(config.segments, 1);
   set_work(problem, &p);
   if (config.sharing_blocks > 0) {
     const SharedLine line = kept_answer(call.description, call.device,

@@ -58,7 +58,11 @@ struct Params {
   sm90::Parking parking;
   // Marching: input planes from the first that finishes an output plane on; output planes, padding.
   int first_plane, marching_steps, outputs, padding;
-  int tile_cost;                      // marching: of all residues of a tile and its column tiles
+  // Marching: segments of a march, whether each is one block's, the planes of the longest, and the
+  // cost of one with all residues of a tile and its column tiles.
+  int segments;
+  bool whole_segments;
+  int segment_planes, segment_cost;
   unsigned items;                     // not marching
   int batch_rows;                     // batch_kernel.cuh
   int first_tile;                     // not marching: those that reach most planes come first

@@ -85,23 +85,40 @@ class Walk<false, true> {
 };
 
 // All input planes of all residues (with taps) of all tiles are one line, each as long as its taps
-// and one more; a block has an equal part of it, which may start and end within a march.
+// and one more; a block has an equal part of it, which may start and end within a march. Or tiles
+// march in segments, and blocks take whole ones in turn, so that neighbours march side by side, and
+// lines that follow one another in memory are stored at about the same time:
+//
+//    segment   0           1          2             of 12 planes in 3 segments
+//    tile 0    0 1 2 3     4 5 6 7    8 9 10 11     blocks 0, 3, 6: all residues of these planes
+//    tile 1    0 1 2 3     4 5 6 7    8 9 10 11     blocks 1, 4, 7
+//    tile 2    0 1 2 3     4 5 6 7    8 9 10 11     blocks 2, 5, 8; the next ones begin again
 template <>
 class Walk<true, false> {
  public:
   __device__ Walk(const Params& p, const SharedUnit*) {
-    const int64_t total = int64_t{p.tile_cost} * (p.tiles * p.strips);
-    at_ = static_cast<int>(total * blockIdx.x / gridDim.x);
-    end_ = static_cast<int>(total * (blockIdx.x + 1) / gridDim.x);
+    if (p.whole_segments) {
+      take_segment(p, int64_t{p.segment_cost} * blockIdx.x);
+    } else {
+      at_ = static_cast<int>(total(p) * blockIdx.x / gridDim.x);
+      end_ = static_cast<int>(total(p) * (blockIdx.x + 1) / gridDim.x);
+    }
   }
   template <bool kWarp>
   __device__ bool next(const Params& p, int, Unit* unit) {
-    while (at_ < end_) {
-      unsigned tile = at_;
-      int rest = take(&tile, p.tile_cost);
-      unit->first = take(&tile, p.tiles) * p.warpgroups * kGroupRows;
-      unit->strip = static_cast<int>(tile);
-      const int column_cost = p.tile_cost / p.column_tiles;
+    for (;;) {
+      if (at_ >= end_) {
+        if (!p.whole_segments) return false;
+        take_segment(p, at_ + int64_t{p.segment_cost} * (gridDim.x - 1));
+        if (at_ == end_) return false;
+      }
+      unsigned segment = at_;
+      int rest = take(&segment, p.segment_cost);
+      unit->first = take(&segment, p.tiles) * p.warpgroups * kGroupRows;
+      unit->strip = take(&segment, p.strips);
+      const int first = segment * p.marching_steps / p.segments;
+      const int last = (segment + 1) * p.marching_steps / p.segments;
+      const int column_cost = p.segment_cost / p.column_tiles;
       unit->column_tile = rest / column_cost;
       rest -= unit->column_tile * column_cost;
       int plane;
@@ -110,20 +127,27 @@ class Walk<true, false> {
         plane = unit->axis(p, 1).num_taps *
                 (p.fused > 1 ? p.axis[2].kernel : unit->axis(p, 2).num_taps);
         plane += plane > 0 ? 1 : 0;
-        if (rest < plane * p.marching_steps) break;
-        rest -= plane * p.marching_steps;
+        if (rest < plane * p.segment_planes) break;
+        rest -= plane * p.segment_planes;
         if (p.fused > 1 || ++w == p.axis[2].stride) w = 0, ++h;
       }
       const int start = at_ - rest;
-      unit->begin = (rest + plane - 1) / plane;
-      unit->end = min(p.marching_steps, (end_ - start + plane - 1) / plane);
-      at_ = start + plane * p.marching_steps;
+      unit->begin = first + (rest + plane - 1) / plane;
+      unit->end = min(last, first + (end_ - start + plane - 1) / plane);
+      at_ = start + plane * p.segment_planes;
       if (unit->begin < unit->end) return true;
     }
-    return false;
   }
 
  private:
+  __device__ static int64_t total(const Params& p) {
+    return int64_t{p.segment_cost} * (p.segments * p.tiles * p.strips);
+  }
+  __device__ void take_segment(const Params& p, int64_t start) {
+    at_ = static_cast<int>(min(start, total(p)));
+    end_ = at_ + (start < total(p) ? p.segment_cost : 0);
+  }
+
   int at_, end_;
 };
 
