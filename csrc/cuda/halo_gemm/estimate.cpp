@@ -149,14 +149,15 @@ double plane_clocks(const Shape& shape, const Config& config, const ProductResid
 }
 
 // What an input plane of a tile takes where it marches, all residues: with its stores, without
-// them, and with them the residue that takes longest.
+// them, and with them the residue that takes longest. `slower`: than they are estimated, the
+// stores.
 struct MarchClocks {
   double all = 0, products = 0, longest = 0;
 };
 
-MarchClocks march_clocks(const Shape& shape, const Config& config) {
+MarchClocks march_clocks(const Shape& shape, const Config& config, double slower = 1) {
   const Problem& p = shape.problem;
-  const double stores = store_clocks(config, shape.bytes, p.stride[2]) *
+  const double stores = slower * store_clocks(config, shape.bytes, p.stride[2]) *
                         static_cast<double>(p.stride[0] * config.fused);
   MarchClocks clocks;
   for (const ProductResidue& h : shape.axis[1].residues) {
@@ -204,21 +205,23 @@ double estimate(const Shape& shape, const Config& config) {
 int choose_segments(const Shape& shape, const Config& config) {
   const Problem& p = shape.problem;
   if (!marches(config.slots) || !config.lines_out || config.fused == 1) return 0;
-  const MarchClocks clocks = march_clocks(shape, config);
-  // In planes: what a segment computes once more.
-  const double again =
-      static_cast<double>((p.kernel[0] - 1) / p.stride[0]) * clocks.products / clocks.all;
   const int64_t tiles = config.tiles * config.strips, steps = marching_steps(p);
   // What L2 holds is complete when memory gets it.
   const int64_t bytes = p.batch * p.out_channels * volume(p.output()) * shape.bytes;
   const double apart = bytes > kKeptBytes ? kApartClocks : 1;
-  double least = apart * (static_cast<double>(tiles * steps) / shape.num_sms + again);
+  const double far = bytes > kKeptBytes && config.stretches ? kFarClocks : 1;
+  // A segment computes some planes once more.
+  const double again =
+      static_cast<double>((p.kernel[0] - 1) / p.stride[0]) * march_clocks(shape, config).products;
+  const auto march = [&](double planes, double slower) {
+    return planes * march_clocks(shape, config, slower).all + again;
+  };
+  double least = march(static_cast<double>(tiles * steps) / shape.num_sms, apart * far);
   int best = 0;
   for (int64_t segments = 1; segments <= std::min(steps, kMaxSegments); ++segments) {
     const double planes = static_cast<double>(steps) / static_cast<double>(segments);
-    const double far = config.stretches && planes > kNearPlanes ? kFarClocks : 1;
     const auto rounds = static_cast<double>(ceil_div(tiles * segments, shape.num_sms));
-    const double all = rounds * (planes * far + again);
+    const double all = rounds * march(planes, planes > kNearPlanes ? far : 1);
     if (all >= least) continue;
     least = all;
     best = static_cast<int>(segments);
