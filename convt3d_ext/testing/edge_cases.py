@@ -192,6 +192,7 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("full", "k3 s2, fused residues, streamed weights", "mb8_ic192oc136_id1ih4iw33_k3s2p1op1"),
     ("full", "k3 s2, fused residues, lines of one", "mb70_ic64oc48_id32ih4iw1_k3s2p1"),
     ("full", "k3 s2, fused residues, strips", "mb50_ic96oc24_id4ih1iw128_k3s2p1:bias"),
+    ("ci", "k3 s2, fused residues, whole pieces", "mb2_ic16oc24_id14ih9iw33_k3s2p2op1:bias"),
     ("full", "k3 s2, fused residues, segments, odd lines", "mb1_ic8oc32_id40ih41iw65_k3s2p1"),
     ("full", "k3 s2, the same, even lines", "mb2_ic8oc48_id31ih24iw60_k3s2p1op1:bias"),
     ("full", "k3 s2, lines of six gradients", "mb70_ic48oc72_id5ih2iw3_k3s2p1op1"),

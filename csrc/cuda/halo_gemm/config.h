@@ -31,6 +31,7 @@ struct Config {
   bool packed_input = false;  // the input becomes rows of channels first (sm90/row_pack.h)
   double clocks = 0;          // of the device, estimated
   bool lines_out = false;     // outputs are stored as lines along w (lines.cuh)
+  int piece_positions = 0;    // in pieces of 16 bytes, lines that are multiples of so many; or 0
   bool stretches = false;     // as such, both residues of w at once (fused_lines.cuh)
   int batch_rows = 0;         // batch items that are a position's rows (batch_kernel.cuh); 0: flat
   bool turned = false;        // the result is NDHWC first, and turned around (sm90/row_pack.h)

@@ -22,11 +22,13 @@ bool may_share(const Shape& shape, const Config& config) {
 
 bool choose_positions(const Shape& shape, int strips, Config* config) {
   const AxisSummary &d = shape.axis[0], &h = shape.axis[1], &w = shape.axis[2];
-  const int64_t strip = ceil_div(w.outputs, strips);
+  const int64_t multiple = std::max(config->piece_positions, 1);
+  const int64_t strip = strips == 1 ? w.outputs : round_up(ceil_div(w.outputs, strips), multiple);
   const int64_t span = config->fused > 1 ? w.all_span : w.span;
   int64_t pitch = strips == 1 ? w.reach : strip + span;
   // Even lines are stored as pairs.
   if (config->lines_out && shape.problem.stride[2] == 1 && w.outputs % 2 == 0) pitch += pitch % 2;
+  pitch = round_up(pitch, multiple);
   if (pitch > kMaxBox || strip == 0) return false;
   if (config->stretches && pitch < kMinStretchedPitch) return false;
   const int64_t planes =

@@ -101,7 +101,7 @@ Config search(const Description& description, const Device& device) {
     while (!is_built(slots, fused, config.steps)) ++config.steps;
     const auto steps = static_cast<double>(config.chunks * config.steps);
     if (slots == kPairSlots && steps > kPairPadding * static_cast<double>(all_steps)) return;
-    for (int groups = 1; groups <= max_warpgroups(slots); ++groups) {
+    const auto consider_strips = [&](int groups) {
       for (int strips = 1; strips <= kMaxStrips; ++strips) {
         config.warpgroups = groups;
         if (!choose_positions(cut, strips, &config)) continue;
@@ -123,6 +123,14 @@ Config search(const Description& description, const Device& device) {
         }
         config.sharing_blocks = 0;
       }
+    };
+    const bool pieces = lines && fused > 1 && p.output()[2] * shape.bytes % kPieceBytes == 0;
+    for (int groups = 1; groups <= max_warpgroups(slots); ++groups) {
+      config.piece_positions = 0;
+      consider_strips(groups);
+      if (!pieces) continue;
+      config.piece_positions = static_cast<int>(kPieceBytes / (2 * shape.bytes));
+      consider_strips(groups);
     }
   };
   for (int channels : kPlainChannels) {
@@ -266,8 +274,10 @@ std::string to_string(const Config& config) {
               ? ", items shared by " + std::to_string(config.sharing_blocks) + " blocks"
               : "") +
          (config.packed_input ? ", input packed" : "") +
-         (config.turned      ? ", result turned"
-          : config.stretches ? ", stored as stretches of lines"
+         (config.turned                ? std::string(", result turned")
+          : config.stretches           ? ", stored as stretches of lines"
+          : config.piece_positions > 0 ? ", stored as pieces of lines of " +
+                                             std::to_string(config.piece_positions) + " positions"
           : config.lines_out ? ", stored as lines"
                              : "");
 }

@@ -130,7 +130,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
       const int first = group_row + warp % 4 * 16;
       if constexpr (kLines)
         return stretches ? stretch_place(p, unit, kMarching, group_row)
-                         : position_place<kFused, kStep>(p, unit, kMarching, first);
+                         : position_place<T, kFused, kStep>(p, unit, kMarching, first);
       else
         return Rows(p, unit, kMarching, kStep, first + lane / 4);
     };

@@ -105,6 +105,16 @@ inline bool lines_are_even(const TensorView& output, int64_t width, int64_t pair
   return even && p.axis[2].stride == 1 && p.pitch % 2 == 0 && (p.strips == 1 || p.strip % 2 == 0);
 }
 
+// Whether every line of the output, and what a lane has of it, starts at a multiple of 16 bytes,
+// with both residues of w.
+inline bool lines_are_pieces(const TensorView& output, int64_t width, int64_t bytes,
+                             const Params& p) {
+  const int64_t elements = 16 / bytes, positions = elements / 2;
+  bool whole = p.fused > 1 && is_aligned(output.data) && width % elements == 0;
+  for (int dim : {0, 1, 2, 3}) whole = whole && output.stride[dim] % elements == 0;
+  return whole && p.pitch % positions == 0 && (p.strips == 1 || p.strip % positions == 0);
+}
+
 // At most a plane, and so many that tiles in two planes have boxes of them too.
 inline int box_lines(const Config& config) {
   return std::clamp(config.stage_rows / config.pitch / 2, 1, std::min(config.lines, kMaxBoxLines));
@@ -199,6 +209,7 @@ inline Params make_params(const Call& call) {
     p.stretches = config.stretches;
     p.line_bytes = config.stretches ? stretch_bytes(bytes) : line_bytes(config.fused, bytes);
     p.line_pairs = lines_are_even(output, width, 2 * bytes, p);
+    p.line_pieces = lines_are_pieces(output, width, bytes, p);
   }
   p.whole_segments = config.segments > 0;
   p.segments = std::max(config.segments, 1);

@@ -7,10 +7,12 @@
 //   staging[8 channels][16 positions x residues of w]      line_pitch(): for the banks
 //
 // and stores neighbours of a line. Where all lines start at even elements (p.line_pairs) a lane
-// stores two at once, else one. Odd lines of fused residues: fused_lines.cuh.
+// stores two at once, where lines and tiles start at pieces of 16 bytes (p.line_pieces) one of
+// those, else an element. Odd lines of fused residues: fused_lines.cuh.
 #pragma once
 #include "cuda/common/element.cuh"
 #include "cuda/common/shared_memory.cuh"
+#include "cuda/common/shared_words.cuh"
 #include "cuda/halo_gemm/params.cuh"
 #include "cuda/halo_gemm/runs.cuh"
 
@@ -29,14 +31,19 @@ __device__ __forceinline__ bool is_swapped(const Params& p) {
   return kFused == 2 && p.axis[2].residue[0].first_output != 0;
 }
 
+// Lanes that have 16 positions of fused residues, 16 bytes each.
+constexpr int piece_lanes(int element_bytes) { return 2 * element_bytes; }
+
 // Pairs: 8 lanes have 16 positions, or 16 lanes those of both residues. One by one: position lane %
 // 16, or lane / 2 where the residues are fused, whose residue is lane % 2.
-template <int kFused, int kStep>
+template <typename T, int kFused, int kStep>
 __device__ __forceinline__ LinePlace position_place(const Params& p, const Unit& unit,
                                                     bool marching, int first_row) {
   const int lane = threadIdx.x % 32;
-  const int at = p.line_pairs ? (kFused == 1 ? lane % 8 * 2 : lane % 16)
-                              : (kFused == 1 ? lane % 16 : lane / 2);
+  constexpr int kLanes = piece_lanes(sizeof(T));
+  const int at = kFused > 1 && p.line_pieces ? lane % kLanes * (16 / kLanes)
+                 : p.line_pairs              ? (kFused == 1 ? lane % 8 * 2 : lane % 16)
+                                             : (kFused == 1 ? lane % 16 : lane / 2);
   const bool second = p.line_pairs ? is_swapped<kFused>(p) : kFused > 1 && lane % 2 != 0;
   const Residue &of_h = unit.axis(p, 1), &of_w = unit.axis(p, 2, second ? 1 : 0);
   unsigned rest = unit.first + first_row + at;
@@ -109,6 +116,13 @@ __device__ __forceinline__ void copy_pair(T* output, uint32_t address, bool ther
   }
 }
 
+template <typename T>
+__device__ __forceinline__ void copy_piece(T* output, uint32_t address, bool there) {
+  uint32_t word[4];
+  load_words(word, address);
+  if (there) *reinterpret_cast<uint4*>(output) = make_uint4(word[0], word[1], word[2], word[3]);
+}
+
 // 16 rows of 8 columns, as the sums hold them, as 8 rows of 16; lanes 0 .. 15 give their halves.
 __device__ __forceinline__ void store_transposed(uint32_t half_row, uint32_t upper,
                                                  uint32_t lower) {
@@ -160,6 +174,18 @@ __device__ __forceinline__ void store_lines(const Params& p, const float* bias, 
         }
       }
       __syncwarp();  // written -> read
+      if (kFused > 1 && p.line_pieces) {
+        constexpr int kLanes = piece_lanes(kSize);
+#pragma unroll
+        for (int s = 0; s < 8; s += 32 / kLanes) {
+          const int at = s + lane / kLanes, channel = channel_of(at);
+          copy_piece(line + channel * p.output_stride[1],
+                     staging + staged<T, kFused>(at, lane % kLanes * 16),
+                     place.extent != 0 && channel < p.out_channels);
+        }
+        __syncwarp();  // read -> written
+        continue;
+      }
 #pragma unroll
       for (int s = 0; s < 8; s += kAtOnce) {
         const int at = s + lane / kPairLanes, channel = channel_of(at);

@@ -46,9 +46,10 @@ struct Params {
   int box_lines;                  // of the larger boxes of input
   int stage_bytes, weight_bytes;  // of a stage of input, of all stages of weights
   int input_stages, weight_stages, weight_group;
-  int line_bytes;   // of a warp's buffer for lines, 0 where there are none
-  bool line_pairs;  // all lines start at even elements (lines.cuh)
-  bool stretches;   // of lines are stored (fused_lines.cuh)
+  int line_bytes;    // of a warp's buffer for lines, 0 where there are none
+  bool line_pairs;   // all lines start at even elements (lines.cuh)
+  bool line_pieces;  // and 16 bytes of both residues of w at positions where a lane begins
+  bool stretches;    // of lines are stored (fused_lines.cuh)
   bool resident;
   bool packed_input;   // by an earlier launch
   bool weight_rows;    // blocks are swizzled rows: weight_pack.cuh

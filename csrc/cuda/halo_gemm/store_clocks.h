@@ -19,6 +19,7 @@ inline double store_clocks(const Config& config, int64_t element_bytes, int64_t 
     return std::max(bytes, config.warpgroups * rounds / config.fused *
                                (kRoundClocks + kStretchClocks * stretches));
   }
+  if (config.piece_positions > 0) return outputs / 32 * kPieceClocks;
   const bool sparse = every > 1 && config.fused == 1;
   if (config.lines_out) return outputs / 32 * (sparse ? kSparseLineClocks : kLineClocks);
   return bytes;
