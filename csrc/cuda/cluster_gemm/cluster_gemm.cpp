@@ -89,20 +89,25 @@ void complete(const Description& description, const Device& device, const Produc
   const int64_t chunks = ceil_div(product.channels, chunk_elements(description));
   const int64_t chain = sm90::max_chain(description.precision) / kStepsOfChunk;
   c->chain_units = static_cast<int>(chain);
-  c->long_chains = ceil_div(product.part[0].all_taps * chunks, c->splits) > chain;
+  c->long_chains = false;
+  const int64_t longest = ceil_div(product.part[0].all_taps * chunks, c->splits);
   const double products = kProductClocks * kStepsOfChunk * (c->rows / 64.0) * (c->columns / 2.0);
   const double loads = kChunkBytes * (c->rows + c->columns) / kL2BytesPerClock;
   const double sums = c->rows * c->columns / (kSumWarps * 32.0);
-  const double block = kBlockClocks + sums * kStoreClocks +
-                       (c->splits > 1 ? sums * (kJoinClocks + kJoinSplitClocks * c->splits) : 0);
   const int64_t clusters = clusters_at_once(device, c->splits);
   std::vector<std::pair<int64_t, double>> items;
   int64_t all = 0;
   for (int i = 0; i < product.parts; ++i) {
     const Part& part = product.part[static_cast<size_t>(i)];
-    const int64_t units = ceil_div(part.all_taps * chunks, c->splits);
+    int& splits = c->part_splits[static_cast<size_t>(i)] = 1;
+    while (splits < c->splits && ceil_div(part.all_taps * chunks, splits) > longest) splits *= 2;
+    const int64_t units = ceil_div(part.all_taps * chunks, splits);
+    c->long_chains |= units > chain;
+    const double block = kBlockClocks + sums * kStoreClocks +
+                         (splits > 1 ? sums * (kJoinClocks + kJoinSplitClocks * splits) : 0);
     const double apart = as_double(std::max<int64_t>(units - chain, 0)) * products * kApartMore;
-    items.emplace_back(ceil_div(part.positions, c->rows) * ceil_div(product.columns, c->columns),
+    const int64_t tiles = ceil_div(part.positions, c->rows) * ceil_div(product.columns, c->columns);
+    items.emplace_back(ceil_div(tiles * splits, c->splits),
                        as_double(units) * std::max(products, loads) + block + apart);
     all += items.back().first;
   }
@@ -269,8 +274,9 @@ Verdict supports(const Description& description, const Device& device) {
       kMostProducts) {
     return Verdict::refuse("so many products that halo_gemm is as fast");
   }
-  if (product.columns < kMinColumns && product.part[0].positions > kNarrowPositions) {
-    return Verdict::refuse("many positions, and fewer than 96 channels of the result");
+  if (product.columns > kNarrowTile && product.columns < kMinColumns &&
+      product.part[0].positions > kNarrowPositions) {
+    return Verdict::refuse("many positions, and 65 to 95 channels of the result");
   }
   const Config c = choose(description, device);
   if (kMargin * (c.clocks + turning_clocks(description, product)) >

@@ -32,9 +32,12 @@ struct Product {
 
 struct Config {
   int rows = 0, columns = 0;  // of a tile
-  int splits = 1;             // blocks that share K
-  int chain_units = 0;        // chunks of K that one chain of sums may hold
-  bool long_chains = false;   // a block's K is longer than that
+  int splits = 1;             // blocks of a cluster
+  // Blocks that share K, of each part: all, or less where K is shorter, and a cluster then has
+  // several tiles.
+  std::array<int, kMaxParts> part_splits{};
+  int chain_units = 0;       // chunks of K that one chain of sums may hold
+  bool long_chains = false;  // a block's K is longer than that
   int blocks = 0;
   double clocks = 0;
 };

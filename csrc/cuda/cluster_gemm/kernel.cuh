@@ -17,7 +17,8 @@
 //                            |
 //     sums -> of each block's share of the columns to its shared memory -> added up, stored
 //
-// A cluster's blocks have a part of K each: few positions give few tiles, whose K is long.
+// A cluster's blocks have a part of K each: few positions give few tiles, whose K is long. Where a
+// residue has fewer taps, less blocks share its K, and a cluster has several of its tiles.
 // Positions are numbered across lines, planes and batch items, so that no tile has a border.
 //
 // supports() guarantees groups = 1, tensors of less than 2**31 elements, chains of instructions as
@@ -43,12 +44,11 @@ namespace convt3d::cuda::cluster_gemm {
 // By one lane.
 template <typename Tile>
 __device__ __forceinline__ void produce(const Params& p, const Maps& maps, uint32_t stages) {
-  const int split = split_of(p);
   sm90::Ring ring;
   sm90::wait_for_earlier_launch();  // packed tensors
 #pragma unroll 1
   for (int item = first_item(p); item < p.items; item += p.clusters) {
-    const Job job(p, split, item, Tile::kRows, Tile::kColumns);
+    const Job job(p, item, Tile::kRows, Tile::kColumns);
     const PartParams& part = p.part[job.part];
     const CUtensorMap* const walk = &maps.walk[job.part];
     int at[3], n = job.first_row;
@@ -171,22 +171,25 @@ __device__ __forceinline__ void multiply_apart(int units, uint32_t stages, sm90:
 
 template <typename Tile>
 __device__ __forceinline__ void consume(const Params& p, uint32_t stages) {
-  const int split = split_of(p);
   sm90::Ring ring;
 #pragma unroll 1
   for (int item = first_item(p); item < p.items; item += p.clusters) {
-    const Job job(p, split, item, Tile::kRows, Tile::kColumns);
+    const Job job(p, item, Tile::kRows, Tile::kColumns);
     Sums<Tile> sum = {};
     const int units = job.last_unit - job.first_unit;
-    if (units > 0) {  // else there are more blocks than units
+    if (units > 0) {  // else there are more blocks than units, or than tiles
       multiply<Tile>(min(units, p.chain_units), stages, ring, sum);
       multiply_apart<Tile>(units - p.chain_units, stages, ring, sum);
     }
-    if (p.splits == 1) {
-      store_sums<Tile>(p, job, sum);
+    if (job.log_splits > 0) {
+      share_sums<Tile>(job, stages, sum);
+      store_share<Tile>(p, job, stages);
     } else {
-      share_sums<Tile>(p, split, stages, sum);
-      store_share<Tile>(p, job, split, stages);
+      if (p.splits > 1) {  // with the blocks of the cluster that share theirs
+        cluster_barrier();
+        cluster_barrier();
+      }
+      store_sums<Tile>(p, job, sum);
     }
   }
 }

@@ -161,7 +161,10 @@ void launch(const Description& description, const Device& device, const Operands
     const Part& part = product.part[static_cast<size_t>(i)];
     p.part[i] = make_part(product, part, chunks);
     p.part[i].first_item = items;
-    items += as_int(column_tiles * ceil_div(part.positions, config.rows));
+    const int splits = config.part_splits[static_cast<size_t>(i)];
+    while (1 << p.part[i].log_splits < splits) ++p.part[i].log_splits;
+    items += as_int(
+        ceil_div(column_tiles * ceil_div(part.positions, config.rows) * splits, config.splits));
     sm90::Walk walk{
         read.data,
         description.precision,

@@ -19,6 +19,7 @@ void run_tile(const Launch& call) {
 
 template <Precision kPrecision>
 void run(const Launch& call) {
+  if (call.config.columns == 64) return run_tile<Tile<kPrecision, 256, 64>>(call);
   if (call.config.rows == 256) return run_tile<Tile<kPrecision, 256, 128>>(call);
   if (call.config.columns == 256) return run_tile<Tile<kPrecision, 128, 256>>(call);
   run_tile<Tile<kPrecision, 128, 128>>(call);

@@ -22,7 +22,8 @@ struct PartAxis {
 struct PartParams {
   PartAxis axis[3];
   int positions;
-  int units;  // of K: chunks of channels of all taps
+  int units;       // of K: chunks of channels of all taps
+  int log_splits;  // blocks that share K; a cluster of more has several tiles
   int first_item;
 };
 
@@ -36,7 +37,7 @@ struct Params {
   int read_step[3];    // of the tensor that is read
   int tap_step[3];
   int parts, columns;
-  int items, clusters;
+  int items, clusters;  // an item is what a cluster has at a time
   int splits, log_splits;
   int chain_units;  // of K, that one chain of sums may hold
   Divisor chunks;   // of channels

@@ -18,25 +18,24 @@ __device__ __forceinline__ int shared_place(int split, int share, int in_share) 
 
 // Which block gets a thread's sums of that share: another one for the next warp, so that not all
 // send to the same block at a time. And the other way round.
-__device__ __forceinline__ int share_of(const Params& p, int owner) {
-  return (owner - static_cast<int>(threadIdx.x / 32)) & (p.splits - 1);
+__device__ __forceinline__ int share_of(const Job& job, int owner) {
+  return (owner - static_cast<int>(threadIdx.x / 32)) & ((1 << job.log_splits) - 1);
 }
-__device__ __forceinline__ int owner_of(const Params& p, int share) {
-  return (share + static_cast<int>(threadIdx.x / 32)) & (p.splits - 1);
+__device__ __forceinline__ int owner_of(const Job& job, int share) {
+  return (share + static_cast<int>(threadIdx.x / 32)) & ((1 << job.log_splits) - 1);
 }
 
-// The parts of K: each block gets a share of every thread's sums from all blocks of the cluster,
-// its own too, in the place of the stages.
+// The parts of K: each block gets a share of every thread's sums from all blocks of its tile, its
+// own too, in the place of the stages.
 template <typename Tile>
-__device__ __forceinline__ void share_sums(const Params& p, int split, uint32_t stages,
-                                           Sums<Tile>& sum) {
+__device__ __forceinline__ void share_sums(const Job& job, uint32_t stages, Sums<Tile>& sum) {
   constexpr int kOfInstruction = Tile::kInstruction / 2;
-  const int share = Tile::kSums >> p.log_splits;
+  const int share = Tile::kSums >> job.log_splits;
   cluster_barrier();  // no block reads a stage
 #pragma unroll
   for (int i = 0; i < Tile::kSums; i += 4) {
-    store_in_block(stages + shared_place(split, share, i & share - 1),
-                   owner_of(p, (i << p.log_splits) / Tile::kSums),
+    store_in_block(stages + shared_place(job.split, share, i & share - 1),
+                   job.first_rank + owner_of(job, (i << job.log_splits) / Tile::kSums),
                    &sum[i / kOfInstruction][i % kOfInstruction]);
   }
   cluster_barrier();  // all sums are there
@@ -140,18 +139,17 @@ __device__ __forceinline__ void store_sums(const Params& p, const Job& job, Sums
 // This block's share of the sums of all blocks, which lie as share_sums() left them. They are added
 // in the order of K.
 template <typename Tile>
-__device__ __forceinline__ void store_share(const Params& p, const Job& job, int split,
-                                            uint32_t stages) {
+__device__ __forceinline__ void store_share(const Params& p, const Job& job, uint32_t stages) {
   constexpr int kOfRow = Tile::kColumns / 2;  // sums of a thread's row tile
-  const int share = Tile::kSums >> p.log_splits;
-  const int first = share_of(p, split) * share;
+  const int share = Tile::kSums >> job.log_splits;
+  const int first = share_of(job, job.split) * share;
   int offset[2];
   row_offsets<Tile>(p, job, first / kOfRow, offset);
 #pragma unroll 1
   for (int i = 0; i < share; i += 8) {
     float s[8] = {};
 #pragma unroll 4
-    for (int part = 0; part < p.splits; ++part) {
+    for (int part = 0; part < 1 << job.log_splits; ++part) {
 #pragma unroll
       for (int four = 0; four < 8; four += 4) {
         const float4 add = load_four_floats(stages + shared_place(part, share, i + four));

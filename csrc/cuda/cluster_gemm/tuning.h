@@ -29,12 +29,13 @@ inline constexpr int64_t kMaxElements = int64_t{1} << 31, kMaxExtent = int64_t{1
 struct TileShape {
   int rows, columns;
 };
-inline constexpr TileShape kTiles[] = {{128, 128}, {128, 256}, {256, 128}};
+inline constexpr TileShape kTiles[] = {{128, 128}, {128, 256}, {256, 128}, {256, 64}};
 
 inline constexpr int64_t kMinChannels = 64;
-// Measured: half a tile of padding, 64 -> 64 k3 on 32^3 and 128 -> 64 k3 s2 on 2 x 12^3, makes
-// others faster (34 us instead of 31, 37 instead of 32); on 4^3 it does not.
-inline constexpr int64_t kMinColumns = 96, kNarrowPositions = 1024;
+// Measured: half a tile of padding, 64 -> 64 k3 on 32^3 and 128 -> 64 k3 s2 on 2 x 12^3, made
+// others faster (34 us instead of 31, 37 instead of 32); on 4^3 it did not. In tiles of 64 columns
+// these two take 26 instead of 31, and 15 instead of 29.
+inline constexpr int64_t kMinColumns = 96, kNarrowPositions = 1024, kNarrowTile = 64;
 // Rounds of equal items that are dealt out one by one.
 inline constexpr int64_t kMostSpread = 2;
 
