@@ -60,6 +60,8 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("full", "k18 s16, 50 in channels a group", "mb2_ic200oc4_id4ih4iw4_k18s16p1g4:bias"),
     ("ci", "long strides, few positions", "mb2_ic11oc3_id3ih2iw5_k18x10x9s9x11x8p3x1x0:bias"),
     ("ci", "long strides, two groups", "mb1_ic18oc4_id2ih3iw9_k5x4x16s8p0x1x2op3x2x1g2:bias"),
+    ("ci", "folded", "mb2_ic17oc3_id3ih2iw5_k18x10x9s9x11x8p3x1x0:bias"),
+    ("ci", "folded, two groups", "mb1_ic38oc4_id2ih3iw9_k5x4x16s8p0x1x2op3x2x1g2:bias"),
     ("ci", "1170 taps over 60 positions", "mb2_ic4oc6_id2ih3iw5_k13x10x9s4x3x5p2x1x0d1x2x1g2"),
     ("full", "21780 taps over 48 positions", "mb2_ic26oc2_id4ih2iw3_k33x20x33s16p5x1x2g2"),
     ("smoke", "depthwise", "mb2_ic8oc8_id4ih4iw4_k3s2p1op1g8:bias"),

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "cuda/common/folded.h"
 #include "cuda/common/resident.h"
 #include "cuda/few_channels/config.h"
 #include "cuda/few_channels/gathered_config.h"
@@ -227,6 +228,7 @@ Verdict supports(const Description& description, const Device& device) {
   if (description.precision == Precision::fp64) return Verdict::refuse("no kernel for fp64");
   const Verdict extents = supports_extents(p);
   if (!extents.ok) return extents;
+  if (is_folded_forward(description, device)) return Verdict::accept();
   const bool gathered = gathered_fits(description, device);
   if (taps_ins(description) > 0 && !gathered) {
     return Verdict::refuse("many taps over few positions: direct keeps them in shared memory");
@@ -292,6 +294,10 @@ int64_t workspace_bytes(const Description& description, const Device& device) {
 }
 
 std::string config(const Description& description, const Device& device) {
+  if (is_folded_forward(description, device)) {
+    return "folded taps, " + std::to_string(choose_folded(description, device).blocks) +
+           " blocks of an out channel";
+  }
   if (matrix_fits(description, device)) return to_string(choose_matrix(description, device));
   if (gathered_fits(description, device)) return to_string(choose_gathered(description, device));
   if (march_fits(description, device)) return to_string(choose_march(description, device));

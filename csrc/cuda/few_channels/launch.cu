@@ -2,6 +2,7 @@
 #include "cuda/common/element.cuh"
 #include "cuda/few_channels/call.h"
 #include "cuda/few_channels/few_channels.h"
+#include "cuda/few_channels/folded_call.h"
 
 namespace convt3d::cuda::few_channels {
 namespace {
@@ -38,6 +39,11 @@ void with_element(Precision precision, const Body& body) {
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
   const auto on = static_cast<cudaStream_t>(stream);
+  if (is_folded_forward(description, device)) {
+    const FoldedCall call{description, device, operands, choose_folded(description, device),
+                          workspace,   on};
+    return with_element(description.precision, [&]<typename T>() { run_folded<T>(call); });
+  }
   if (matrix_fits(description, device)) {
     const MatrixConfig config = choose_matrix(description, device);
     const MatrixCall call{description, device, operands, config, workspace, on};

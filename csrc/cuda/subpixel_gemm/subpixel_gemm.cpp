@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "cuda/common/folded.h"
 #include "cuda/common/kept_answer.h"
 #include "cuda/common/resident.h"
 #include "cuda/subpixel_gemm/config.h"
@@ -315,6 +316,9 @@ Verdict supports(const Description& description, const Device& device) {
   if (p.dilation != Extent3{1, 1, 1}) return Verdict::refuse("no dilation");
   if (volume(p.stride) < kMinResidues) return Verdict::refuse("fewer than 27 residues");
   if (!extents_fit(p)) return Verdict::refuse("extents, strides or taps beyond its counts");
+  if (is_folded_forward(description, device)) {
+    return Verdict::refuse("few positions: few_channels multiplies them with all taps");
+  }
   if (is_resident_forward(description)) {
     return Verdict::refuse("few positions: direct keeps them in shared memory");
   }

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda/few_channels/folded_launch.cuh"
+
+namespace convt3d::cuda::few_channels {
+template void run_folded<__nv_bfloat16>(const FoldedCall&);
+}  // namespace convt3d::cuda::few_channels
