@@ -46,6 +46,8 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "asymmetric kernel", "mb2_ic8oc4_id4ih5iw6_k3x5x7"),
     ("ci", "k7 s1 p3", "mb1_ic4oc4_id7ih6iw5_k7p3"),
     ("smoke", "dilation shares a factor with stride", "mb2_ic4oc8_id4ih5iw5_k3s2p1d2:bias"),
+    ("ci", "every second position met, 32 in channels", "mb2_ic32oc16_id5ih6iw7_k3s2p1d2"),
+    ("ci", "every second position met, 16 in channels", "mb1_ic16oc24_id4ih5iw6_k3s4d6p3op3"),
     ("ci", "dilation prime to stride", "mb1_ic4oc3_id4ih4iw4_k3s2p2d3op1"),
     ("ci", "dilation 4, stride 6", "mb1_ic3oc3_id3ih3iw3_k3s6d4p1:bias"),
     ("ci", "dilations differ", "mb1_ic4oc4_id4ih4iw5_k3s1x2x2p2x1x0d2x1x3"),

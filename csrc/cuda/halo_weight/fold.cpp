@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cuda/halo_weight/fold.h"
 
+#include <numeric>
+
+#include "geometry/ceil_div.h"
+
 namespace convt3d::cuda::halo_weight {
 namespace {
 
@@ -22,11 +26,40 @@ size_t axes_folded(const Description& description) {
   return description.output == Layout::ncdhw && volume(p.input) == 1 && axes == 3 ? axes : 0;
 }
 
+// The positions of grad_output that taps meet: every `step`th from `first` on.
+struct Met {
+  int64_t first, step;
+
+  Met(const Problem& p, size_t axis) : first(0), step(1) {
+    if (p.input[axis] == 1) return;
+    const int64_t factor =
+        p.kernel[axis] == 1 ? p.stride[axis] : std::gcd(p.stride[axis], p.dilation[axis]);
+    const int64_t start = (factor - p.padding[axis] % factor) % factor;
+    if (start >= p.output()[axis]) return;
+    first = start;
+    step = factor;
+  }
+};
+
+// The axis of the layer that has these positions alone.
+void thin(const Met& met, size_t axis, Problem* p) {
+  if (met.step == 1) return;
+  const int64_t positions = ceil_div(p->output()[axis] - met.first, met.step);
+  p->stride[axis] /= met.step;
+  p->dilation[axis] = p->kernel[axis] == 1 ? 1 : p->dilation[axis] / met.step;
+  p->padding[axis] = (p->padding[axis] + met.first) / met.step;
+  p->output_padding[axis] = 0;
+  p->output_padding[axis] = positions - p->output()[axis];
+}
+
 }  // namespace
 
 Description folded(const Description& description) {
   const size_t axes = axes_folded(description);
   Description result = description;
+  for (size_t axis = 0; axis < 3; ++axis) {
+    thin(Met(description.problem, axis), axis, &result.problem);
+  }
   for (size_t axis = 3 - axes; axis < 3; ++axis) {
     result.problem.out_channels *= result.problem.kernel[axis];
     result.problem.kernel[axis] = 1;
@@ -44,6 +77,14 @@ Description folded(const Description& description) {
 Operands folded(const Description& description, const Operands& operands) {
   const size_t axes = axes_folded(description);
   Operands result = operands;
+  const int64_t element = element_bytes(description.precision);
+  for (size_t axis = 0; axis < 3; ++axis) {
+    const Met met(description.problem, axis);
+    int64_t& stride = result.output.stride[2 + axis];
+    result.output.data =
+        static_cast<unsigned char*>(result.output.data) + met.first * stride * element;
+    stride *= met.step;
+  }
   if (axes == 0) return result;
   const int64_t channels = folded(description).problem.out_channels;
   for (size_t axis = 3 - axes; axis < 3; ++axis) {
@@ -54,6 +95,13 @@ Operands folded(const Description& description, const Operands& operands) {
   result.weight.stride[1] = 1;
   if (volume(description.problem.input) == 1) result.input.stride[1] = 1;
   return result;
+}
+
+const char* fold_name(const Description& description) {
+  const bool taps = axes_folded(description) > 0;
+  return folded(description) == description ? ""
+         : taps                             ? ", taps as channels"
+                                            : ", positions that taps meet";
 }
 
 }  // namespace convt3d::cuda::halo_weight

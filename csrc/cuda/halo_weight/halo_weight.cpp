@@ -77,7 +77,7 @@ Verdict supports(const Description& description, const Device& device) {
 
 std::string config(const Description& description, const Device& device) {
   const Description fold = folded(description);
-  const std::string taps = fold == description ? "" : ", taps as channels";
+  const std::string taps = fold_name(description);
   if (walks(fold, device)) return to_string(choose_walk(fold, device)) + taps;
   return to_string(choose(fold, device)) + taps;
 }

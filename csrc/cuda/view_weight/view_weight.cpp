@@ -106,7 +106,7 @@ Verdict supports(const Description& description, const Device& device) {
 
 std::string config(const Description& description, const Device& device) {
   const Description fold = halo_weight::folded(description);
-  const std::string taps = fold == description ? "" : ", taps as channels";
+  const std::string taps = halo_weight::fold_name(description);
   return to_string(choose(fold, device)) + taps;
 }
 
