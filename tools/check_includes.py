@@ -29,12 +29,12 @@ LAYERS = {
 TABLES = ("plan/planner.cpp", "cuda/cuda.cu")
 # A family's fallback for what its description cannot tell: pointers and strides.
 FALLBACKS = {
-    "halo_gemm": "cuda/implicit_gemm/implicit_gemm.h",
-    "halo_weight": "cuda/weight_gemm/weight_gemm.h",
-    "line_weight": "cuda/weight_gemm/weight_gemm.h",
-    "view_weight": "cuda/weight_gemm/weight_gemm.h",
+    "halo_gemm": ("cuda/implicit_gemm/implicit_gemm.h",),
+    "halo_weight": ("cuda/weight_gemm/weight_gemm.h",),
+    "line_weight": ("cuda/weight_gemm/weight_gemm.h", "cuda/few_channels/few_channels.h"),
+    "view_weight": ("cuda/weight_gemm/weight_gemm.h",),
     # Whatever family takes the problem that it has padded.
-    "padded_channels": "cuda/cuda.h",
+    "padded_channels": ("cuda/cuda.h",),
 }
 # A family that is another's tiles, loads and stores with a multiplication of its own.
 BASES = {"mma_gemm": "cuda/implicit_gemm/", "view_weight": "cuda/halo_weight/"}
@@ -82,7 +82,7 @@ def include_breach(path: str, include: str) -> str | None:
         mine, theirs = family_of(path), family_of(include)
         allowed = include.startswith(
             (*CUDA_SHARED, BASES.get(mine or "", CUDA_SHARED[0]))
-        ) or include == FALLBACKS.get(mine or "")
+        ) or include in FALLBACKS.get(mine or "", ())
         if mine != theirs and not allowed:
             return "a family does not include another"
         return None

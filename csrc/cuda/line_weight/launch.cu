@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "cuda/common/call.h"
+#include "cuda/few_channels/few_channels.h"
 #include "cuda/line_weight/config.h"
 #include "cuda/line_weight/gather_config.h"
 #include "cuda/line_weight/gather_params.h"
@@ -103,7 +104,9 @@ void launch(const Description& description, const Device& device, const Operands
   const PickConfig picks = choose_picks(description, device);
   if (picks.splits > 0) {
     if (!launch_picks(description, picks, operands, workspace, static_cast<cudaStream_t>(stream))) {
-      weight_gemm::launch(description, device, operands, workspace, stream);
+      const bool few = !weight_gemm::supports(description, device).ok;
+      const auto fallback = few ? few_channels::launch : weight_gemm::launch;
+      fallback(description, device, operands, workspace, stream);
     }
     return;
   }

@@ -200,9 +200,6 @@ Verdict supports(const Description& description, const Device& device) {
   }
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
   if (p.in_channels < kMinColumns) return Verdict::refuse("fewer than 16 in channels");
-  if (description.input != Layout::ncdhw || description.output != Layout::ncdhw) {
-    return Verdict::refuse("input and grad_output in NCDHW only");
-  }
   const Extent3 output = p.output();
   if (p.batch < 1 || p.batch > kMaxExtent) return Verdict::refuse("an empty or very large batch");
   for (size_t axis = 0; axis < 3; ++axis) {
@@ -220,6 +217,9 @@ Verdict supports(const Description& description, const Device& device) {
     return Verdict::refuse("more elements in a sample than 32-bit offsets reach");
   }
   if (choose_picks(description, device).splits > 0) return Verdict::accept();
+  if (description.input != Layout::ncdhw || description.output != Layout::ncdhw) {
+    return Verdict::refuse("input and grad_output in NCDHW only");
+  }
   // An input that TMA cannot load is weight_gemm's.
   const bool falls_back = weight_gemm::supports(description, device).ok;
   if (falls_back && gathers(description, device)) return Verdict::accept();
@@ -265,7 +265,7 @@ std::string config(const Description& description, const Device& device) {
 int64_t workspace_bytes(const Description& description, const Device& device) {
   const PickConfig picks = choose_picks(description, device);
   if (picks.splits > 0) {
-    return std::max(pick_partial_bytes(picks), weight_gemm::workspace_bytes(description, device));
+    return std::max(pick_partial_bytes(picks), pick_fallback_bytes(description, device));
   }
   if (!gathers(description, device)) return partial_bytes(choose(description, device));
   return std::max(partial_bytes(choose_gather(description, device)),

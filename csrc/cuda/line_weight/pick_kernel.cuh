@@ -15,58 +15,18 @@
 // Memory is the limit, so that all that counts is how many loads are under way: blocks are small,
 // and several on an SM. They split K; a second kernel adds their sums.
 #pragma once
-#include <cuda.h>
-
 #include <cstdint>
 
-#include "cuda/common/divisor.cuh"
-#include "cuda/common/element.cuh"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
-#include "cuda/line_weight/pick_config.h"
+#include "cuda/line_weight/pick_sums.cuh"
 #include "cuda/sm90/mbarrier.cuh"
-#include "cuda/sm90/overlapping_launch.cuh"
 #include "cuda/sm90/ring.cuh"
 #include "cuda/sm90/tma.cuh"
 #include "cuda/sm90/wgmma.cuh"
 #include "cuda/sm90/wgmma_shared.cuh"
 
 namespace convt3d::cuda::line_weight {
-
-struct PickParams {
-  CUtensorMap input;   // {position, in_channel, n}
-  const void* output;  // grad_output
-  void* weight;
-  float* partial;                        // [split][job][four sums][thread]
-  int64_t output_batch, output_channel;  // elements, as all that follow
-  int output_position[3], output_tap[2];
-  int64_t weight_stride[5];
-  int in_channels, lines, volume;
-  Divisor image_tiles, plane, line;
-  Divisor line_tiles, jobs, kernel_d, kernel_h;
-  int tiles, splits;
-};
-
-// A line of grad_output: out_channel and taps along d and h.
-struct PickLine {
-  int channel, d, h;
-
-  __device__ __forceinline__ PickLine(const PickParams& p, int line) {
-    h = divide(&line, p.kernel_h);
-    d = divide(&line, p.kernel_d);
-    channel = line;
-  }
-};
-
-// What a block, or a block's sums, are of.
-struct PickJob {
-  int first_in, first_line;
-
-  __device__ __forceinline__ PickJob(const PickParams& p, int job, int lines) {
-    first_line = divide(&job, p.line_tiles) * lines;
-    first_in = job * kPickChannels;
-  }
-};
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
@@ -155,7 +115,7 @@ __global__ void __launch_bounds__(kPickThreads, pick_blocks(kLoads))
   const int thread = static_cast<int>(threadIdx.x);
   sm90::let_next_launch_start();
   int split = static_cast<int>(blockIdx.x);
-  const PickJob job(p, divide(&split, p.jobs), kLines);
+  const PickJob job(p, divide(&split, p.jobs));
   int tile = static_cast<int>(int64_t{p.tiles} * split / p.splits);
   const int end = static_cast<int>(int64_t{p.tiles} * (split + 1) / p.splits);
   const auto copy = [&](int of, int stage) {
@@ -214,62 +174,7 @@ __global__ void __launch_bounds__(kPickThreads, pick_blocks(kLoads))
     other = last;
     ring.next(kPickStages);
   }
-  if (thread / 32 * 16 >= kRows) return;
-  float4* const to = reinterpret_cast<float4*>(p.partial) +
-                     int64_t{blockIdx.x} * (kRows * kPickChannels / 4) + thread;
-#pragma unroll
-  for (int i = 0; i < kPickChannels / 8; ++i) {
-    to[i * (2 * kRows)] = make_float4(sum[4 * i], sum[4 * i + 1], sum[4 * i + 2], sum[4 * i + 3]);
-  }
-#endif
-}
-
-inline constexpr int kPickReduceWarps = 32;
-
-// The sums of all splits, added in a fixed order. A block has four sums of each thread of a warp of
-// pick_kernel; its warps share the splits.
-template <typename T, int kLoads, int kTaps>
-__global__ void __launch_bounds__(32 * kPickReduceWarps)
-    pick_reduce_kernel(const __grid_constant__ PickParams p) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  constexpr int kLines = pick_lines(kLoads), kRows = kLines * kTaps;
-  constexpr int kWarps = kRows / 16, kFours = kPickChannels / 8;
-  __shared__ double warp_sums[kPickReduceWarps][4][32];
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int of_job = static_cast<int>(blockIdx.x) % (kWarps * kFours);
-  const int job = static_cast<int>(blockIdx.x) / (kWarps * kFours);
-  const int four = of_job / kWarps, of_warp = of_job % kWarps;
-  const auto jobs = static_cast<int>(p.jobs.value);
-  double sum[4] = {};  // leaves one rounding
-  sm90::wait_for_earlier_launch();
-  const float4* const from = reinterpret_cast<const float4*>(p.partial) +
-                             int64_t{job} * (kRows * kPickChannels / 4) + four * (2 * kRows) +
-                             of_warp * 32 + lane;
-#pragma unroll 8
-  for (int split = warp; split < p.splits; split += kPickReduceWarps) {
-    const float4 part = __ldcg(from + int64_t{split} * jobs * (kRows * kPickChannels / 4));
-    sum[0] += part.x;
-    sum[1] += part.y;
-    sum[2] += part.z;
-    sum[3] += part.w;
-  }
-#pragma unroll
-  for (int i = 0; i < 4; ++i) warp_sums[warp][i][lane] = sum[i];
-  __syncthreads();  // all warps have written
-  if (warp >= 4) return;
-  double all = 0;
-#pragma unroll
-  for (int i = 0; i < kPickReduceWarps; ++i) all += warp_sums[i][warp][lane];
-  const PickJob at(p, job, kLines);
-  const int row = of_warp * 16 + lane / 4 + warp / 2 * 8, tap = row % kTaps;
-  const int in = at.first_in + four * 8 + lane % 4 * 2 + warp % 2;
-  const int number = at.first_line + row / kTaps;
-  if (number >= p.lines || in >= p.in_channels) return;
-  const PickLine line(p, number);
-  const auto& s = p.weight_stride;
-  static_cast<T*>(
-      p.weight)[in * s[0] + line.channel * s[1] + line.d * s[2] + line.h * s[3] + tap * s[4]] =
-      narrow<T>(static_cast<float>(all));
+  store_picked(p, sum);
 #endif
 }
 
