@@ -145,6 +145,8 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "k = s, boxes of odd lengths", "mb1_ic32oc16_id2ih20iw25_k2s2"),
     ("ci", "k = s, sums of few splits", "mb2_ic320oc80_id4ih4iw8_k2s2"),
     ("ci", "k = s, volumes of 27, images of a cluster", "mb9_ic136oc40_id3ih3iw3_k2s2"),
+    ("ci", "k3 s2, a turned weight, odd out channels", "mb8_ic128oc37_id2ih3iw4_k3s2p1op1"),
+    ("full", "k3 s2, a turned weight of 250 out channels", "mb1_ic512oc250_id7ih7iw5_k3s2p1op1"),
     ("ci", "k = s, boxes of lines of a cluster", "mb3_ic200oc40_id8ih16iw8_k2s2"),
     ("ci", "k = s, boxes of planes that end within a chunk", "mb4_ic260oc40_id6ih6iw6_k2s2"),
     ("ci", "k = s, four taps in w, an image a box", "mb4_ic400oc9_id2ih6iw6_k1x4x4s1x4x4"),

@@ -19,7 +19,8 @@ struct Costs {
   double before;  // launches before
   double bytes;   // of input and grad_output
   bool kept;      // these stay in L2 while all jobs read them
-  bool direct;    // a block may store a job's sums into the weight
+  bool direct;    // a block may store a job's sums itself
+  double turn;    // the launch that then follows
   int64_t num_sms;
 };
 
@@ -59,7 +60,7 @@ double cut_blocks(const Costs& costs, Config* c) {
   const double turns = static_cast<double>(ceil_div(jobs, costs.num_sms));
   const double all = static_cast<double>(c->all_tiles);
   const double direct = total(turns * all, turns * std::floor((all - 1) / c->chain), 1) +
-                        turns * (costs.sums * kDirectClocks + costs.start / 2);
+                        turns * (costs.sums * kDirectClocks + costs.start / 2) + costs.turn;
   if (direct >= clocks) return clocks;
   c->direct = true;
   c->apart = true;

@@ -31,6 +31,7 @@ struct Config {
   int blocks = 0;
   bool apart = false;   // each job has as many blocks, which all jobs cut at the same positions
   bool direct = false;  // each block stores one job's sums into the weight
+  bool turned = false;  // or as [in_channel][tap][out_channel], which a launch turns
   bool packed_input = false, packed_output = false;
   double clocks = 0;
 };

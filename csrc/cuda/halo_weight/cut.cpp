@@ -11,6 +11,7 @@
 #include "cuda/halo_weight/config.h"
 #include "cuda/halo_weight/taps.h"
 #include "cuda/halo_weight/tuning.h"
+#include "cuda/halo_weight/turned.h"
 #include "geometry/ceil_div.h"
 
 namespace convt3d::cuda::halo_weight {
@@ -103,7 +104,8 @@ std::vector<Stage> stages_of(const Problem& p, const std::array<int, 3>& halo) {
 struct Shape {
   const Problem& problem;
   int64_t num_sms, chain;
-  bool direct;   // the weight's out_channels are contiguous
+  bool direct;   // blocks may store the weight
+  double turn;   // clocks of the launch that then follows
   double bytes;  // of input and grad_output
 };
 
@@ -143,7 +145,7 @@ double complete(const Shape& shape, const Stage& stage, const Views& views, Conf
                       views.mean * static_cast<double>(stage.view_loaded) * row_clocks(out_row);
   const double box = std::max(multiply, load) + (c->stages == 2 ? std::min(multiply, load) / 8 : 0);
   return cut_blocks({box, static_cast<double>(piece_elements(*c)), kStartClocks, 0, shape.bytes,
-                     shape.bytes < kKeptBytes, shape.direct, shape.num_sms},
+                     shape.bytes < kKeptBytes, shape.direct, shape.turn, shape.num_sms},
                     c);
 }
 
@@ -151,8 +153,11 @@ Config search(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   const double positions = static_cast<double>(p.batch * volume(p.input));
   const auto roots = static_cast<int64_t>(kChainRoots * std::sqrt(positions));
-  const Shape shape{p, device.num_sms, std::clamp(roots, kMinChain, kMaxChain),
-                    description.weight == Layout::ndhwc,
+  const Shape shape{p,
+                    device.num_sms,
+                    std::clamp(roots, kMinChain, kMaxChain),
+                    stores_directly(description),
+                    turn_clocks(description),
                     static_cast<double>(p.batch * kElementBytes) *
                         static_cast<double>(p.in_channels * volume(p.input) +
                                             p.out_channels * volume(p.output()))};
@@ -195,6 +200,7 @@ Config search(const Description& description, const Device& device) {
       }
     }
   }
+  best.turned = best.direct && needs_turning(description);
   best.packed_input = needs_packing(description.input, p.in_channels);
   best.packed_output = needs_packing(description.output, p.out_channels);
   return best;
@@ -214,8 +220,8 @@ std::string to_string(const Config& c) {
          std::to_string(c.stages) + " stages of " + std::to_string(c.stage_bytes) + " bytes, " +
          std::to_string(c.unit_jobs * c.in_tiles) + " jobs of " + std::to_string(c.all_tiles) +
          " boxes on " + std::to_string(c.blocks) + " blocks" +
-         (c.direct ? ", stored directly" : "") + (c.packed_input ? ", input packed" : "") +
-         (c.packed_output ? ", grad_output packed" : "");
+         (c.direct ? ", stored directly" : "") + (c.turned ? ", then turned" : "") +
+         (c.packed_input ? ", input packed" : "") + (c.packed_output ? ", grad_output packed" : "");
 }
 
 }  // namespace convt3d::cuda::halo_weight

@@ -7,6 +7,7 @@
 #include "cuda/halo_weight/config.h"
 #include "cuda/halo_weight/fold.h"
 #include "cuda/halo_weight/tuning.h"
+#include "cuda/halo_weight/turned.h"
 #include "cuda/halo_weight/walk_config.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 
@@ -86,13 +87,10 @@ int64_t workspace_bytes(const Description& description, const Device& device) {
   const Description fold = folded(description);
   const auto bytes = [&](const auto& config) {
     return pieces_bytes(config) + packed_input_bytes(fold, config) +
-           packed_output_bytes(fold, config);
-  };
-  const auto walk_bytes = [&](const WalkConfig& config) {
-    return bytes(config) + (config.turned ? turned_bytes(fold.problem) : 0);
+           packed_output_bytes(fold, config) + (config.turned ? turned_bytes(fold) : 0);
   };
   return std::max(
-      walks(fold, device) ? walk_bytes(choose_walk(fold, device)) : bytes(choose(fold, device)),
+      walks(fold, device) ? bytes(choose_walk(fold, device)) : bytes(choose(fold, device)),
       weight_gemm::workspace_bytes(description, device));
 }
 

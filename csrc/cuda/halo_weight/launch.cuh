@@ -12,6 +12,7 @@
 #include "cuda/halo_weight/launch_reduce.cuh"
 #include "cuda/halo_weight/prepare.h"
 #include "cuda/halo_weight/taps.h"
+#include "cuda/halo_weight/turn.h"
 #include "cuda/sm90/tensor_map.h"
 #include "geometry/ceil_div.h"
 
@@ -51,7 +52,7 @@ inline int shared_bytes(const Config& c, const Params& p) {
   return c.direct ? kSharedBytes : kSwizzleAlign + p.stages * p.stage_bytes + kBarrierBytes;
 }
 
-inline Params make_params(const Call& call, const Taps& taps) {
+inline Params make_params(const Call& call, const Taps& taps, const TensorView& weight) {
   const Problem& problem = call.description.problem;
   const Config& c = call.config;
   Params p{};
@@ -90,7 +91,7 @@ inline Params make_params(const Call& call, const Taps& taps) {
                  static_cast<uint16_t>(row)};
     p.tap[i] = static_cast<uint16_t>(std::max(lane.tap, 0));
   }
-  p.target = make_target(problem, call.operands.weight);
+  p.target = make_target(problem, weight);
   return p;
 }
 
@@ -128,8 +129,12 @@ void run(const Call& call) {
   const Problem& problem = call.description.problem;
   const Config& c = call.config;
   const Taps taps = make_taps(problem, c.shares, kGroupRows / c.out_width);
-  const Params p = make_params(call, taps);
   unsigned char* packed = static_cast<unsigned char*>(call.workspace) + pieces_bytes(c);
+  const TensorView weight =
+      c.turned ? turned_rows(call.description, packed + packed_input_bytes(call.description, c) +
+                                                   packed_output_bytes(call.description, c))
+               : call.operands.weight;
+  const Params p = make_params(call, taps, weight);
   const TensorView input = rows_of(problem.batch, call.operands.input, problem.input,
                                    problem.in_channels, c.packed_input, packed, false, call.stream);
   const TensorView output = rows_of(
@@ -150,7 +155,9 @@ void run(const Call& call) {
               {static_cast<unsigned>(c.blocks), static_cast<unsigned>((c.warpgroups + 1) * 128),
                bytes, call.stream, second},
               p, input_map, output_map);
-  if (!c.direct) {
+  if (c.turned) {
+    turn_weight(call.description, weight.data, call.operands.weight, call.stream);
+  } else if (!c.direct) {
     reduce<T>({problem, call.operands.weight, c.channels, c.out_width, call.stream}, taps, p.work);
   }
 }

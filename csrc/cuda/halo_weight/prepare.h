@@ -5,6 +5,7 @@
 
 #include "cuda/common/alignment.h"
 #include "cuda/halo_weight/params.h"
+#include "cuda/halo_weight/turned.h"
 #include "cuda/sm90/row_pack.h"
 #include "plan/operands.h"
 
@@ -53,6 +54,13 @@ inline TensorView rows_of(int64_t batch, const TensorView& view, const Extent3& 
       {view.data, view.stride, batch, channels, extent, kElementBytes, packed, overlapping},
       stream);
   return {packed, {volume(extent) * row, 1, extent[1] * extent[2] * row, extent[2] * row, row}};
+}
+
+// Rows of out_channels at `rows`, which turn_weight() turns.
+inline TensorView turned_rows(const Description& description, unsigned char* rows) {
+  const Extent3& k = description.problem.kernel;
+  const int64_t row = turned_row(description);
+  return {rows, {volume(k) * row, 1, k[1] * k[2] * row, k[2] * row, row}};
 }
 
 }  // namespace convt3d::cuda::halo_weight

@@ -8,6 +8,7 @@
 
 #include "cuda/common/kept_answer.h"
 #include "cuda/halo_weight/blocks.h"
+#include "cuda/halo_weight/turned.h"
 #include "cuda/sm90/walk_limits.h"
 #include "geometry/ceil_div.h"
 
@@ -90,19 +91,11 @@ void complete(const Description& description, const Device& device, const WalkTa
       static_cast<double>(p.batch * kElementBytes) *
       static_cast<double>(p.in_channels * volume(p.input) + p.out_channels * volume(p.output()));
   const auto sums = static_cast<double>(piece_elements(*c));
-  const Costs costs{box,   sums,          kWalkStartClocks, 0, bytes, bytes < kKeptBytes,
-                    false, device.num_sms};
-  c->clocks = cut_blocks(costs, c);
-  const bool turned = description.weight != Layout::ndhwc;
-  if (turned && p.in_channels > kMostTurned) return;
-  const double turn =
-      turned ? kTurnClocks + 2.0 * static_cast<double>(turned_bytes(p)) / kTurnBytesPerClock : 0;
-  WalkConfig whole = *c;
-  Costs direct = costs;
-  direct.direct = true;
-  whole.clocks = cut_blocks(direct, &whole) + turn;
-  whole.turned = turned;
-  if (whole.direct && whole.clocks < c->clocks) *c = whole;
+  const bool direct = stores_directly(description);
+  const double turn = turn_clocks(description);
+  c->clocks = cut_blocks(
+      {box, sums, kWalkStartClocks, 0, bytes, bytes < kKeptBytes, direct, turn, device.num_sms}, c);
+  if (!direct) return;
   const int64_t all_jobs = int64_t{c->unit_jobs} * c->in_tiles;
   if (rows != c->out_width || skipping.classes.size() < 2 || all_jobs > kMostSpread) return;
   WalkConfig skips = *c;
@@ -117,7 +110,6 @@ void complete(const Description& description, const Device& device, const WalkTa
   skips.clocks = turn + kWalkStartClocks + spread_clocks(jobs, device.num_sms);
   if (skips.clocks >= c->clocks) return;
   skips.skips = skips.direct = skips.apart = true;
-  skips.turned = turned;
   skips.blocks = skips.unit_jobs * skips.in_tiles;
   *c = skips;
 }
@@ -151,6 +143,7 @@ WalkConfig search(const Description& description, const Device& device) {
     }
   }
   best.clocks = sustained(best.clocks);
+  best.turned = best.direct && needs_turning(description);
   best.packed_input = needs_packing(description.input, p.in_channels);
   best.packed_output = needs_packing(description.output, p.out_channels);
   return best;

@@ -39,8 +39,7 @@ struct WalkConfig {
   int unit_jobs = 0, in_tiles = 0;
   int64_t all_tiles = 0;  // boxes of a job that skips nothing
   int blocks = 0;
-  bool apart = false, direct = false;  // as Config's; but in any layout:
-  bool turned = false;                 // stored [in_channel][tap][out_channel], then turned
+  bool apart = false, direct = false, turned = false;  // as Config's
   bool packed_input = false, packed_output = false;
   double clocks = 0;
 };
@@ -57,13 +56,6 @@ inline int64_t pieces(const WalkConfig& c) {
   const int64_t jobs = int64_t{c.unit_jobs} * c.in_tiles;
   if (c.direct) return c.chain < c.all_tiles ? jobs : 0;
   return c.blocks + jobs - 1;
-}
-
-// The workspace: as Config's, and behind it the weight that will be turned, in rows of
-// out_channels.
-inline int64_t turned_row(const Problem& p) { return ceil_div(p.out_channels, 8) * 8; }
-inline int64_t turned_bytes(const Problem& p) {
-  return p.in_channels * volume(p.kernel) * turned_row(p) * kElementBytes;
 }
 
 }  // namespace convt3d::cuda::halo_weight

@@ -97,14 +97,10 @@ void run_walk(const WalkCall& call) {
   const TensorView output =
       rows_of(problem.batch, call.operands.output, extent, problem.out_channels, c.packed_output,
               packed + packed_input_bytes(call.description, c), c.packed_input, call.stream);
-  TensorView weight = call.operands.weight;
-  if (c.turned) {
-    const Extent3& k = problem.kernel;
-    const int64_t row = turned_row(problem);
-    weight = {
-        packed + packed_input_bytes(call.description, c) + packed_output_bytes(call.description, c),
-        {volume(k) * row, 1, k[1] * k[2] * row, k[2] * row, row}};
-  }
+  const TensorView weight =
+      c.turned ? turned_rows(call.description, packed + packed_input_bytes(call.description, c) +
+                                                   packed_output_bytes(call.description, c))
+               : call.operands.weight;
   const WalkParams p = make_walk_params(call, taps, weight);
   WalkMaps maps;
   for (size_t i = 0; i < taps.classes.size(); ++i) {
@@ -121,8 +117,7 @@ void run_walk(const WalkCall& call) {
   launch_grid("halo_weight walk_kernel", kernel,
               {static_cast<unsigned>(c.blocks), kWalkThreads, bytes, call.stream, second}, p, maps);
   if (c.turned) {
-    turn_weight({weight.data, static_cast<int>(turned_row(problem)), problem, call.operands.weight},
-                call.stream);
+    turn_weight(call.description, weight.data, call.operands.weight, call.stream);
   } else if (!c.direct) {
     Taps lanes;
     for (const WalkTap& tap : taps.taps) lanes.lanes.push_back({tap.tap, 0, {}});

@@ -41,9 +41,6 @@ inline constexpr double kWalkStartClocks = 8000;
 // Measured: from about 100 us on (512 -> 512 k3 on 5 x 60 x 90, 240 -> 240 k4 s2 on 8 x 6 x 34 x
 // 34) times are so much longer than estimated.
 inline constexpr double kFastClocks = 200000, kSlowClocks = 1.35;
-// Of the launch that turns the weight.
-inline constexpr double kTurnClocks = 3500, kTurnBytesPerClock = 1500;
-inline constexpr int64_t kMostTurned = 65535;  // limit of a grid: in_channels
 // Measured: 64 -> 32, k2 s2, 2 x 64^3 has the same estimate for both kernels, and takes 121 us
 // instead of 100.
 inline constexpr double kWalkMargin = 1.05;

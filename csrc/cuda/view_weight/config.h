@@ -30,6 +30,7 @@ struct Config {
   int blocks = 0;
   bool apart = false;   // each job has as many blocks, which all jobs cut at the same positions
   bool direct = false;  // each block stores one job's sums into the weight
+  bool turned = false;  // or as [in_channel][tap][out_channel], which a launch turns
   bool turns_input = false;  // blocks bring input's rows in line, else a launch before them
   bool packed_output = false;
 };

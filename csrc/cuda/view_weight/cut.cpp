@@ -10,6 +10,7 @@
 #include "cuda/halo_weight/blocks.h"
 #include "cuda/halo_weight/taps.h"
 #include "cuda/halo_weight/tuning.h"
+#include "cuda/halo_weight/turned.h"
 #include "cuda/sm90/chain.h"
 #include "cuda/view_weight/config.h"
 #include "geometry/ceil_div.h"
@@ -83,7 +84,8 @@ std::vector<Stage> stages_of(const Problem& p, std::array<int, 3> halo, bool run
 struct Shape {
   const Problem& problem;
   int64_t num_sms;
-  bool direct;   // the weight's out_channels are contiguous
+  bool direct;   // blocks may store the weight
+  double turn;   // clocks of the launch that then follows
   bool rows;     // input is rows of channels
   double bytes;  // of input and grad_output
 };
@@ -149,7 +151,7 @@ double complete(const Shape& shape, const Stage& stage, const Views& views, Conf
       c->turns_input ? 0 : as_double(packed_input_bytes(*c)) * 2 / kPackBytesPerClock + kPackClocks;
   return halo_weight::cut_blocks(
       {box, as_double(piece_elements(*c)), kStartClocks, packing, shape.bytes,
-       shape.bytes < kKeptBytes, shape.direct, shape.num_sms},
+       shape.bytes < kKeptBytes, shape.direct, shape.turn, shape.num_sms},
       c);
 }
 
@@ -179,7 +181,11 @@ Config search(const Description& description, const Device& device) {
   const bool rows =
       !full && description.input == Layout::ndhwc && p.in_channels * kElementBytes % 16 == 0;
   const Shape shape{
-      p, device.num_sms, description.weight == Layout::ndhwc, rows,
+      p,
+      device.num_sms,
+      halo_weight::stores_directly(description),
+      halo_weight::turn_clocks(description),
+      rows,
       as_double(p.batch * kElementBytes) *
           as_double(p.in_channels * volume(p.input) + p.out_channels * volume(p.output()))};
   Config best;
@@ -222,6 +228,7 @@ Config search(const Description& description, const Device& device) {
       }
     }
   }
+  best.turned = best.direct && halo_weight::needs_turning(description);
   best.packed_output = description.output != Layout::ndhwc || p.out_channels * kElementBytes % 16;
   return best;
 }
@@ -262,8 +269,8 @@ std::string to_string(const Config& c) {
          std::to_string(c.stages) + " stages of " + std::to_string(c.stage_bytes) + " bytes, " +
          std::to_string(c.unit_jobs * c.in_tiles) + " jobs of " + std::to_string(c.all_tiles) +
          " boxes on " + std::to_string(c.blocks) + " blocks" +
-         (c.direct ? ", stored directly" : "") + (c.turns_input ? ", input turned" : "") +
-         (c.packed_output ? ", grad_output packed" : "");
+         (c.direct ? ", stored directly" : "") + (c.turned ? ", then turned" : "") +
+         (c.turns_input ? ", input turned" : "") + (c.packed_output ? ", grad_output packed" : "");
 }
 
 int64_t pieces_bytes(const Config& c) {

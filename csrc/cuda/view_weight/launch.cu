@@ -8,6 +8,7 @@
 #include "cuda/halo_weight/launch_reduce.cuh"
 #include "cuda/halo_weight/prepare.h"
 #include "cuda/halo_weight/taps.h"
+#include "cuda/halo_weight/turn.h"
 #include "cuda/sm90/row_pack.h"
 #include "cuda/sm90/tensor_map.h"
 #include "cuda/sm90/tile_pack.h"
@@ -172,7 +173,11 @@ void launch(const Description& description, const Device& device, const Operands
   float* const lines = reinterpret_cast<float*>(packed);
   float* const rows = reinterpret_cast<float*>(packed + packed_input_bytes(c));
   const Taps taps = arrange(halo_weight::make_taps(problem, c.shares, 1), c);
-  const Params p = make_params(problem, c, taps, tensors.weight, workspace);
+  const TensorView weight = c.turned
+                                ? halo_weight::turned_rows(fold, packed + packed_input_bytes(c) +
+                                                                     packed_output_bytes(fold, c))
+                                : tensors.weight;
+  const Params p = make_params(problem, c, taps, weight, workspace);
   const TensorView output = rows_of(problem, tensors.output, c.packed_output, rows, on);
   if (!c.turns_input) pack_input(problem, device, c, tensors.input, lines, on);
   const CUtensorMap input =
@@ -183,8 +188,11 @@ void launch(const Description& description, const Device& device, const Operands
         with_value<32, 48, 64, 128>(c.columns,
                                     [&]<int kColumns>() { run<kPrecision, kColumns>(call); });
       });
-  if (c.direct) return;
-  halo_weight::reduce<float>({problem, tensors.weight, c.columns, c.out_width, on}, taps, p.work);
+  if (c.turned) {
+    halo_weight::turn_weight(fold, weight.data, tensors.weight, on);
+  } else if (!c.direct) {
+    halo_weight::reduce<float>({problem, tensors.weight, c.columns, c.out_width, on}, taps, p.work);
+  }
 }
 
 }  // namespace convt3d::cuda::view_weight

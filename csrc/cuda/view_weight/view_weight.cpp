@@ -6,6 +6,7 @@
 
 #include "cuda/halo_weight/fold.h"
 #include "cuda/halo_weight/tuning.h"
+#include "cuda/halo_weight/turned.h"
 #include "cuda/view_weight/config.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 #include "geometry/numbers.h"
@@ -113,9 +114,10 @@ std::string config(const Description& description, const Device& device) {
 int64_t workspace_bytes(const Description& description, const Device& device) {
   const Description fold = halo_weight::folded(description);
   const Config config = choose(fold, device);
-  return std::max(
-      pieces_bytes(config) + packed_input_bytes(config) + packed_output_bytes(fold, config),
-      weight_gemm::workspace_bytes(description, device));
+  return std::max(pieces_bytes(config) + packed_input_bytes(config) +
+                      packed_output_bytes(fold, config) +
+                      (config.turned ? halo_weight::turned_bytes(fold) : 0),
+                  weight_gemm::workspace_bytes(description, device));
 }
 
 }  // namespace convt3d::cuda::view_weight
