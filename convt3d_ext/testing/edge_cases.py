@@ -147,6 +147,8 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "k = s, volumes of 27, images of a cluster", "mb9_ic136oc40_id3ih3iw3_k2s2"),
     ("ci", "k3 s2, a turned weight, odd out channels", "mb8_ic128oc37_id2ih3iw4_k3s2p1op1"),
     ("full", "k3 s2, a turned weight of 250 out channels", "mb1_ic512oc250_id7ih7iw5_k3s2p1op1"),
+    ("ci", "k = s, images joined in a box", "mb6_ic200oc36_id2ih2iw2_k2s2"),
+    ("ci", "k = s, four taps in w, images joined", "mb12_ic100oc24_id2ih2iw1_k2x4x4s2x4x4"),
     ("ci", "k = s, boxes of lines of a cluster", "mb3_ic200oc40_id8ih16iw8_k2s2"),
     ("ci", "k = s, boxes of planes that end within a chunk", "mb4_ic260oc40_id6ih6iw6_k2s2"),
     ("ci", "k = s, four taps in w, an image a box", "mb4_ic400oc9_id2ih6iw6_k1x4x4s1x4x4"),

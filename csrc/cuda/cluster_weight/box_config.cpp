@@ -22,30 +22,35 @@ int64_t piece_of_run(int64_t run, int64_t element) {
   return 0;
 }
 
-// Whether boxes of `planes` x `lines` can be copied; sets what a box is.
-bool make_box(const Description& description, int64_t planes, int64_t lines, BoxConfig* c) {
+// Whether boxes of `planes` x `lines` of `images` can be copied; sets what a box is.
+bool make_box(const Description& description, int64_t images, int64_t planes, int64_t lines,
+              BoxConfig* c) {
   const Problem& p = description.problem;
   const int64_t element = element_bytes(description.precision), taps = volume(p.kernel);
   const auto [depth, height, width] = p.input;
   const Extent3 output = p.output();
   const int64_t all = volume(p.input), plane = output[1] * output[2];
-  c->positions = as_int(planes * lines * width);
+  const int64_t of_image = planes * lines * width;
+  c->positions = as_int(images * of_image);
+  c->images = as_int(images);
   c->planes = as_int(planes);
   c->lines = as_int(lines);
-  c->image_boxes = as_int(all / c->positions);
-  c->boxes = as_int(p.batch * c->image_boxes);
+  c->image_boxes = as_int(all / of_image);
+  c->boxes = as_int(p.batch / images * c->image_boxes);
   c->whole = lines == height;
-  c->turned = all * element % 16 != 0;
+  c->turned = images > 1 || all * element % 16 != 0;
   c->out_channels = as_int(kColumns / taps);
   c->run = as_int(c->whole ? p.kernel[0] * planes * plane : p.kernel[1] * lines * output[2]);
   c->piece = as_int(piece_of_run(c->run, element));
   c->groups = as_int(ceil_div(c->positions * element, kBoxPanel));
-  const int64_t channel = c->positions * taps * element;
+  const int64_t channel = of_image * taps * element;
+  // Of a channel in the stage, whose images lie apart.
+  const int64_t reach = (images - 1) * of_image * kColumns * element + channel;
   // A single box may be turned around in shared memory, where input's channels lie side by side.
   const bool input_fits = c->turned ? c->image_boxes == 1 && p.in_channels * all * element % 16 == 0
                                     : c->positions * element % 16 == 0;
   return input_fits && c->piece > 0 && (c->whole ? plane * output[0] : plane) * element % 16 == 0 &&
-         channel <= kMaxChannelBytes && p.kernel[0] <= kMaxBox;
+         reach <= kMaxChannelBytes && p.kernel[0] <= kMaxBox;
 }
 
 // Blocks, stages and clocks; false where the stages do not fit.
@@ -95,8 +100,8 @@ BoxConfig search(const Description& description, const Device& device, const Sha
       kColumns % taps != 0) {
     return best;
   }
-  const auto look = [&](int64_t planes, int64_t lines) {
-    if (!make_box(description, planes, lines, &c)) return;
+  const auto look = [&](int64_t images, int64_t planes, int64_t lines) {
+    if (!make_box(description, images, planes, lines, &c)) return;
     for (const int rows : kBoxRows) {
       for (int splits = 1; splits <= std::min(kMaxBoxSplits, c.boxes); ++splits) {
         const int64_t steps = ceil_div(c.boxes, splits) * ceil_div(c.positions, depth);
@@ -108,10 +113,13 @@ BoxConfig search(const Description& description, const Device& device, const Sha
     }
   };
   for (int64_t lines = 1; lines < p.input[1]; ++lines) {
-    if (p.input[1] % lines == 0) look(1, lines);
+    if (p.input[1] % lines == 0) look(1, 1, lines);
   }
   for (int64_t planes = 1; planes <= p.input[0]; ++planes) {
-    if (p.input[0] % planes == 0) look(planes, p.input[1]);
+    if (p.input[0] % planes == 0) look(1, planes, p.input[1]);
+  }
+  for (int64_t images = 2; images <= p.batch && images * volume(p.input) <= kMostJoined; ++images) {
+    if (p.batch % images == 0) look(images, p.input[0], p.input[1]);
   }
   return best;
 }
@@ -128,6 +136,7 @@ bool prefers_boxes(const BoxConfig& boxes, const Config& config) {
 
 std::string to_string(const BoxConfig& c) {
   return "boxes of " + std::to_string(c.planes) + "x" + std::to_string(c.lines) + " lines" +
+         (c.images > 1 ? " of " + std::to_string(c.images) + " images" : "") +
          (c.turned ? ", turned" : "") + ", " + std::to_string(c.tiles) + " tiles of " +
          std::to_string(c.rows) + "x" + std::to_string(kColumns) + ", " + std::to_string(c.boxes) +
          " boxes in " + std::to_string(c.splits) + " splits, " + std::to_string(c.stages) +

@@ -68,10 +68,12 @@ bool launch_boxes(const Description& description, const BoxConfig& config, const
   params.whole = config.whole;
   params.box_positions = config.positions;
   params.groups = config.groups;
+  params.images = config.images;
+  params.image_positions = config.positions / config.images;
   params.out_channels = config.out_channels;
   params.run_rows = config.run / config.piece;
   params.plane_rows = as_int(p.kernel[0]);
-  params.output_bytes = config.positions * kColumns * element;
+  params.output_bytes = params.image_positions * kColumns * element;
   params.stages = config.stages;
   params.stage_bytes = config.stage_bytes;
   params.output_at = config.output_at;
@@ -89,6 +91,8 @@ bool launch_boxes(const Description& description, const BoxConfig& config, const
   params.step[2] = as_int(p.kernel[2]) * element;
   params.width = make_divisor(p.input[2]);
   params.lines = make_divisor(config.lines);
+  params.planes = make_divisor(config.planes);
+  params.of_image = make_divisor(params.image_positions);
   params.joined = p.kernel[2] * element == 4 && p.input[2] % 2 == 0;
   params.store_pieces = is_aligned(params.result) && shape.columns * element % 16 == 0;
   with_precision<Precision::tf32, Precision::fp16, Precision::bf16>(

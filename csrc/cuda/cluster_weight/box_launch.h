@@ -21,14 +21,15 @@ struct BoxParams {
   Divisor image_boxes, plane_boxes;
   bool whole;
   int box_positions, groups;
-  int out_channels;          // of a block
-  int run_rows, plane_rows;  // of the tensor map: of a run; kernel_d, of lines
-  int output_bytes;          // of a box of grad_output
+  int images, image_positions;  // of a box, of one of them in it
+  int out_channels;             // of a block
+  int run_rows, plane_rows;     // of the tensor map: of a run; kernel_d, of lines
+  int output_bytes;             // of an image of a box of grad_output
   int stages, stage_bytes, output_at, packed_at, tail;
   int taps, kernel_h, kernel_w;
   int channel_bytes, plane_bytes, line_bytes;  // in a stage
   int step[3];                                 // bytes from one position to the next
-  Divisor width, lines;                        // of a box
+  Divisor width, lines, planes, of_image;      // of a box; image_positions
   bool joined;        // the words of two neighbouring positions are neighbours
   bool store_pieces;  // 16 bytes of the result can be stored at once
 };

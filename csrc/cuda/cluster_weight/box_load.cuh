@@ -20,22 +20,28 @@ __device__ __forceinline__ void copy_box(const BoxParams& p, const BoxJob& job, 
   using T = typename Tile::T;
   int n = box;
   const int of_image = divide(&n, p.image_boxes);
-  const int rows = min(Tile::kRows, p.in_channels - job.first_in);
-  const int packed = rows * p.box_positions * Tile::kElement;
-  const int panels = p.groups * Tile::kRows * kBoxPanel;
-  sm90::barrier_arrive_expect(full, p.output_bytes + (Tile::kTurned ? packed : panels));
+  int channel = job.first_column;
+  if (p.taps > 1) channel /= p.taps;
   if constexpr (Tile::kTurned) {
-    const int64_t row = int64_t{n} * p.in_channels + job.first_in;
-    sm90::bulk_copy(stage + p.packed_at, static_cast<const T*>(p.positions) + row * p.box_positions,
-                    packed, full);
+    const int row_bytes = p.image_positions * Tile::kElement;
+    const int packed = min(Tile::kRows, p.in_channels - job.first_in) * row_bytes;
+    sm90::barrier_arrive_expect(full, p.images * (p.output_bytes + packed));
+    for (int i = 0; i < p.images; ++i) {
+      const int image = n * p.images + i;
+      const int64_t row = int64_t{image} * p.in_channels + job.first_in;
+      sm90::bulk_copy(stage + p.packed_at + i * Tile::kRows * row_bytes,
+                      static_cast<const T*>(p.positions) + row * p.image_positions, packed, full);
+      sm90::load_box(stage + p.output_at + i * p.output_bytes, &p.output, full, 0, 0, channel,
+                     image, 0);
+    }
+    return;
   } else {
+    sm90::barrier_arrive_expect(full, p.output_bytes + p.groups * Tile::kRows * kBoxPanel);
     for (int panel = 0; panel < p.groups; ++panel) {
       sm90::load_box(stage + panel * (Tile::kRows * kBoxPanel), &p.input, full,
                      panel * (kBoxPanel / Tile::kElement), of_image, job.first_in, n, 0);
     }
   }
-  int channel = job.first_column;
-  if (p.taps > 1) channel /= p.taps;
   if (p.whole) {
     sm90::load_box(stage + p.output_at, &p.output, full, 0, of_image * p.run_rows, channel, n, 0);
   } else {
@@ -59,7 +65,9 @@ __device__ __forceinline__ void fill_table(const BoxParams& p, uint32_t table) {
       if (position >= p.box_positions) return kNoPosition;
       int rest = position;
       const int w = divide(&rest, p.width), h = divide(&rest, p.lines);
-      return static_cast<uint32_t>(rest * p.step[0] + h * p.step[1] + w * p.step[2]);
+      const int d = divide(&rest, p.planes);
+      return static_cast<uint32_t>(rest * p.output_bytes + d * p.step[0] + h * p.step[1] +
+                                   w * p.step[2]);
     };
     if constexpr (Tile::kElement == 2) {
       const int at = first + 2 * quad;
@@ -132,31 +140,43 @@ __device__ __forceinline__ void pick_words(const BoxParams& p, uint32_t own, uin
   }
 }
 
-// Rows of input from what lies behind one another; zeros behind the box.
+// Rows of input from what lies behind one another, image by image; zeros behind the box. A lane has
+// a row, so that neighbours read and write other banks.
 template <typename Tile>
 __device__ __forceinline__ void write_rows(const BoxParams& p, uint32_t stage) {
   constexpr int kElement = Tile::kElement, kPiece = 16 / kElement;
+  const uint32_t row_bytes = p.image_positions * kElement;
+  const uint32_t to_next_image = (Tile::kRows - 1) * row_bytes;
   const int pieces = p.groups * (kBoxPanel / 16);
+#pragma unroll 1
   for (int i = static_cast<int>(threadIdx.x); i < Tile::kRows * pieces; i += kSumThreads) {
-    const int row = i / pieces, piece = i - row * pieces;
-    const uint32_t from = stage + p.packed_at + row * p.box_positions * kElement;
+    const int piece = i / Tile::kRows, row = i - piece * Tile::kRows, first = piece * kPiece;
+    int image = first;
+    int left = p.image_positions - divide(&image, p.of_image);  // of this image
+    uint32_t at = stage + p.packed_at + row * row_bytes + first * kElement + image * to_next_image;
+    uint32_t value[kPiece];
+#pragma unroll
+    for (int e = 0; e < kPiece; ++e) {
+      const bool there = first + e < p.box_positions;
+      const uint32_t from = there ? at : stage;
+      if constexpr (kElement == 4) {
+        value[e] = load_shared(from);
+      } else {
+        unsigned short half;
+        asm volatile("ld.shared.u16 %0, [%1];" : "=h"(half) : "r"(from) : "memory");
+        value[e] = half;
+      }
+      value[e] = there ? value[e] : 0;
+      at += kElement;
+      if (--left == 0) at += to_next_image, left = p.image_positions;
+    }
     uint32_t word[4];
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      const int position = piece * kPiece + j * (4 / kElement);
-      const uint32_t at = from + position * kElement;
-      word[j] = 0;
       if constexpr (kElement == 4) {
-        if (position < p.box_positions) word[j] = round_to_tf32(load_shared(at));
+        word[j] = round_to_tf32(value[j]);
       } else {
-        unsigned short low = 0, high = 0;
-        if (position < p.box_positions) {
-          asm volatile("ld.shared.u16 %0, [%1];" : "=h"(low) : "r"(at) : "memory");
-        }
-        if (position + 1 < p.box_positions) {
-          asm volatile("ld.shared.u16 %0, [%1];" : "=h"(high) : "r"(at + 2) : "memory");
-        }
-        word[j] = uint32_t{low} | uint32_t{high} << 16;
+        word[j] = value[2 * j] | value[2 * j + 1] << 16;
       }
     }
     const uint32_t to = stage + piece / 8 * (Tile::kRows * kBoxPanel) + row * kBoxPanel +

@@ -21,6 +21,8 @@ inline constexpr int kMaxBoxStages = 8, kMaxBoxSplits = 8;
 inline constexpr int kBoxBarrierBytes = 16 * kMaxBoxStages + 16;
 // Limits: offsets in a box's channel have 16 bits, a tensor map's box has 256 elements on an axis.
 inline constexpr int64_t kMaxChannelBytes = 65520, kMaxBox = 256;
+// Limit: stages. Positions of images that are joined in a box.
+inline constexpr int64_t kMostJoined = 512;
 
 // Clusters of 1 to 8 blocks, each on an SM of its own, that are there at the same time. Measured by
 // cudaOccupancyMaxActiveClusters.
