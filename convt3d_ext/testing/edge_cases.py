@@ -103,6 +103,8 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "depthwise, dilated", "mb1_ic6oc6_id5ih5iw34_k3p2d2g6:bias"),
     ("ci", "sixteen in and 32 out a group", "mb1_ic64oc128_id5ih6iw7_k3s2p1op1g4"),
     ("ci", "eight channels a group, two boxes", "mb2_ic32oc32_id9ih20iw33_k3s2p1g4"),
+    ("ci", "eight channels a group, one line", "mb1_ic16oc16_id1ih1iw300_k1x1x3s2p0x0x1g2"),
+    ("full", "pairs of groups of eight channels", "mb1_ic32oc32_id33ih34iw35_k2p1g4"),
     ("ci", "depthwise, one part and some groups", "mb1_ic40oc40_id5ih9iw70_k3s2p1g40"),
     ("ci", "eight channels a group, stride 3", "mb1_ic16oc16_id4ih5iw6_k4s3p1g2:bias"),
     ("ci", "three groups, uneven strides", "mb1_ic18oc6_id4ih5iw6_k2x3x5s1x2x4p0x1x2d1x3x1g3"),

@@ -18,9 +18,11 @@ constexpr double kWaitClocks = 400;
 // grad_input of 32 bits: products of a result. Sums of fewer are no better than the split numbers
 // that they are of, and do not pay for turning grad_output into chunks.
 constexpr int64_t kMinMatrixProducts = 128;
-// In NCDHW, where the CUDA cores take at most eight in channels: of KernelBench 73 in 4 groups (216
-// products) they need 0.80 ms, this 0.85; of KernelBench 72 (840) this needs 0.23.
-constexpr int64_t kMinPlanesProducts = 512;
+
+// Groups of a block: 1 or 2.
+int64_t block_groups(const Problem& p, const MatrixConfig& config) {
+  return std::max<int64_t>(1, p.groups * config.in_tiles / config.weight_tiles);
+}
 
 int64_t halo_chunks(const MatrixConfig& config, int64_t stride_w) {
   return config.halo[0] * config.halo[1] * stride_w * config.columns;
@@ -29,15 +31,17 @@ int64_t halo_chunks(const MatrixConfig& config, int64_t stride_w) {
 // Bytes of a block with this box.
 int64_t shared_bytes(const Description& description, const MatrixConfig& config) {
   int64_t halo = halo_chunks(config, description.problem.stride[2]) * kChunkBytes;
+  const int64_t groups = block_groups(description.problem, config);
   if (description.direction == Direction::grad_input) {
-    const int64_t weights = config.out_chunks * 2 * config.pairs * config.blocks * kChunk;
-    return config.buffers * halo + weights * kChunkBytes + 2 * config.pairs * int64_t{sizeof(int)};
+    const int64_t weights = groups * config.out_chunks * 2 * config.pairs * config.blocks * kChunk;
+    const int64_t tables = 2 * config.pairs + 2 * kMatrixPositions;
+    return config.buffers * halo + weights * kChunkBytes + tables * int64_t{sizeof(int)};
   }
-  const int64_t sums = config.tap_slices * matrix_pairs(config.blocks) * config.blocks * 4 * 32 *
-                       int64_t{sizeof(float)};
+  const int64_t sums = groups * config.tap_slices * matrix_pairs(config.blocks) * config.blocks *
+                       4 * 32 * int64_t{sizeof(float)};
   const int64_t place = kChunk * element_bytes(description.precision);  // bytes
   halo *= place / kChunkBytes;
-  return std::max(halo + config.blocks * volume(config.tile) * place, sums);
+  return std::max(groups * (halo + config.blocks * volume(config.tile) * place), sums);
 }
 
 void set_box(const Problem& p, const Extent3& tile, MatrixConfig* config) {
@@ -88,7 +92,8 @@ MatrixConfig choose_matrix(const Description& description, const Device& device)
   const bool weight = description.direction == Direction::grad_weight;
   MatrixConfig config{};
   config.taps = volume(p.kernel);
-  config.pairs = ceil_div(config.taps, 2);
+  // grad_input takes two pairs at once.
+  config.pairs = weight ? ceil_div(config.taps, 2) : ceil_div(config.taps, 4) * 2;
   config.blocks =
       p.in_channels_per_group() <= kChunk ? 1 : matrix_blocks(element_bytes(description.precision));
   config.in_tiles = ceil_div(p.in_channels_per_group(), config.blocks * kChunk);
@@ -99,8 +104,29 @@ MatrixConfig choose_matrix(const Description& description, const Device& device)
     config.tap_slices = 1;
     while (config.tap_slices * matrix_pairs(config.blocks) < config.pairs) config.tap_slices *= 2;
   }
-  config.buffers = !weight && element_bytes(description.precision) == 4 ? 2 : 1;
-  choose_box(description, kMatrixPositions, &config);
+  const int64_t own_buffers = !weight && element_bytes(description.precision) == 4 ? 2 : 1;
+  config.buffers = own_buffers;
+  // NDHWC: the chunks of two groups are a sector of memory, and come together.
+  const int64_t sector_outs = kChunkBytes / element_bytes(description.precision);
+  bool two_groups = description.output == Layout::ndhwc && p.groups % 2 == 0 &&
+                    config.in_tiles == 1 && config.blocks == 1 &&
+                    p.out_channels_per_group() == sector_outs;
+  if (weight) {
+    two_groups = two_groups && sector_outs == kChunk && p.in_channels_per_group() == kChunk &&
+                 config.tap_slices < kMatrixWarps;
+  }
+  if (two_groups) {
+    if (!weight) config.buffers = 2;
+    config.weight_tiles /= 2;
+    choose_box(description, kMatrixPositions, &config);
+    const int64_t items = p.batch * volume(config.boxes) * config.weight_tiles;
+    if (config.shared > kMaxShared || items < 2 * device.num_sms) {
+      config.weight_tiles *= 2;
+      two_groups = false;
+      config.buffers = own_buffers;
+    }
+  }
+  if (!two_groups) choose_box(description, kMatrixPositions, &config);
   if (config.buffers == 2 && config.shared > kMaxShared) {
     config.buffers = 1;
     choose_box(description, kMatrixPositions, &config);
@@ -111,7 +137,7 @@ MatrixConfig choose_matrix(const Description& description, const Device& device)
   const int64_t boxes = p.batch * volume(config.boxes);
   // Blocks on an SM: registers.
   const bool full = description.precision == Precision::fp32;
-  const int64_t resident = !weight && !full && config.blocks == 1 ? 3 : 2;
+  const int64_t resident = !weight && !full && config.blocks == 1 && config.buffers == 1 ? 3 : 2;
   const int64_t wanted = ceil_div(device.num_sms * resident, config.weight_tiles);
   config.splits = std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, boxes));
   return config;
@@ -131,9 +157,7 @@ bool matrix_fits(const Description& description, const Device& device) {
     const bool few = p.in_channels_per_group() <= kChunk;
     if (description.direction == Direction::grad_weight && (!full || !few)) return false;
     const int64_t products = volume(p.kernel) * p.out_channels_per_group();
-    const bool planes = few && description.input == Layout::ncdhw;
-    if (description.direction == Direction::grad_input &&
-        products < (planes ? kMinPlanesProducts : kMinMatrixProducts)) {
+    if (description.direction == Direction::grad_input && products < kMinMatrixProducts) {
       return false;
     }
   }

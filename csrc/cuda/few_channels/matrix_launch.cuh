@@ -57,12 +57,22 @@ inline MatrixSums describe_matrix(const MatrixCall& call) {
   const int chunk = chunk_of(element), own = stores ? 2 : chunk;
   p.long_inputs = p.ins % own == 0 && aligned_channels(input, element, own);
   p.long_outputs = p.outs % chunk == 0 && aligned_channels(output, element, chunk);
-  p.quad_inputs = element == 2 && !stores && !p.long_inputs && input.stride[4] == 1;
-  p.quad_outputs = element == 2 && !p.long_outputs && output.stride[4] == 1;
-  p.halo_quads = static_cast<int>(ceil_div(p.halo[2], int64_t{4}));
-  p.tile_quads = static_cast<int>(ceil_div(p.tile[2], int64_t{4}));
-  p.by_halo_quads = make_divisor(p.halo_quads);
-  p.by_tile_quads = make_divisor(p.tile_quads);
+  const bool quads = element == 2 && (stores || config.blocks == 1);  // else no registers
+  p.quad_inputs = quads && !stores && !p.long_inputs && input.stride[4] == 1;
+  p.quad_outputs = quads && !p.long_outputs && output.stride[4] == 1;
+  // Sectors of memory: in 32 bits, grad_weight has all eight channels of a place side by side, and
+  // grad_input two chunks in its two buffers; in 16 bits a block may have two groups.
+  const int64_t of_block = problem.groups * p.in_tiles / config.weight_tiles;
+  p.block_groups = static_cast<int>(std::max<int64_t>(1, of_block));
+  const bool sectors = p.long_outputs && p.buffers == 2 && p.block_groups * p.out_chunks % 2 == 0;
+  const int64_t chunks = stores ? (sectors ? 2 : 1) : p.block_groups * (kChunk / chunk);
+  p.together = static_cast<int>(chunks);
+  p.halo_units = static_cast<int>(p.quad_outputs ? ceil_div(p.halo[2], int64_t{4})
+                                                 : p.halo[2] * int64_t{p.together});
+  p.tile_units =
+      static_cast<int>(p.quad_inputs ? ceil_div(p.tile[2], int64_t{4}) : p.tile[2] * chunks);
+  p.halo_spread = make_spread(p.halo_units, p.halo[1], p.output_bytes);
+  p.tile_spread = make_spread(p.tile_units, p.tile[1], p.input_bytes);
   return p;
 }
 

@@ -13,6 +13,7 @@
 //
 // That is linear: chunk = base(position) + offset(tap).
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 #include "cuda/common/axes.h"
@@ -24,6 +25,31 @@
 #include "cuda/few_channels/vector.cuh"
 
 namespace convt3d::cuda::few_channels {
+
+#if defined(__CUDA_ARCH__)
+constexpr int kArch = __CUDA_ARCH__ / 10;
+#else
+constexpr int kArch = 90;
+#endif
+
+// Threads along the units of a line, and on as many lines as the others fill. Each keeps its place
+// on the line, so that all that depends on it is found once a box, and steps from line to line.
+struct Spread {
+  Divisor by_side;             // threads side by side
+  int lines;                   // taken at once
+  int step[2];                 // the same as planes and lines
+  int64_t bytes, plane_bytes;  // of a step, and more where it goes to the next plane
+};
+
+inline Spread make_spread(int64_t units, int64_t lines_of_plane, const int64_t (&bytes)[5]) {
+  const int64_t side = std::min<int64_t>(units, kMatrixThreads), lines = kMatrixThreads / side;
+  const int64_t planes = lines / lines_of_plane, rest = lines % lines_of_plane;
+  return {make_divisor(side),
+          static_cast<int>(lines),
+          {static_cast<int>(planes), static_cast<int>(rest)},
+          planes * bytes[2] + rest * bytes[3],
+          bytes[2] - lines_of_plane * bytes[3]};
+}
 
 struct MatrixSums : Axes {
   const void* input;   // grad_weight
@@ -40,19 +66,53 @@ struct MatrixSums : Axes {
   int tap_slices;     // grad_weight: warps side by side on the pairs
   int boxes, splits;  // boxes of positions, in all; blocks that share them
   int buffers;        // grad_input: as in config.h
+  int block_groups;   // 1 or 2, of one chunk each
+  int together;       // chunks of grad_output that are staged at once: 1 or 2
   int64_t weights;
   Divisor by_tile[3], by_boxes[3], by_halo[3], by_kernel[3], by_stride_w;
   Divisor by_in_tiles, by_out_chunks;
   bool long_inputs, long_outputs;  // one load brings a chunk
   bool quad_inputs, quad_outputs;  // four positions of a channel are loaded at once
-  int halo_quads, tile_quads;      // loads of a line
-  Divisor by_halo_quads, by_tile_quads;
+  int halo_units, tile_units;      // of a line: such quads, or chunks
+  Spread halo_spread, tile_spread;
 };
 
 // The first position of a box.
 struct Box {
   int n, first[3];
 };
+
+// A line of a part of a tensor that begins at first[], and the bytes before it.
+struct Line {
+  int d, h, number;
+  int64_t bytes;
+};
+
+// body(unit, line) for each unit that is this thread's, and the first of its lines.
+template <typename Body>
+__device__ __forceinline__ void for_units(const Spread& spread, int units, const Divisor& by_plane,
+                                          const int64_t (&bytes)[5], const Body& body) {
+  int index = threadIdx.x;
+  int unit = divide(&index, spread.by_side);
+  if (index >= spread.lines) return;
+  int d = index;
+  const int h = divide(&d, by_plane);
+  const Line line{d, h, index, d * bytes[2] + h * bytes[3]};
+#pragma unroll 1
+  for (; unit < units; unit += kMatrixThreads) body(unit, line);
+}
+
+__device__ __forceinline__ void step_line(const Spread& spread, int lines_of_plane, Line* line) {
+  line->number += spread.lines;
+  line->d += spread.step[0];
+  line->h += spread.step[1];
+  line->bytes += spread.bytes;
+  if (line->h >= lines_of_plane) {
+    line->h -= lines_of_plane;
+    ++line->d;
+    line->bytes += spread.plane_bytes;
+  }
+}
 
 __device__ __forceinline__ Box find_box(const MatrixSums& p, int index) {
   Box box;
@@ -80,14 +140,10 @@ __device__ __forceinline__ int chunk_of_tap(const MatrixSums& p, int tap) {
   return ((rest * p.dilation[0] * p.halo[1] + h) * p.stride[2] + residue) * p.columns + column;
 }
 
-// One chunk to shared memory, zeros where not `there`.
+// One chunk to shared memory, element by element, zeros where not `there`.
 template <typename T>
 __device__ __forceinline__ void stage_chunk(uint4* target, const char* source, bool there,
-                                            int64_t channel_bytes, int channels, bool whole) {
-  if (whole) {
-    copy_async<16>(shared_address(target), source, there ? 16 : 0);
-    return;
-  }
+                                            int64_t channel_bytes, int channels) {
   constexpr int kElements = chunk_of(sizeof(T));
   if constexpr (sizeof(T) == 4) {
 #pragma unroll
@@ -101,52 +157,57 @@ __device__ __forceinline__ void stage_chunk(uint4* target, const char* source, b
   }
 }
 
-// Where a place of the halo lies in shared memory and in grad_output, and whether it is inside.
-struct HaloPlace {
-  int target;
-  int64_t source;  // bytes
-  bool there;
-};
-
-__device__ __forceinline__ HaloPlace find_halo(const MatrixSums& p, const int (&first)[3], int at) {
-  int rest = at;
-  const int own_w = divide(&rest, p.by_halo[2]);
-  const int line = rest, own_h = divide(&rest, p.by_halo[1]);
-  const int d = first[0] + rest, h = first[1] + own_h, w = first[2] + own_w;
-  int column = own_w;
-  const int residue = divide(&column, p.by_stride_w);
-  return {(line * p.stride[2] + residue) * p.columns + column,
-          d * p.output_bytes[2] + h * p.output_bytes[3] + w * p.output_bytes[4],
-          within(d, p.output_extent[0]) && within(h, p.output_extent[1]) &&
-              within(w, p.output_extent[2])};
-}
-
 // 16 bits: four positions on w of eight channels, positions side by side in memory, turned into
 // chunks. A line may start on any element: words that hold one of it are loaded, and shifted into
-// place. `corner` is the first position of the line, `w` its coordinate, `inside` whether the line
-// is in the tensor; store(i, chunk) takes position i.
-template <typename Store>
-__device__ __forceinline__ void stage_quad(const char* corner, bool inside, int w, int extent,
-                                           int64_t channel_bytes, int channels,
-                                           const Store& store) {
-  unsigned mask[2] = {};
+// place. What follows from the coordinate on w alone, as bits: those of the four positions that are
+// inside, and from kHeldEven and kHeldOdd on words that hold one of these, where the line starts on
+// an even or an odd element.
+constexpr int kHeldEven = 4, kHeldOdd = 6;
+
+__device__ __forceinline__ unsigned find_quad(int w, int extent) {
+  unsigned bits = 0;
 #pragma unroll
-  for (int i = 0; i < 4; ++i) mask[i / 2] |= within(w + i, extent) ? 0xffffu << (i % 2 * 16) : 0;
+  for (int i = 0; i < 4; ++i) bits |= within(w + i, extent) ? 1u << i : 0;
+#pragma unroll
+  for (int odd = 0; odd < 2; ++odd) {
+#pragma unroll
+    for (int i = 0; i < 2 + odd; ++i) {
+      const bool held = within(w + 2 * i - odd + 1, extent + 1);
+      bits |= held ? 1u << ((odd != 0 ? kHeldOdd : kHeldEven) + i) : 0;
+    }
+  }
+  return bits;
+}
+
+// `corner` is the first position of the line, `bits` of find_quad, none where the line is outside;
+// kWhole: there are eight channels. store(i, chunk) takes position i.
+template <bool kWhole, typename Store>
+__device__ __forceinline__ void stage_quad(const char* corner, unsigned bits, int64_t channel_bytes,
+                                           int channels, const Store& store) {
+  // Channels of the same parity start alike.
+  int shift[2];
+  unsigned held[2], mask[2];
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const bool odd = reinterpret_cast<uintptr_t>(corner + i * channel_bytes) / 2 % 2 != 0;
+    shift[i] = odd ? 16 : 0;
+    held[i] = odd ? bits >> kHeldOdd : bits >> kHeldEven & 3;
+    mask[i] = (bits >> 2 * i & 1) * 0xffffu | (bits >> (2 * i + 1) & 1) * 0xffff0000u;
+  }
   unsigned two[2][kChunk];
 #pragma unroll
   for (int c = 0; c < kChunk; ++c) {
-    const char* const own = corner + c * channel_bytes;
-    const int odd = static_cast<int>(reinterpret_cast<uintptr_t>(own) / 2 % 2);
-    const auto* const words = reinterpret_cast<const unsigned*>(own - 2 * odd);
+    const auto* const words =
+        reinterpret_cast<const unsigned*>(corner + c * channel_bytes - shift[c % 2] / 8);
     unsigned word[3];
 #pragma unroll
     for (int i = 0; i < 3; ++i) {
-      const bool holds = within(w + 2 * i - odd + 1, extent + 1) && (i < 2 || odd != 0);
-      word[i] = inside && c < channels && holds ? words[i] : 0u;
+      const bool holds = (held[c % 2] >> i & 1) != 0;
+      word[i] = holds && (kWhole || c < channels) ? words[i] : 0u;
     }
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      two[i][c] = __funnelshift_r(word[i], word[i + 1], odd * 16) & mask[i];
+      two[i][c] = __funnelshift_r(word[i], word[i + 1], shift[c % 2]) & mask[i];
     }
   }
 #pragma unroll
@@ -158,58 +219,92 @@ __device__ __forceinline__ void stage_quad(const char* corner, bool inside, int 
   }
 }
 
-// grad_output around a box, channels from `first_out` of the tensor on, kChunks chunks a place;
-// kUnroll chunks in flight. kQuads: whether there are registers for stage_quad.
-template <typename T, int kChunks, int kUnroll, bool kQuads>
+// The chunk of the halo's line 0 where its column `w` lies.
+__device__ __forceinline__ int chunk_of_column(const MatrixSums& p, int w) {
+  const int residue = divide(&w, p.by_stride_w);
+  return residue * p.columns + w;
+}
+
+// grad_output around a box, `channels` from `first_out` of the tensor on: p.together chunks a
+// place, `chunk_step` chunks apart in shared memory, neighbouring places `place_step`; kUnroll
+// chunks in flight. kQuads: whether there are registers for stage_quad.
+template <typename T, int kUnroll, bool kQuads>
 __device__ __forceinline__ void stage_output(const MatrixSums& p, const Box& box, int first_out,
-                                             int channels, uint4* halo) {
-  const char* const source = static_cast<const char*>(p.output) + box.n * p.output_bytes[0] +
-                             first_out * p.output_bytes[1];
+                                             int channels, int chunk_step, int place_step,
+                                             uint4* halo) {
+  const char* source = static_cast<const char*>(p.output) + box.n * p.output_bytes[0] +
+                       first_out * p.output_bytes[1];
   int first[3];
 #pragma unroll
   for (int axis = 0; axis < 3; ++axis) {
     first[axis] = box.first[axis] * p.stride[axis] - p.padding[axis];
+    if (axis < 2) source += first[axis] * p.output_bytes[2 + axis];
   }
-  if (sizeof(T) == 2 && kQuads && p.quad_outputs) {
-    const int quads = p.halo[0] * p.halo[1] * p.halo_quads;
+  const int lines = p.halo[0] * p.halo[1], line_chunks = p.stride[2] * p.columns;
+  const auto is_inside = [&](const Line& line) {
+    return within(first[0] + line.d, p.output_extent[0]) &&
+           within(first[1] + line.h, p.output_extent[1]);
+  };
+  const auto step = [&](Line* line) { step_line(p.halo_spread, p.halo[1], line); };
+  const auto body = [&](int unit, Line line) {
+    if (sizeof(T) == 2 && kQuads && p.quad_outputs) {
+      const int w = first[2] + unit * 4;
+      const unsigned bits = find_quad(w, p.output_extent[2]);
+      const char* const column = source + int64_t{w} * 2;
+      unsigned target[2];  // two chunks each
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        target[i] = chunk_of_column(p, unit * 4 + 2 * i) | chunk_of_column(p, unit * 4 + 2 * i + 1)
+                                                               << 16;
+      }
+      const int places = p.halo[2] - unit * 4;
 #pragma unroll 1
-    for (int at = threadIdx.x; at < quads; at += kMatrixThreads) {
-      int rest = at;
-      const int own_w = divide(&rest, p.by_halo_quads) * 4;
-      const int line = rest, own_h = divide(&rest, p.by_halo[1]);
-      const int d = first[0] + rest, h = first[1] + own_h, w = first[2] + own_w;
-      const bool inside = within(d, p.output_extent[0]) && within(h, p.output_extent[1]);
-      const auto store = [&](int i, const uint4& chunk) {
-        int column = own_w + i;
-        if (column >= p.halo[2]) return;
-        const int residue = divide(&column, p.by_stride_w);
-        halo[(line * p.stride[2] + residue) * p.columns + column] = chunk;
-      };
-      stage_quad(source + d * p.output_bytes[2] + h * p.output_bytes[3] + int64_t{w} * 2, inside, w,
-                 p.output_extent[2], p.output_bytes[1], channels, store);
+      for (; line.number < lines; step(&line)) {
+        const auto store = [&](int i, const uint4& chunk) {
+          if (i < places) {
+            halo[(target[i / 2] >> i % 2 * 16 & 0xffff) + line.number * line_chunks] = chunk;
+          }
+        };
+        const unsigned own = is_inside(line) ? bits : 0;
+        if (channels >= kChunk) {
+          stage_quad<true>(column + line.bytes, own, p.output_bytes[1], channels, store);
+        } else {
+          stage_quad<false>(column + line.bytes, own, p.output_bytes[1], channels, store);
+        }
+      }
+      return;
     }
-    return;
-  }
-  const int count = p.halo[0] * p.halo[1] * p.halo[2];
-  if (sizeof(T) == 2 && p.outs <= kNarrowChunk) {
-    // One or two loads a place: more places in flight.
+    const int own_w = p.together == 2 ? unit / 2 : unit;
+    const int chunk = p.together == 2 ? unit % 2 : 0;
+    const int channel = chunk * chunk_of(sizeof(T)), w = first[2] + own_w;
+    const bool there = within(w, p.output_extent[2]) && channel < channels;
+    const char* const column = source + w * p.output_bytes[4] + channel * p.output_bytes[1];
+    uint4* const target = halo + chunk_of_column(p, own_w) * place_step + chunk * chunk_step;
+    if (p.long_outputs) {
 #pragma unroll 4
-    for (int at = threadIdx.x; at < count; at += kMatrixThreads) {
-      const HaloPlace place = find_halo(p, first, at);
-      const auto own = load_elements<kNarrowChunk, T>(source + place.source, place.there,
-                                                      p.output_bytes[1], channels, false);
-      halo[place.target] = make_uint4(own.bits.value[0], 0, 0, 0);
+      for (; line.number < lines; step(&line)) {
+        copy_async<16>(shared_address(target + line.number * line_chunks * place_step),
+                       column + line.bytes, there && is_inside(line) ? 16 : 0);
+      }
+      return;
     }
-    return;
-  }
+    if (sizeof(T) == 2 && p.outs <= kNarrowChunk) {
+      // One or two loads a place: more places in flight.
+#pragma unroll 4
+      for (; line.number < lines; step(&line)) {
+        const auto narrow = load_elements<kNarrowChunk, T>(
+            column + line.bytes, there && is_inside(line), p.output_bytes[1], channels, false);
+        target[line.number * line_chunks] = make_uint4(narrow.bits.value[0], 0, 0, 0);
+      }
+      return;
+    }
 #pragma unroll kUnroll
-  for (int at = threadIdx.x; at < count * kChunks; at += kMatrixThreads) {
-    const HaloPlace place = find_halo(p, first, at / kChunks);
-    const int chunk = at % kChunks, channel = chunk * chunk_of(sizeof(T));
-    stage_chunk<T>(
-        halo + place.target * kChunks + chunk, source + place.source + channel * p.output_bytes[1],
-        place.there && channel < channels, p.output_bytes[1], channels - channel, p.long_outputs);
-  }
+    for (; line.number < lines; step(&line)) {
+      stage_chunk<T>(target + line.number * line_chunks * place_step, column + line.bytes,
+                     there && is_inside(line), p.output_bytes[1], channels - channel);
+    }
+  };
+  for_units(p.halo_spread, p.halo_units, p.by_halo[1], p.output_bytes, body);
 }
 
 }  // namespace convt3d::cuda::few_channels

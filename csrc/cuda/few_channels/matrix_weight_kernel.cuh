@@ -14,6 +14,9 @@
 //     v      | warp 2 | warp 3 |        the slices of positions are added in order
 //            +--------+--------+
 //
+// In 16 bits and NDHWC a block may have two groups, whose chunks are one sector of memory: half of
+// the warps each.
+//
 // The tensor cores truncate as they add, so no sum runs through more than kMaxInstructions of them:
 // after so many, sums go to this block's part in the workspace, where they add up in float32 with
 // rounding, and start again from zero.
@@ -40,43 +43,53 @@ __device__ __forceinline__ int box_positions(const MatrixSums& p) {
 // The input of a box, [eight channels][position].
 template <typename T, int kBlocks>
 __device__ __forceinline__ void stage_input(const MatrixSums& p, const Box& box, int first_in,
-                                            int channels, uint4* target) {
-  const char* const source = static_cast<const char*>(p.input) + box.n * p.input_bytes[0];
-  if (sizeof(T) == 2 && kBlocks == 1 && p.quad_inputs) {  // registers
-    const int quads = p.tile[0] * p.tile[1] * p.tile_quads;
-#pragma unroll 1
-    for (int at = threadIdx.x; at < quads; at += kMatrixThreads) {
-      int rest = at;
-      const int own_w = divide(&rest, p.by_tile_quads) * 4, w = box.first[2] + own_w;
-      uint4* const line = target + rest * p.tile[2] + own_w;
-      const int h = box.first[1] + divide(&rest, p.by_tile[1]), d = box.first[0] + rest;
-      const bool inside = within(d, p.input_extent[0]) && within(h, p.input_extent[1]);
-      const auto store = [&](int i, const uint4& chunk) {
-        if (own_w + i < p.tile[2]) line[i] = chunk;
-      };
-      stage_quad(source + first_in * p.input_bytes[1] + d * p.input_bytes[2] +
-                     h * p.input_bytes[3] + int64_t{w} * 2,
-                 inside, w, p.input_extent[2], p.input_bytes[1], channels, store);
-    }
-    return;
-  }
+                                            int channels, int chunk_step, uint4* target) {
   constexpr int kChunks = kChunk / chunk_of(sizeof(T));
-  const int count = box_positions<T>(p) * kBlocks * kChunks;
+  const char* const source = static_cast<const char*>(p.input) + box.n * p.input_bytes[0] +
+                             first_in * p.input_bytes[1] + box.first[0] * p.input_bytes[2] +
+                             box.first[1] * p.input_bytes[3];
+  const int lines = p.tile[0] * p.tile[1];
+  const auto is_inside = [&](const Line& line) {
+    return box.first[0] + line.d < p.input_extent[0] && box.first[1] + line.h < p.input_extent[1];
+  };
+  const auto step = [&](Line* line) { step_line(p.tile_spread, p.tile[1], line); };
+  const auto body = [&](int unit, Line line) {
+    if (sizeof(T) == 2 && kBlocks == 1 && p.quad_inputs) {
+      const int w = box.first[2] + unit * 4, places = p.tile[2] - unit * 4;
+      const unsigned bits = find_quad(w, p.input_extent[2]);
 #pragma unroll 1
-  for (int at = threadIdx.x; at < count; at += kMatrixThreads) {
-    const int block = at / (kMatrixPositions * kChunks);
-    const int first = block * kChunk + at % kChunks * chunk_of(sizeof(T));
-    int position = at / kChunks % kMatrixPositions;
-    const int w = box.first[2] + divide(&position, p.by_tile[2]);
-    const int h = box.first[1] + divide(&position, p.by_tile[1]);
-    const int d = box.first[0] + position;
-    const bool there = within(w, p.input_extent[2]) && within(h, p.input_extent[1]) &&
-                       within(d, p.input_extent[0]) && first < channels;
-    stage_chunk<T>(target + at,
-                   source + (first_in + first) * p.input_bytes[1] + d * p.input_bytes[2] +
-                       h * p.input_bytes[3] + w * p.input_bytes[4],
-                   there, p.input_bytes[1], channels - first, p.long_inputs);
-  }
+      for (; line.number < lines; step(&line)) {
+        const auto store = [&](int i, const uint4& chunk) {
+          if (i < places) target[line.number * p.tile[2] + unit * 4 + i] = chunk;
+        };
+        stage_quad<false>(source + line.bytes + int64_t{w} * 2, is_inside(line) ? bits : 0,
+                          p.input_bytes[1], channels, store);
+      }
+      return;
+    }
+    // A second chunk is of the same channels, or of the group behind.
+    const int own_w = p.together == 2 ? unit / 2 : unit, chunk = p.together == 2 ? unit % 2 : 0;
+    const int w = box.first[2] + own_w, channel = chunk * chunk_of(sizeof(T));
+    const bool there = w < p.input_extent[2];
+    const char* const column = source + w * p.input_bytes[4] + channel * p.input_bytes[1];
+#pragma unroll 1
+    for (; line.number < lines; step(&line)) {
+      const bool inside = there && is_inside(line);
+#pragma unroll 1
+      for (int block = 0; block < kBlocks; ++block) {
+        const int left = channels - channel - block * kChunk;
+        const int place = block * kMatrixPositions + line.number * p.tile[2] + own_w;
+        uint4* const own = target + place * kChunks + chunk * chunk_step;
+        const char* const from = column + line.bytes + block * kChunk * p.input_bytes[1];
+        if (p.long_inputs) {
+          copy_async<16>(shared_address(own), from, inside && left > 0 ? 16 : 0);
+        } else {
+          stage_chunk<T>(own, from, inside && left > 0, p.input_bytes[1], left);
+        }
+      }
+    }
+  };
+  for_units(p.tile_spread, p.tile_units, p.by_tile[1], p.input_bytes, body);
 }
 
 // Which row of the product is which: row `eighth` of the upper (half 0) or lower eight rows is a
@@ -100,10 +113,11 @@ __device__ __forceinline__ void write_matrix_part(const MatrixSums& p, int group
                                                   const float (&sum)[kPairs][kBlocks][4]) {
   constexpr int kSums = kPairs * kBlocks * 4;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int tap_slice = warp % p.tap_slices, slice = warp / p.tap_slices;
-  float* const own = exchange + tap_slice * kSums * 32 + lane;
+  const int slices = kMatrixWarps / p.block_groups;  // of a group: of taps and positions
+  const int tap_slice = warp % p.tap_slices, slice = warp % slices / p.tap_slices;
+  float* const own = exchange + (warp / slices * p.tap_slices + tap_slice) * kSums * 32 + lane;
 #pragma unroll 1
-  for (int turn = 0; turn < kMatrixWarps / p.tap_slices; ++turn) {
+  for (int turn = 0; turn < slices / p.tap_slices; ++turn) {
     __syncthreads();  // the box is read; the previous slice is added
     if (turn != slice) continue;
 #pragma unroll
@@ -113,14 +127,18 @@ __device__ __forceinline__ void write_matrix_part(const MatrixSums& p, int group
     }
   }
   __syncthreads();  // the sums are complete
-  for (int at = threadIdx.x; at < p.tap_slices * kSums * 32; at += kMatrixThreads) {
-    const int of_lane = at % 32, s = at / 32 % kSums, tap_slice_of = at / (32 * kSums);
+  const int own_sums = p.tap_slices * kSums * 32;
+  for (int at = threadIdx.x; at < p.block_groups * own_sums; at += kMatrixThreads) {
+    const int own_group = at >= own_sums ? 1 : 0;
+    const int tap_slice_of = (at - own_group * own_sums) / (32 * kSums);
+    const int of_lane = at % 32, s = at / 32 % kSums;
     const int pair = tap_slice_of + s / (4 * kBlocks) * p.tap_slices;
     const int in = first_in + s / 4 % kBlocks * kChunk + of_lane % 4 * 2 + s % 2;
     const Row row = row_of<T>(of_lane / 4, s % 4 / 2);
     const int tap = 2 * pair + row.tap, out = first_out + row.out;
     if (tap >= p.taps || in >= p.ins || out >= p.outs) continue;
-    float* const own = part + ((int64_t{group} * p.ins + in) * p.outs + out) * p.taps + tap;
+    const int64_t channel = int64_t{group + own_group} * p.ins + in;
+    float* const own = part + (channel * p.outs + out) * p.taps + tap;
     *own = first ? exchange[at] : *own + exchange[at];
   }
 }
@@ -192,11 +210,6 @@ __device__ __forceinline__ void add_split(const MatrixSums& p, const float* halo
   }
 }
 
-#if defined(__CUDA_ARCH__)
-constexpr int kArch = __CUDA_ARCH__ / 10;
-#else
-constexpr int kArch = 90;
-#endif
 // Blocks on an SM. float32 would spill five registers on 10.0 and 12.0.
 template <typename T>
 constexpr int kWeightBlocks = sizeof(T) == 4 && kArch >= 100 ? 1 : 2;
@@ -214,33 +227,29 @@ __global__ __launch_bounds__(kMatrixThreads, kWeightBlocks<T>) void matrix_weigh
   const int first_out = divide(&group, p.by_out_chunks) * kChunk;
   const int first_in = divide(&group, p.by_in_tiles) * kBlocks * kChunk;
   const int chunks = min((p.ins - first_in + kChunk - 1) / kChunk, kBlocks);
+  group *= p.block_groups;
 
   // Chunks of eight channels.
   constexpr int kChunks = kChunk / chunk_of(sizeof(T));
   uint4* const halo = shared;
-  uint4* const input = shared + halo_chunks * kChunks;
-  const uint32_t halo_address = shared_address(halo), input_address = shared_address(input);
-  const int tap_slice = warp % p.tap_slices, slice = warp / p.tap_slices;
-  const int slices = kMatrixWarps / p.tap_slices;
-  // Rows of a that this lane addresses: eight positions of one tap of each pair, in bytes. float32:
-  // the tap and the channels of this lane's rows, in elements.
-  int offset[kPairs];
-  int own_pairs = 0;
-#pragma unroll
-  for (int i = 0; i < kPairs; ++i) {
-    const int pair = tap_slice + i * p.tap_slices;
-    if constexpr (sizeof(T) == 4) {
-      const Row row = row_of<T>(lane / 4, 0);
-      offset[i] = chunk_of_tap(p, 2 * pair + row.tap) * kChunk + row.out;
-    } else {
-      offset[i] = chunk_of_tap(p, 2 * pair + lane / 8 % 2) * 16;
-    }
-    if (pair < p.pairs) own_pairs = i + 1;
+  uint4* const input = shared + p.block_groups * halo_chunks * kChunks;
+  const int slices = kMatrixWarps / (p.tap_slices * p.block_groups);  // of positions
+  const int own_group = warp / (kMatrixWarps / p.block_groups);
+  const int tap_slice = warp % p.tap_slices, slice = warp / p.tap_slices - own_group * slices;
+  const uint32_t halo_address = shared_address(halo + own_group * halo_chunks);
+  const uint32_t input_address = shared_address(input + own_group * kMatrixPositions);
+  // Where the rows of a are that this lane addresses, eight positions of one tap of each pair: in
+  // shared memory, as there are no registers for it while a box is staged.
+  __shared__ int tap_chunks[2 * kPairs * kMatrixWarps];
+  for (int tap = threadIdx.x; tap < 2 * kPairs * p.tap_slices; tap += kMatrixThreads) {
+    tap_chunks[tap] = chunk_of_tap(p, tap);
   }
+  const int own_pairs = (p.pairs - tap_slice + p.tap_slices - 1) / p.tap_slices;
   // Boxes of a chain: a warp has one instruction per pair and chunk for every 16 of its positions.
   // Computed where it is used: 8.6 has no register to keep it.
   const auto chain = [&] {
-    return kMaxInstructions / (kMatrixPositions / 16) * (kMatrixWarps / p.tap_slices);
+    return kMaxInstructions / (kMatrixPositions / 16) *
+           (kMatrixWarps / (p.tap_slices * p.block_groups));
   };
   float sum[kPairs][kBlocks][4] = {};
   int summed = 0;  // boxes
@@ -249,12 +258,27 @@ __global__ __launch_bounds__(kMatrixThreads, kWeightBlocks<T>) void matrix_weigh
   for (int index = split; index < p.boxes; index += p.splits) {
     const Box box = find_box(p, index);
     __syncthreads();  // all have read the previous box
-    stage_output<T, kChunks, kChunks, kBlocks == 1>(p, box, group * p.outs + first_out,
-                                                    p.outs - first_out, halo);
-    stage_input<T, kBlocks>(p, box, group * p.ins + first_in, p.ins - first_in, input);
+    const bool two = p.block_groups == 2;
+    stage_output<T, kChunks, kBlocks == 1>(p, box, group * p.outs + first_out,
+                                           p.block_groups * p.outs - first_out,
+                                           two ? halo_chunks : 1, kChunks, halo);
+    stage_input<T, kBlocks>(p, box, group * p.ins + first_in, p.block_groups * p.ins - first_in,
+                            two ? kMatrixPositions : 1, input);
     copies_commit();
     copies_wait<0>();
     __syncthreads();  // the box is there
+    // In bytes; float32: with the channels of this lane's rows, in elements.
+    int offset[kPairs];
+#pragma unroll
+    for (int i = 0; i < kPairs; ++i) {
+      const int* const pair = tap_chunks + 2 * (tap_slice + i * p.tap_slices);
+      if constexpr (sizeof(T) == 4) {
+        const Row row = row_of<T>(lane / 4, 0);
+        offset[i] = pair[row.tap] * kChunk + row.out;
+      } else {
+        offset[i] = pair[lane / 8 % 2] * kChunkBytes;
+      }
+    }
 #pragma unroll 1
     for (int step = slice; step < box_positions<T>(p) / 16; step += slices) {
       if constexpr (sizeof(T) == 4) {
