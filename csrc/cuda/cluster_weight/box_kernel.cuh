@@ -18,8 +18,8 @@
 // All that a block reads is under way at once where its stages hold it. The blocks of a cluster
 // share the positions. Boxes end within K's groups: input has zeros there, and so have registers.
 //
-// Where lines of input are no multiples of 16 bytes, or a box has several images, whole volumes come
-// as they lie, and the warps that multiply write the rows.
+// Where lines of input are no multiples of 16 bytes, or a box has several images, whole volumes
+// come as they lie, and the warps that multiply write the rows.
 //
 // choose_boxes() guarantees kernel = stride, no padding, taps that divide 128 and 2 or 4 of them
 // along w, dense tensors in NCDHW; launch_boxes() their alignment.

@@ -65,9 +65,12 @@ __device__ __forceinline__ void fill_table(const BoxParams& p, uint32_t table) {
       if (position >= p.box_positions) return kNoPosition;
       int rest = position;
       const int w = divide(&rest, p.width), h = divide(&rest, p.lines);
-      const int d = divide(&rest, p.planes);
-      return static_cast<uint32_t>(rest * p.output_bytes + d * p.step[0] + h * p.step[1] +
-                                   w * p.step[2]);
+      const int place = h * p.step[1] + w * p.step[2];
+      if constexpr (Tile::kTurned) {  // others have one image
+        const int d = divide(&rest, p.planes);
+        return static_cast<uint32_t>(place + d * p.step[0] + rest * p.output_bytes);
+      }
+      return static_cast<uint32_t>(place + rest * p.step[0]);
     };
     if constexpr (Tile::kElement == 2) {
       const int at = first + 2 * quad;
