@@ -151,7 +151,7 @@ inline Params make_paired_base(const PairedCall& call) {
   w.halo_span = config.span;
   w.residue[0] = {0, config.width, 0, config.span + 1, config.halo_w + config.span, 0, 0};
   problem.stride[2] = 1;
-  p.sum_residues = p.fused = 1;
+  p.sum_residues = p.fused = p.segments = 1;
   p.batch = static_cast<int>(problem.batch);
   p.in_channels = static_cast<int>(problem.in_channels);
   p.out_channels = static_cast<int>(problem.out_channels);
