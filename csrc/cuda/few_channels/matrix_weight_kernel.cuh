@@ -210,12 +210,13 @@ __device__ __forceinline__ void add_split(const MatrixSums& p, const float* halo
   }
 }
 
-// Blocks on an SM. float32 would spill five registers on 10.0 and 12.0.
-template <typename T>
-constexpr int kWeightBlocks = sizeof(T) == 4 && kArch >= 100 ? 1 : 2;
+// Blocks on an SM. float32 would spill five registers on 10.0 and 12.0, 16 bits with one block of
+// in channels eight on 8.0.
+template <typename T, int kBlocks>
+constexpr int kWeightBlocks = (sizeof(T) == 4 ? kArch >= 100 : kArch == 80 && kBlocks == 1) ? 1 : 2;
 
 template <typename T, int kBlocks>
-__global__ __launch_bounds__(kMatrixThreads, kWeightBlocks<T>) void matrix_weight_kernel(
+__global__ __launch_bounds__(kMatrixThreads, kWeightBlocks<T, kBlocks>) void matrix_weight_kernel(
     const __grid_constant__ MatrixSums p) {
   constexpr int kPairs = matrix_pairs(kBlocks);
   extern __shared__ uint4 shared[];
