@@ -7,8 +7,9 @@
 //   destination[first + step * q] = sum over taps, channels of weight[tap] * source[q +
 //   offset(tap)]
 //
-// where the source is the input (forward), or grad_output cut into stride phases (grad_input).
-// A tile of the grid packs the source box that its taps reach, zero-padded, one row per channel:
+// where the source is the input (forward), or grad_output cut into remainders modulo the stride
+// (grad_input). A tile of the grid packs the source box that its taps reach, zero-padded, one row
+// per channel:
 //
 //        box of one channel         flattened: position p = (qd * box_h + qh) * box_w + qw
 //       +------------------+        and a tap is a constant shift of p, so that
@@ -32,9 +33,9 @@ inline constexpr int64_t kPositionBlock = 32;
 inline constexpr int64_t kChannelBlock = 8;
 
 struct AxisTap {
-  int64_t tap;    // index in the kernel
-  int64_t shift;  // in the packed box, >= 0
-  int64_t phase;  // of the source
+  int64_t tap;        // index in the kernel
+  int64_t shift;      // in the packed box, >= 0
+  int64_t remainder;  // of the source
 };
 
 struct AxisClass {
@@ -46,7 +47,7 @@ struct Axis {
   std::vector<AxisClass> classes;
   int64_t destination_step;
   int64_t grid;  // the largest count
-  int64_t phases, source_step, source_extent;
+  int64_t remainders, source_step, source_extent;
   int64_t origin;  // source position of box coordinate 0 at q = 0, in units of source_step
   int64_t halo;    // box extent = tile extent + halo
 };
@@ -73,9 +74,11 @@ struct FlatConvolution {
     return (last + kPositionBlock - 1) / kPositionBlock * kPositionBlock;
   }
   int64_t panel_channels() const { return bundle * source_channels; }
-  int64_t phases() const { return axis[0].phases * axis[1].phases * axis[2].phases; }
+  int64_t remainders() const {
+    return axis[0].remainders * axis[1].remainders * axis[2].remainders;
+  }
   int64_t num_items() const { return batch * groups / bundle * volume(num_tiles); }
-  int64_t panel_elements() const { return phases() * panel_channels() * pitch; }
+  int64_t panel_elements() const { return remainders() * panel_channels() * pitch; }
   // Results of one channel block for all classes along w.
   int64_t strip_elements() const;
   int64_t packed_weight_elements(const Problem& problem) const;

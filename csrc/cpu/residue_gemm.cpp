@@ -39,7 +39,8 @@ std::vector<ClassTaps> class_taps(const FlatConvolution& f) {
           for (const AxisTap& th : h.taps) {
             for (const AxisTap& tw : w.taps) {
               const int64_t plane =
-                  (td.phase * f.axis[1].phases + th.phase) * f.axis[2].phases + tw.phase;
+                  (td.remainder * f.axis[1].remainders + th.remainder) * f.axis[2].remainders +
+                  tw.remainder;
               const int64_t shift = (td.shift * f.box[1] + th.shift) * f.box[2] + tw.shift;
               taps.shifts.push_back(plane * f.panel_channels() * f.pitch + shift);
             }

@@ -12,7 +12,7 @@ namespace convt3d::cpu {
 // The taps of one (d, h, w) triple of classes.
 struct ClassTaps {
   int64_t weight;               // first packed tap of this class
-  std::vector<int64_t> shifts;  // into the panel: phase plane and shift in the box
+  std::vector<int64_t> shifts;  // into the panel: remainder plane and shift in the box
 };
 
 struct TileJob {

@@ -146,7 +146,7 @@ CONVT3D_INLINE void copy_strided(const T* from, int64_t step, C* to, int64_t cou
   }
 }
 
-// One row (d, h) of the box of one phase, for all channels.
+// One row (d, h) of the box of one remainder, for all channels.
 template <class T, class C>
 CONVT3D_INLINE void pack_row(const T* from, int64_t channel_stride, int64_t w_stride,
                              const Inside& w, int64_t box_w, int64_t channels, int64_t pitch,
@@ -174,8 +174,8 @@ CONVT3D_INLINE void pack_row(const T* from, int64_t channel_stride, int64_t w_st
 }
 
 template <class T, class C>
-CONVT3D_INLINE void pack_phase(const TileJob& job, const T* source, const Extent3& q,
-                               const Extent3& phase, C* panel) {
+CONVT3D_INLINE void pack_remainder(const TileJob& job, const T* source, const Extent3& q,
+                                   const Extent3& remainder, C* panel) {
   const FlatConvolution& f = job.flat;
   const auto& stride = job.source.stride;
   const int64_t channels = f.panel_channels();
@@ -183,7 +183,7 @@ CONVT3D_INLINE void pack_phase(const TileJob& job, const T* source, const Extent
   Inside in[3];
   for (int a = 0; a < 3; ++a) {
     step[a] = f.axis[a].source_step;
-    first[a] = (q[a] + f.axis[a].origin) * step[a] + phase[a];
+    first[a] = (q[a] + f.axis[a].origin) * step[a] + remainder[a];
     in[a] = inside(f.axis[a], first[a], f.box[a]);
   }
   for (int64_t d = 0; d < f.box[0]; ++d) {
@@ -319,10 +319,10 @@ CONVT3D_INLINE void run_tile(const TileJob& job, int64_t item, C* panel) {
                    group * f.destination_channels * job.destination.stride[1];
 
   int64_t plane = 0;
-  for (int64_t d = 0; d < f.axis[0].phases; ++d) {
-    for (int64_t h = 0; h < f.axis[1].phases; ++h) {
-      for (int64_t w = 0; w < f.axis[2].phases; ++w, ++plane) {
-        pack_phase(job, source, q, {d, h, w}, panel + plane * f.panel_channels() * f.pitch);
+  for (int64_t d = 0; d < f.axis[0].remainders; ++d) {
+    for (int64_t h = 0; h < f.axis[1].remainders; ++h) {
+      for (int64_t w = 0; w < f.axis[2].remainders; ++w, ++plane) {
+        pack_remainder(job, source, q, {d, h, w}, panel + plane * f.panel_channels() * f.pitch);
       }
     }
   }

@@ -244,7 +244,7 @@ CONVT3D_INLINE int64_t block_width(const WeightRows& rows, bool vector, int64_t 
   return count;
 }
 
-// Row `item` of the slab. An output row is cut into phases.
+// Row `item` of the slab. An output row is cut into remainders.
 template <class T, class C, bool PAIRS>
 CONVT3D_INLINE void pack_row(const WeightJob& job, bool output, int64_t item) {
   const WeightRows& rows = job.rows;
@@ -259,17 +259,19 @@ CONVT3D_INLINE void pack_row(const WeightJob& job, bool output, int64_t item) {
   C* destination = static_cast<C*>(output ? job.output_panel : job.input_panel);
   const int64_t line = ((n * panel.rows[1] + d) * panel.rows[2] + h) * panel.row;
   const int64_t extent = output ? p.output()[2] : p.input[2];
-  const int64_t phases = output ? p.stride[2] : 1, units = output ? rows.output_units : panel.row;
+  const int64_t remainders = output ? p.stride[2] : 1,
+                units = output ? rows.output_units : panel.row;
   // A block of `width` lanes: of `count` channels, `step` apart.
   const auto pack = [&](int64_t lane, int64_t width, int64_t channel, int64_t step,
                         int64_t count) __attribute__((always_inline)) {
     C* to = destination + lane * panel.channel_elements() + line * width;
     const T* from = source + channel * tensor.stride[1];
-    for (int64_t phase = 0; phase < phases; ++phase) {
-      const int64_t positions = phase < extent ? ceil_div(extent - phase, phases) : 0;
-      pack_line<T, C, PAIRS>(from + phase * tensor.stride[4], step * tensor.stride[1], count,
-                             phases * tensor.stride[4], positions, PAIRS && output ? -1 : 0,
-                             PAIRS && !output ? 2 : 1, units, width, to + phase * units * width);
+    for (int64_t remainder = 0; remainder < remainders; ++remainder) {
+      const int64_t positions = remainder < extent ? ceil_div(extent - remainder, remainders) : 0;
+      pack_line<T, C, PAIRS>(from + remainder * tensor.stride[4], step * tensor.stride[1], count,
+                             remainders * tensor.stride[4], positions, PAIRS && output ? -1 : 0,
+                             PAIRS && !output ? 2 : 1, units, width,
+                             to + remainder * units * width);
     }
   };
   if (rows.group_vectors) {

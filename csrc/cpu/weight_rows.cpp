@@ -85,12 +85,12 @@ TapRuns runs_of_tap(const WeightRows& rows, const WeightSlab& slab, const AxisRa
   runs.input =
       line(rows.input, 0, d.begin - slab.input_first[1], h.begin - slab.input_first[2]) + first;
   const int64_t position = p.stride[2] * first * unit + w.shift;
-  // A pair may begin one before the first position of its phase, in the margin.
-  const int64_t phase = (position % p.stride[2] + p.stride[2]) % p.stride[2];
-  const int64_t index = (position - phase) / p.stride[2] + (rows.pairs ? 1 : 0);
+  // A pair may begin one before the first position of its remainder, in the margin.
+  const int64_t remainder = (position % p.stride[2] + p.stride[2]) % p.stride[2];
+  const int64_t index = (position - remainder) / p.stride[2] + (rows.pairs ? 1 : 0);
   runs.output = line(rows.output, 0, p.stride[0] * d.begin + d.shift - slab.output_first[1],
                      p.stride[1] * h.begin + h.shift - slab.output_first[2]) +
-                phase * rows.output_units + index;
+                remainder * rows.output_units + index;
   runs.input_step = {line(rows.input, 1, 0, 0), line(rows.input, 0, 1, 0),
                      line(rows.input, 0, 0, 1)};
   runs.output_step = {line(rows.output, 1, 0, 0), line(rows.output, 0, p.stride[0], 0),

@@ -4,10 +4,11 @@
 //   grad_weight[ci, co, tap] = sum over samples, q of input[ci, q] * output[co, stride * q +
 //   dilation * tap - padding]
 //
-// Both tensors are packed with the channels innermost, output's rows cut into their stride phases:
+// Both tensors are packed with the channels innermost, output's rows cut into their remainders
+// modulo the stride:
 //
 //   input row    (n, qd, qh):          [q][channel]
-//   output row   (n, zd, zh): [phase][(z - phase) / stride][channel]
+//   output row   (n, zd, zh): [remainder][(z - remainder) / stride][channel]
 //
 // so that a tap reads a run of neighbouring positions of either. Only positions that lie in both
 // tensors are in a run: nothing is computed for padding. A product of a run is a GEMM of one side's
@@ -49,7 +50,7 @@ struct WeightRows {
   bool group_vectors;       // vectors of groups, on both sides
   bool output_is_vector;    // else input is
   int64_t lanes;            // of a vector
-  int64_t output_units;     // positions of one phase of an output row, margin included
+  int64_t output_units;     // positions of one remainder of an output row, margin included
   int64_t tap_depth;        // taps along depth that one item computes
   Extent3 slab, num_slabs;  // of input rows: samples, depth, height
   WeightPanel input, output;
