@@ -24,13 +24,16 @@ def ninja_file() -> str:
     sources = [ROOT / "tests/native/module.cpp"]
     for pattern in SOURCES:
         sources += sorted(ROOT.glob(pattern))
-    includes = [ROOT / "csrc", pybind11.get_include(), sysconfig.get_path("include")]
+    # Dependency files leave system headers out: csrc is none.
+    includes = f"-I {ROOT / 'csrc'}"
+    for path in (pybind11.get_include(), sysconfig.get_path("include")):
+        includes += f" -isystem {path}"
     objects = [
         str(source.relative_to(ROOT).with_suffix(".o")).replace("/", ".") for source in sources
     ]
     lines = [
         f"cxx = {os.environ.get('CXX') or shutil.which('g++') or 'c++'}",
-        f"flags = {FLAGS} {' '.join(f'-isystem {path}' for path in includes)}",
+        f"flags = {FLAGS} {includes}",
         "rule compile",
         "  command = $cxx $flags -MMD -MF $out.d -c $in -o $out",
         "  depfile = $out.d",
