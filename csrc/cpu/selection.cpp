@@ -40,7 +40,7 @@ constexpr int64_t kTinyGroupBFloat16Last = 2;  // channels_last: 2 channels 1.4x
 // grad_weight: channels on either side, measured on Zen 3 and Sapphire Rapids, too. 8 in groups of
 // 8 1.8x to 4.2x torch, 5 and 2 level with it, 1 0.3x.
 constexpr int64_t kFewChannelsWeight = 8;
-// Fewer, in groups: a vector is of groups. 1 and 2 channels on one side in 8 groups 1.2x to 26x
+// Fewer, in groups: a vector is of groups. 1 and 2 channels on one side in 8 groups 0.9x to 26x
 // torch, in 3 groups 0.6x to 1.5x; 4 and 7 channels 0.6x to 1.9x; pointwise 0.2x to 1x.
 constexpr int64_t kTinyGroupWeight = 2;
 constexpr int64_t kFewGroupsWeight = 8;

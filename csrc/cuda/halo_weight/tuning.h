@@ -66,6 +66,10 @@ inline constexpr std::array<Columns, 18> kBuilt{{{16, 2},
 // dilation 2 or kernel 1) weight_gemm is 1.2 to 1.5 times as fast.
 inline constexpr double kLeastRead = 0.5;
 
+// Clocks of the launch that turns a weight (turned.h): measured, 1.3 and 7 MB.
+inline constexpr double kTurnClocks = 3500, kTurnBytesPerClock = 3500;
+inline constexpr int64_t kMostTurned = 65535;  // limit of a grid: in_channels
+
 // Measured: 16 -> 8, k3 s2 takes 780 and 403 us (NCDHW, NDHWC), few_channels 386 and 273; 384 -> 5
 // is 6 times as fast here.
 inline constexpr int64_t kFewChannels = 8, kFewPairs = 256;

@@ -10,10 +10,6 @@
 
 namespace convt3d::cuda::halo_weight {
 
-// Clocks of that launch: measured, 1.3 and 7 MB.
-inline constexpr double kTurnClocks = 3500, kTurnBytesPerClock = 3500;
-inline constexpr int64_t kMostTurned = 65535;  // limit of a grid: in_channels
-
 inline bool needs_turning(const Description& description) {
   return description.weight != Layout::ndhwc;
 }
