@@ -12,6 +12,7 @@ from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import convt3d_ext
+from convt3d_ext import _autograd
 
 # Forward mode loads torch's decompositions, some of which are scripted.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
@@ -131,6 +132,40 @@ def test_only_wanted_gradients_are_computed(wanted, raw, device):
     expected = {"grad_input": own and flags[0], "grad_weight": own and flags[1]}
     assert calls.counts == {name: 1 for name, flag in expected.items() if flag}
     assert [t.grad is not None for t in operands] == flags
+
+
+@pytest.mark.parametrize("batched", [True, False], ids=["batched", "unbatched"])
+@pytest.mark.parametrize("name", GRID)
+def test_both_gradients_at_once(name, batched, device, monkeypatch):
+    """Where nothing looks on and no derivative is wanted; the same bits as those of the two ops."""
+    together = 0
+
+    def gradients(*args, **kwargs):
+        nonlocal together
+        together += 1
+        return torch.ops.convt3d._gradients(*args, **kwargs)
+
+    monkeypatch.setattr(_autograd, "_gradients", gradients)
+    operands, parameters = make(name, batched, device)
+    output = torch.ops.convt3d.forward(*operands, *parameters)
+    grad = torch.randn_like(output)
+    got = torch.autograd.grad(output, operands, grad, retain_graph=True)
+    assert together == 1
+    with Calls() as calls:
+        expected = torch.autograd.grad(output, operands, grad, retain_graph=True)
+    assert calls.counts == {"grad_input": 1, "grad_weight": 1}
+    for one, other in zip(got, expected, strict=True):
+        assert torch.equal(one, other)
+        assert one.stride() == other.stride()
+    again = torch.autograd.grad(output, operands, grad, create_graph=True)
+    assert all(gradient.requires_grad for gradient in again[:2])
+    assert together == 1
+
+
+def test_gradients_on_meta():
+    operands, parameters = make("k2s2", True, torch.device("meta"))
+    torch.ops.convt3d.forward(*operands, *parameters).sum().backward()
+    assert all(t.grad.shape == t.shape for t in operands)
 
 
 @pytest.mark.parametrize("frozen", ["input", "weight"])

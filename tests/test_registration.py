@@ -49,6 +49,14 @@ def test_schema_is_the_contract(name):
     assert schema == f"convt3d::{name}({SCHEMAS[name]}, {ARGUMENTS}"
 
 
+def test_both_gradients_are_one_op():
+    """Of plain memory alone: it is no part of a graph, and has no derivatives."""
+    schema = str(torch.ops.convt3d._gradients.default._schema)
+    tensors = "Tensor grad_output, Tensor input, Tensor weight"
+    returns = "(Tensor, Tensor)"
+    assert schema == f"convt3d::_gradients({tensors}, {ARGUMENTS[: -len('Tensor')]}{returns}"
+
+
 @pytest.mark.compile
 # torch 2.14's opcheck looks at the .grad of results.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")

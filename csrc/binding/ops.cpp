@@ -4,6 +4,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include <optional>
+#include <tuple>
 
 #include "binding/aten_call.h"
 #include "binding/checks.h"
@@ -201,10 +202,24 @@ Tensor grad_weight(const Tensor& grad_output, const Tensor& input, const List& k
                         dilation, allow_tf32, "");
 }
 
+// Both gradients in one trip through the dispatcher.
+std::tuple<Tensor, Tensor> gradients(const Tensor& grad_output, const Tensor& input,
+                                     const Tensor& weight, const List& stride, const List& padding,
+                                     const List& output_padding, int64_t groups,
+                                     const List& dilation, bool allow_tf32) {
+  const Parameters parameters{stride, padding, output_padding, groups, dilation, allow_tf32, ""};
+  const auto extents = [](const Tensor& tensor) {
+    return Ints(tensor.sizes().data(), tensor.sizes().size()).last(3);
+  };
+  return {run(Direction::grad_input, grad_output, weight, {}, extents(input), parameters),
+          run(Direction::grad_weight, grad_output, input, {}, extents(weight), parameters)};
+}
+
 void implement(torch::stable::detail::StableLibrary& m) {
   m.impl("forward", TORCH_BOX(&forward));
   m.impl("grad_input", TORCH_BOX(&grad_input));
   m.impl("grad_weight", TORCH_BOX(&grad_weight));
+  m.impl("_gradients", TORCH_BOX(&gradients));
   m.impl("_forward_as", TORCH_BOX(&forward_as));
   m.impl("_grad_input_as", TORCH_BOX(&grad_input_as));
   m.impl("_grad_weight_as", TORCH_BOX(&grad_weight_as));

@@ -23,4 +23,8 @@ STABLE_TORCH_LIBRARY(convt3d, m) {
   define(m, "forward", "Tensor input, Tensor weight, Tensor? bias=None");
   define(m, "grad_input", "Tensor grad_output, Tensor weight, SymInt[3] input_size");
   define(m, "grad_weight", "Tensor grad_output, Tensor input, SymInt[3] kernel_size");
+  // Those two at once, of operands that are no more than memory (_autograd.py).
+  m.def(("_gradients(Tensor grad_output, Tensor input, Tensor weight, " + kParameters +
+         ") -> (Tensor, Tensor)")
+            .c_str());
 }
