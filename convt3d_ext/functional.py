@@ -22,14 +22,17 @@ _PLAIN = frozenset({Tensor, torch.nn.Parameter})
 HAS_CUDA = bool(_C.build_info()["cuda"]) and torch.version.cuda is not None
 
 
+# Looked up once: torch.backends.cudnn finds its attributes by functions in Python.
+_OF_CONV: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+
+
 def allow_tf32() -> bool:
     """Whether torch.backends.cudnn.conv.fp32_precision, or its parent setting, says "tf32".
 
     The getter follows "none" to the parent. torch.backends.cudnn.allow_tf32 raises once a user has
     set this one.
     """
-    flags: Any = torch.backends.cudnn
-    return bool(flags.conv.fp32_precision == "tf32")
+    return bool(_OF_CONV.fp32_precision == "tf32")
 
 
 # What torch.compiler.assume_constant_result sets, without its import of torch._dynamo: Dynamo
@@ -42,7 +45,7 @@ def is_covered(tensor: Any) -> bool:
     return (
         isinstance(tensor, Tensor)
         and tensor.dtype in _DTYPES
-        and (tensor.is_cpu or tensor.is_meta or (tensor.is_cuda and HAS_CUDA))
+        and ((tensor.is_cuda and HAS_CUDA) or tensor.is_cpu or tensor.is_meta)
         and tensor.layout is torch.strided
         and not tensor.is_nested
         # DTensor and the like implement aten's ops.

@@ -60,15 +60,17 @@ class ConvTranspose3d(nn.ConvTranspose3d):
         if self.padding_mode != "zeros":
             raise ValueError("Only `zeros` padding mode is supported for ConvTranspose3d")
         parameters: Any = self  # torch types these as tuples of any length
-        output_padding = self._output_padding(
-            input,
-            output_size,
-            parameters.stride,
-            parameters.padding,
-            parameters.kernel_size,
-            3,
-            parameters.dilation,
-        )
+        output_padding = parameters.output_padding
+        if output_size is not None:
+            output_padding = self._output_padding(
+                input,
+                output_size,
+                parameters.stride,
+                parameters.padding,
+                parameters.kernel_size,
+                3,
+                parameters.dilation,
+            )
         return conv_transpose3d(
             input,
             self.weight,
