@@ -344,7 +344,7 @@ class _Differentiable:
 forward = _Differentiable("forward", _Forward)
 grad_input = _Differentiable("grad_input", _GradInput)
 grad_weight = _Differentiable("grad_weight", _GradWeight)
-# Both gradients of forward at once, of what is_memory(): 45 us less of the 160 us that the host
+# Both gradients of forward at once, of what is_memory(): 40 us less of the 160 us that the host
 # takes for a tiny layer's backward on an H200 (docs/measuring.md).
 _gradients: Any = torch.ops.convt3d._gradients.default
 
