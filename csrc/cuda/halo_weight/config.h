@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "cuda/halo_weight/fold.h"
 #include "cuda/halo_weight/tuning.h"
 #include "geometry/ceil_div.h"
 #include "plan/description.h"
@@ -34,7 +35,11 @@ struct Config {
   bool turned = false;  // or as [in_channel][tap][out_channel], which a launch turns
   bool packed_input = false, packed_output = false;
   double clocks = 0;
+  Line line;  // launch() sets it
 };
+
+// The layer whose sums are computed (fold.h).
+Description fold_of(const Description& description, const Device& device);
 
 // Whether a tensor has to be turned into rows of channels that TMA can address.
 inline bool needs_packing(Layout layout, int64_t channels) {

@@ -52,6 +52,11 @@ void thin(const Met& met, size_t axis, Problem* p) {
   p->output_padding[axis] = positions - p->output()[axis];
 }
 
+// Positions that are channels.
+int64_t side_of(const Description& description, const Description& fold) {
+  return fold.problem.out_channels / folded(description).problem.out_channels;
+}
+
 }  // namespace
 
 Description folded(const Description& description) {
@@ -74,7 +79,26 @@ Description folded(const Description& description) {
   return result;
 }
 
-Operands folded(const Description& description, const Operands& operands) {
+Description widened(const Description& description) {
+  Description result = folded(description);
+  Problem& p = result.problem;
+  const int64_t side = p.stride[2], width = p.output()[2];
+  const bool rows = result.output == Layout::ndhwc && result.weight == Layout::ndhwc;
+  if (p.groups != 1 || !rows || side == 1 || width % side != 0 || p.kernel[2] == 1 ||
+      p.kernel[2] <= p.padding[2] || description.problem.dilation[2] != 1) {
+    return result;
+  }
+  const int64_t before = ceil_div(p.padding[2], side);
+  p.kernel[2] = before + ceil_div(p.kernel[2] - p.padding[2], side);
+  p.out_channels *= side;
+  p.padding[2] = before;
+  p.stride[2] = 1;
+  p.output_padding[2] = 0;
+  p.output_padding[2] = width / side - p.output()[2];
+  return result;
+}
+
+Operands folded(const Description& description, const Description& fold, const Operands& operands) {
   const size_t axes = axes_folded(description);
   Operands result = operands;
   const int64_t element = element_bytes(description.precision);
@@ -85,8 +109,12 @@ Operands folded(const Description& description, const Operands& operands) {
         static_cast<unsigned char*>(result.output.data) + met.first * stride * element;
     stride *= met.step;
   }
+  if (const int64_t side = side_of(description, fold); side > 1) {
+    result.output.stride[1] = result.weight.stride[1] = 1;
+    result.output.stride[4] = result.weight.stride[4] = fold.problem.out_channels;
+  }
   if (axes == 0) return result;
-  const int64_t channels = folded(description).problem.out_channels;
+  const int64_t channels = fold.problem.out_channels;
   for (size_t axis = 3 - axes; axis < 3; ++axis) {
     result.output.stride[2 + axis] = channels;
     result.weight.stride[2 + axis] = channels;
@@ -97,11 +125,17 @@ Operands folded(const Description& description, const Operands& operands) {
   return result;
 }
 
-const char* fold_name(const Description& description) {
-  const bool taps = axes_folded(description) > 0;
-  return folded(description) == description ? ""
-         : taps                             ? ", taps as channels"
-                                            : ", positions that taps meet";
+Line line_of(const Description& description, const Description& fold) {
+  const Problem &p = description.problem, &wide = fold.problem;
+  const int64_t side = side_of(description, fold);
+  if (side == 1) return {};
+  return {(side * wide.padding[2] - p.padding[2]) * p.out_channels, p.kernel[2] * p.out_channels};
+}
+
+const char* fold_name(const Description& description, const Description& fold) {
+  if (side_of(description, fold) > 1) return ", positions as channels";
+  if (fold == description) return "";
+  return axes_folded(description) > 0 ? ", taps as channels" : ", positions that taps meet";
 }
 
 }  // namespace convt3d::cuda::halo_weight

@@ -32,6 +32,19 @@ double part_read(const Problem& p) {
 
 }  // namespace
 
+Description fold_of(const Description& description, const Device& device) {
+  const auto pack_clocks = [](const Description& fold, const Config& c) {
+    return 2.0 * static_cast<double>(packed_output_bytes(fold, c)) / kMemoryBytesPerClock;
+  };
+  const Description fold = folded(description);
+  const Description best = best_fold(
+      description, [&](const Description& layer) { return choose(layer, device); }, pack_clocks);
+  // Walks are of the layer without positions as channels.
+  const WalkConfig walk = choose_walk(fold, device);
+  const bool slower = walk.units > 0 && kWalkMargin * walk.clocks < choose(best, device).clocks;
+  return slower || walks(best, device) ? fold : best;
+}
+
 bool walks(const Description& fold, const Device& device) {
   const WalkConfig walk = choose_walk(fold, device);
   return walk.units > 0 && kWalkMargin * walk.clocks < choose(fold, device).clocks;
@@ -61,11 +74,11 @@ Verdict supports(const Description& description, const Device& device) {
   // Whom unaligned tensors fall back to.
   const Verdict fallback = weight_gemm::supports(description, device);
   if (!fallback.ok) return fallback;
-  if (std::min(p.in_channels, p.out_channels) <= kFewChannels &&
-      p.in_channels * p.out_channels <= kFewPairs) {
+  const Description fold = fold_of(description, device);
+  if (std::min(fold.problem.in_channels, fold.problem.out_channels) <= kFewChannels &&
+      fold.problem.in_channels * fold.problem.out_channels <= kFewPairs) {
     return Verdict::refuse("at most 8 channels on one side and 256 pairs of them");
   }
-  const Description fold = folded(description);
   const Config config = choose(fold, device);
   if (config.units == 0) {
     return Verdict::refuse("too many taps, or taps too far apart for shared memory");
@@ -77,14 +90,14 @@ Verdict supports(const Description& description, const Device& device) {
 }
 
 std::string config(const Description& description, const Device& device) {
-  const Description fold = folded(description);
-  const std::string taps = fold_name(description);
+  const Description fold = fold_of(description, device);
+  const std::string taps = fold_name(description, fold);
   if (walks(fold, device)) return to_string(choose_walk(fold, device)) + taps;
   return to_string(choose(fold, device)) + taps;
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {
-  const Description fold = folded(description);
+  const Description fold = fold_of(description, device);
   const auto bytes = [&](const auto& config) {
     return pieces_bytes(config) + packed_input_bytes(fold, config) +
            packed_output_bytes(fold, config) + (config.turned ? turned_bytes(fold) : 0);

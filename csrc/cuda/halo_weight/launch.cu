@@ -11,10 +11,11 @@ namespace convt3d::cuda::halo_weight {
 
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
-  const Description fold = folded(description);
-  const Operands tensors = folded(description, operands);
+  const Description fold = fold_of(description, device);
+  const Operands tensors = folded(description, fold, operands);
   const Problem& p = fold.problem;
-  const Config config = choose(fold, device);
+  Config config = choose(fold, device);
+  config.line = line_of(description, fold);
   const bool input =
       config.packed_input || rows_aligned(tensors.input, p.batch, p.input, kElementBytes);
   const bool output =

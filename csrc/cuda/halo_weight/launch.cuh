@@ -158,7 +158,8 @@ void run(const Call& call) {
   if (c.turned) {
     turn_weight(call.description, weight.data, call.operands.weight, call.stream);
   } else if (!c.direct) {
-    reduce<T>({problem, call.operands.weight, c.channels, c.out_width, call.stream}, taps, p.work);
+    reduce<T>({problem, call.operands.weight, c.channels, c.out_width, call.stream, c.line}, taps,
+              p.work);
   }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 
+#include "cuda/halo_weight/fold.h"
 #include "cuda/halo_weight/reduce.cuh"
 #include "cuda/halo_weight/taps.h"
 #include "cuda/sm90/overlapping_launch.cuh"
@@ -16,6 +17,7 @@ struct Sums {
   const TensorView& weight;
   int channels, out_width;  // in_channels of an instruction, out_channels of a row
   cudaStream_t stream;
+  Line line;
 };
 
 template <typename T>
@@ -31,6 +33,8 @@ void reduce(const Sums& sums, const Taps& taps, const Work& work) {
   r.taps = static_cast<int>(volume(problem.kernel));
   r.channels = sums.channels;
   r.out_width = sums.out_width;
+  r.line_first = static_cast<int>(sums.line.first);
+  r.line = static_cast<int>(sums.line.length);
   r.out_inner = weight.stride[1] == 1;
   r.by_inner = make_divisor(r.out_inner ? r.out_channels : r.taps);
   r.by_lanes = make_divisor(std::max(1, kGroupRows / sums.out_width));

@@ -26,6 +26,7 @@ struct Reduce {
   int in_channels, out_channels, taps;
   int channels, out_width;  // of an instruction, of a row
   bool out_inner;           // out_channels are contiguous, not taps
+  int line_first, line;     // the part of a line [tap along w][out_channel] that the weight has
   // Of what is contiguous, lanes of a unit, out_channels of a row, units of a job, the kernel.
   Divisor by_inner, by_lanes, by_width, by_units, by_w, by_h;
   uint16_t lane_of[kMaxTaps];  // unit * lanes + lane
@@ -51,8 +52,11 @@ __device__ __forceinline__ ReduceRow reduce_row(const Reduce& r, int row) {
   int job = part * r.work.part_units + unit_of_part;
   const int unit = divide(&job, r.by_units);
   const int w = divide(&plane, r.by_w), h = divide(&plane, r.by_h);
-  return {out * r.stride[1] + plane * r.stride[2] + h * r.stride[3] + w * r.stride[4], job,
-          unit * kGroupRows + lane * r.out_width + of_row};
+  const int of_line = w * r.out_channels + out - r.line_first;
+  if (of_line < 0 || of_line >= r.line) return {0, -1, 0};
+  return {
+      (out - r.line_first) * r.stride[1] + plane * r.stride[2] + h * r.stride[3] + w * r.stride[4],
+      job, unit * kGroupRows + lane * r.out_width + of_row};
 }
 
 template <typename T, int kParts, int kRows>

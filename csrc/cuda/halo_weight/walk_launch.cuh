@@ -121,7 +121,8 @@ void run_walk(const WalkCall& call) {
   } else if (!c.direct) {
     Taps lanes;
     for (const WalkTap& tap : taps.taps) lanes.lanes.push_back({tap.tap, 0, {}});
-    reduce<T>({problem, call.operands.weight, c.channels, c.out_width, call.stream}, lanes, p.work);
+    reduce<T>({problem, call.operands.weight, c.channels, c.out_width, call.stream, {}}, lanes,
+              p.work);
   }
 }
 

@@ -33,6 +33,7 @@ struct Config {
   bool turned = false;  // or as [in_channel][tap][out_channel], which a launch turns
   bool turns_input = false;  // blocks bring input's rows in line, else a launch before them
   bool packed_output = false;
+  double clocks = 0;
 };
 
 // Numbers that each element of input is in shared memory.
@@ -51,6 +52,9 @@ int64_t raw_part_bytes(const Config& config);
 // those that follow each other; with runs, each `units` units have neighbouring taps of a line,
 // lane by lane. No units where taps are no runs.
 halo_weight::Taps arrange(const halo_weight::Taps& taps, const Config& config);
+
+// The layer whose sums are computed (halo_weight/fold.h).
+Description fold_of(const Description& description, const Device& device);
 
 // Without a cut that fits, the result has no units.
 Config choose(const Description& description, const Device& device);

@@ -189,7 +189,6 @@ Config search(const Description& description, const Device& device) {
       as_double(p.batch * kElementBytes) *
           as_double(p.in_channels * volume(p.input) + p.out_channels * volume(p.output()))};
   Config best;
-  double least = 0;
   for (const std::array<bool, 3>& shared : halo_weight::share_choices(p)) {
     // A unit's taps may lie anywhere: each is a unit of make_taps.
     const Taps taps = halo_weight::make_taps(p, shared, 1);
@@ -218,9 +217,9 @@ Config search(const Description& description, const Device& device) {
               for (int turns = 0; turns <= (shape.rows ? 1 : 0); ++turns) {
                 c.turns_input = turns == 1;
                 const double clocks = complete(shape, stage, *views, &c);
-                if (clocks < 0 || (best.units > 0 && clocks >= least)) continue;
+                if (clocks < 0 || (best.units > 0 && clocks >= best.clocks)) continue;
                 best = c;
-                least = clocks;
+                best.clocks = clocks;
               }
             }
           }

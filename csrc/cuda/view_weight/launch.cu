@@ -157,8 +157,8 @@ CUtensorMap input_lines_map(const Params& p, const Config& c, float* packed) {
 
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
-  const Description fold = halo_weight::folded(description);
-  const Operands tensors = halo_weight::folded(description, operands);
+  const Description fold = fold_of(description, device);
+  const Operands tensors = halo_weight::folded(description, fold, operands);
   const Problem& problem = fold.problem;
   const Config c = choose(fold, device);
   const bool output_aligned = c.packed_output || rows_aligned(tensors.output, problem.batch,
@@ -191,7 +191,9 @@ void launch(const Description& description, const Device& device, const Operands
   if (c.turned) {
     halo_weight::turn_weight(fold, weight.data, tensors.weight, on);
   } else if (!c.direct) {
-    halo_weight::reduce<float>({problem, tensors.weight, c.columns, c.out_width, on}, taps, p.work);
+    halo_weight::reduce<float>({problem, tensors.weight, c.columns, c.out_width, on,
+                                halo_weight::line_of(description, fold)},
+                               taps, p.work);
   }
 }
 

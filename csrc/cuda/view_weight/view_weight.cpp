@@ -55,6 +55,14 @@ bool worth_packing(const Problem& p, const Worth& w) {
 
 }  // namespace
 
+Description fold_of(const Description& description, const Device& device) {
+  const auto pack_clocks = [](const Description& fold, const Config& c) {
+    return 2 * as_double(packed_output_bytes(fold, c)) / kPackBytesPerClock;
+  };
+  return halo_weight::best_fold(
+      description, [&](const Description& fold) { return choose(fold, device); }, pack_clocks);
+}
+
 Verdict supports(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   if (device.arch != 90) return Verdict::refuse("its instructions are those of sm_90");
@@ -87,7 +95,7 @@ Verdict supports(const Description& description, const Device& device) {
   // Whom unaligned tensors fall back to.
   const Verdict fallback = weight_gemm::supports(description, device);
   if (!fallback.ok) return fallback;
-  const Description fold = halo_weight::folded(description);
+  const Description fold = fold_of(description, device);
   const Config config = choose(fold, device);
   if (config.units == 0) {
     return Verdict::refuse("too many taps, or taps too far apart for shared memory");
@@ -106,13 +114,13 @@ Verdict supports(const Description& description, const Device& device) {
 }
 
 std::string config(const Description& description, const Device& device) {
-  const Description fold = halo_weight::folded(description);
-  const std::string taps = halo_weight::fold_name(description);
+  const Description fold = fold_of(description, device);
+  const std::string taps = halo_weight::fold_name(description, fold);
   return to_string(choose(fold, device)) + taps;
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {
-  const Description fold = halo_weight::folded(description);
+  const Description fold = fold_of(description, device);
   const Config config = choose(fold, device);
   return std::max(pieces_bytes(config) + packed_input_bytes(config) +
                       packed_output_bytes(fold, config) +
