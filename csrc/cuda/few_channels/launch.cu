@@ -58,8 +58,9 @@ void launch(const Description& description, const Device& device, const Operands
   if (march_fits(description, device)) {
     const MarchCall call{description, device, operands, choose_march(description, device),
                          workspace,   on};
-    const bool half = description.precision == Precision::fp16;
-    if (half ? run_march<__half>(call) : run_march<__nv_bfloat16>(call)) return;
+    bool done = false;
+    with_element(description.precision, [&]<typename T>() { done = run_march<T>(call); });
+    if (done) return;
   }
   if (description.direction == Direction::grad_weight) {
     const WeightConfig config = choose_weight(description, device);

@@ -27,13 +27,13 @@ struct MarchPlace {
   int rows, columns;                  // extents
   int64_t row_stride, column_stride;  // bytes
 
-  __device__ __forceinline__ MarchPlace(const MarchSums& p, int own_h, int own_w)
+  __device__ __forceinline__ MarchPlace(const MarchSums& p, int own_h, int own_w, int element)
       : row(2 * own_h - p.padding[1]),
         column(2 * own_w - p.padding[2]),
         rows(p.output_extent[1]),
         columns(p.output_extent[2]),
-        row_stride(p.row_stride * 2),
-        column_stride(p.column_stride * 2) {}
+        row_stride(p.row_stride * element),
+        column_stride(p.column_stride * element) {}
 };
 
 // Adds tap `kTap` on d of `sums`, and, where kBoth, tap 0 of `next`.
@@ -110,7 +110,7 @@ __global__ __launch_bounds__(kMarchThreads,
   const int own_w = divide(&position, p.by_cells[1]) * kMarchCells;
   const int own_h = divide(&position, p.by_cells[0]) * kMarchCells, n = position;
 
-  const MarchPlace place(p, own_h, own_w);
+  const MarchPlace place(p, own_h, own_w, 2);
   const char* const source = static_cast<const char*>(p.output) +
                              (n * p.output_stride[0] + first / kIns + place.row * p.row_stride +
                               place.column * p.column_stride) *

@@ -14,7 +14,11 @@ int64_t march_positions(const Problem& p) {
 
 bool march_fits(const Description& description, const Device& device) {
   const Problem& p = description.problem;
-  if (description.direction == Direction::forward || element_bytes(description.precision) != 2 ||
+  const bool half = element_bytes(description.precision) == 2;
+  const bool channels_last = description.input == Layout::ndhwc;
+  const bool weight = description.direction == Direction::grad_weight;
+  if (description.direction == Direction::forward ||
+      !(half || (weight && channels_last && description.precision != Precision::fp64)) ||
       description.input != description.output || description.input == Layout::strided ||
       p.batch == 0 || p.out_channels_per_group() != 1 || p.in_channels_per_group() > 2) {
     return false;
@@ -23,8 +27,6 @@ bool march_fits(const Description& description, const Device& device) {
     if (p.kernel[axis] != 3 || p.stride[axis] != 2 || p.dilation[axis] != 1) return false;
     if (p.padding[axis] > 2) return false;
   }
-  const bool channels_last = description.input == Layout::ndhwc;
-  const bool weight = description.direction == Direction::grad_weight;
   if (channels_last ? p.in_channels % kMarchChannels != 0
                     : p.input[2] > kMarchCellsW * kMarchThreads) {
     return false;
@@ -48,11 +50,13 @@ MarchConfig choose_march(const Description& description, const Device& device) {
   int64_t columns = 0;  // blocks of a chunk of planes
   if (config.channels_last) {
     const bool weight = description.direction == Direction::grad_weight;
-    config.channels = weight ? kMarchWeightChannels : kMarchChannels;
+    const int64_t element = element_bytes(description.precision);
+    config.channels = weight ? march_weight_channels(element) : kMarchChannels;
     const int64_t vectors = p.in_channels / config.channels;
     config.tiles = ceil_div(vectors, weight ? kMarchWeightLanes : kMarchLanes);
     config.lanes = std::max<int64_t>(1, ceil_div(vectors, std::max<int64_t>(1, config.tiles)));
-    config.groups_of_lanes = (weight ? kMarchWeightThreads : kMarchThreads) / config.lanes;
+    config.groups_of_lanes =
+        (weight ? march_weight_threads(element) : kMarchThreads) / config.lanes;
     columns = config.tiles * ceil_div(march_positions(p), config.groups_of_lanes);
     if (weight) {
       config.depth = kMarchDepth;
@@ -61,6 +65,11 @@ MarchConfig choose_march(const Description& description, const Device& device) {
       const int64_t useful = ceil_div(jobs, config.groups_of_lanes);
       config.splits = std::clamp<int64_t>(device.num_sms / std::max<int64_t>(1, config.tiles), 1,
                                           std::max<int64_t>(1, useful));
+      if (element == 4) {
+        const int64_t of_job = kMarchCells * kMarchCells * config.depth;
+        config.splits = std::max(config.splits,
+                                 ceil_div(useful, std::max<int64_t>(1, kMaxSumPositions / of_job)));
+      }
       config.blocks = config.tiles * config.splits;
       return config;
     }

@@ -21,9 +21,11 @@ inline constexpr int kMarchZeros = 32, kMarchBeside = 64;
 inline constexpr int kMarchSumBytes = 27 * 4 * 2 * 4;
 // NDHWC: cells of a thread on w and on h, its channels, and threads side by side on those.
 inline constexpr int kMarchCells = 2, kMarchChannels = 8, kMarchLanes = 16;
-// grad_weight there: channels of a thread, threads side by side on channels, and threads of a
-// block, the only one on an SM: registers.
-inline constexpr int kMarchWeightChannels = 4, kMarchWeightLanes = 32, kMarchWeightThreads = 256;
+// grad_weight there: channels of a thread (8 bytes), threads side by side on channels, and threads
+// of a block, the only one on an SM: registers.
+constexpr int march_weight_channels(int64_t element) { return element == 2 ? 4 : 2; }
+constexpr int march_weight_threads(int64_t element) { return element == 2 ? 256 : 384; }
+inline constexpr int kMarchWeightLanes = 32;
 // Planes of the result of a block: one of grad_output is read twice for each end.
 inline constexpr int64_t kMarchDepth = 8, kMinMarchDepth = 4;
 // Blocks on an SM below which the shorter march pays.
@@ -41,7 +43,7 @@ struct MarchConfig {
 };
 
 // Depthwise with one or two in channels a group, kernel 3 and stride 2 on all axes, 16 bits; NCDHW,
-// or NDHWC with channels in eights.
+// or NDHWC with channels in eights. grad_weight in NDHWC float32, too.
 bool march_fits(const Description& description, const Device& device);
 // NDHWC: pairs of cells on w and h, of all images.
 int64_t march_positions(const Problem& problem);

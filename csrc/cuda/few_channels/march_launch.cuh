@@ -66,8 +66,24 @@ inline bool can_march(const MarchCall& call) {
   if (!call.config.channels_last) {
     return output.stride[4] == 1 && output.stride[3] == p.output()[2];
   }
-  return aligned_channels(output, 2, kMarchChannels / p.in_channels_per_group()) &&
-         aligned_channels(input, 2, kMarchChannels);
+  const int64_t element = element_bytes(call.description.precision);
+  const int64_t channels = element == 2 ? kMarchChannels : march_weight_channels(element);
+  return aligned_channels(output, element, channels / p.in_channels_per_group()) &&
+         aligned_channels(input, element, channels);
+}
+
+// march_fits() gives float32 one kernel.
+template <typename T>
+auto march_kernel_of(bool planes, bool weight, bool two) {
+  auto kernel = two ? march_channels_weight_kernel<T, 2> : march_channels_weight_kernel<T, 1>;
+  if constexpr (sizeof(T) == 2) {
+    if (planes && weight) kernel = two ? march_weight_kernel<T, 2> : march_weight_kernel<T, 1>;
+    if (planes && !weight) kernel = two ? march_kernel<T, 2> : march_kernel<T, 1>;
+    if (!planes && !weight) {
+      kernel = two ? march_channels_kernel<T, 2> : march_channels_kernel<T, 1>;
+    }
+  }
+  return kernel;
 }
 
 // False where they do not.
@@ -77,14 +93,10 @@ bool run_march(const MarchCall& call) {
   const bool two = call.description.problem.in_channels_per_group() == 2;
   const bool planes = !call.config.channels_last;
   const bool weight = call.description.direction == Direction::grad_weight;
-  const auto kernel =
-      planes   ? weight ? (two ? march_weight_kernel<T, 2> : march_weight_kernel<T, 1>)
-                        : (two ? march_kernel<T, 2> : march_kernel<T, 1>)
-        : weight ? (two ? march_channels_weight_kernel<T, 2> : march_channels_weight_kernel<T, 1>)
-               : (two ? march_channels_kernel<T, 2> : march_channels_kernel<T, 1>);
+  const auto kernel = march_kernel_of<T>(planes, weight, two);
   if (planes) allow_shared_memory(kernel, "few_channels march attribute");
   const auto blocks = static_cast<unsigned>(call.config.blocks);
-  const int threads = !planes && weight ? kMarchWeightThreads : kMarchThreads;
+  const int threads = !planes && weight ? march_weight_threads(sizeof(T)) : kMarchThreads;
   kernel<<<blocks, threads, static_cast<int>(call.config.shared), call.stream>>>(
       describe_march(call));
   check(cudaGetLastError(), "few_channels march_kernel");
