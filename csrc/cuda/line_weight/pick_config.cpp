@@ -56,6 +56,16 @@ int folds_of(const Problem& p, int64_t element) {
   return folds > 1 && fits ? as_int(folds) : 0;
 }
 
+// The same of grad_output alone, where single elements are read.
+int output_folds(const Problem& p) {
+  constexpr int64_t kPiece = 4;  // of 16 bytes
+  int64_t folds = 1;
+  while (folds * p.out_channels % kPiece != 0) folds *= 2;
+  const bool fits = p.in_channels % kPiece == 0 && p.in_channels <= kPickChannels &&
+                    p.out_channels <= kPointRowLines && p.batch * volume(p.input) % folds == 0;
+  return fits ? as_int(folds) : 0;
+}
+
 // Splits and stages of a config whose jobs and tiles are set; none where tensors that do not begin
 // where they should would be nobody's.
 void cut(const Description& description, const Device& device, PickConfig* c) {
@@ -71,7 +81,8 @@ void cut(const Description& description, const Device& device, PickConfig* c) {
   c->splits = std::max<int64_t>(blocks * device.num_sms / c->jobs, 1);
   if (whole) {
     // The last stage's rows are followed by what an instruction reads beyond them.
-    const int64_t behind = (kPickChannels - point_lines(*c)) * kPickRow;
+    const int64_t behind =
+        c->rows ? int64_t{kPickRow} : (kPickChannels - point_lines(*c)) * kPickRow;
     c->stages =
         as_int(std::min<int64_t>((kPointShared - behind) / point_bytes(*c), kMaxPointStages));
     c->splits = std::min(c->splits, ceil_div(c->tiles, int64_t{kLeastPointTiles}));
@@ -105,12 +116,14 @@ PickConfig choose_picks(const Description& description, const Device& device) {
   c.taps = static_cast<int>(p.kernel[2]);
   c.lines = p.out_channels * p.kernel[0] * p.kernel[1];
   if (rows) {
-    c.folds = whole && element == 2 ? folds_of(p, element) : 0;
+    c.rows = tf32;
+    c.folds = !whole ? 0 : tf32 ? output_folds(p) : folds_of(p, element);
     if (c.folds == 0) return c;
-    c.image_tiles = c.tiles = ceil_div(p.batch * positions / c.folds, int64_t{kPickChannels});
-    c.job_channels = kPickChannels;
+    const int64_t of_tile = tf32 ? kPointPositions : c.folds * kPickChannels;
+    c.image_tiles = c.tiles = ceil_div(p.batch * positions, of_tile);
+    c.job_channels = tf32 ? round_up(p.in_channels, kPointPart) : kPickChannels;
     c.job_lines = p.out_channels;
-    c.in_tiles = c.jobs = ceil_div(c.folds * p.in_channels, int64_t{kPickChannels});
+    c.in_tiles = c.jobs = tf32 ? 1 : ceil_div(c.folds * p.in_channels, int64_t{kPickChannels});
     c.line_tiles = 1;
     cut(description, device, &c);
     return c;

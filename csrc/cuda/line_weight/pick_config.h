@@ -28,6 +28,9 @@ inline constexpr int kPickShared = (kPickStages + 2) * kPickTileBytes;
 // the last stage.
 inline constexpr int kPointBlocks = 4, kMaxPointStages = 16;
 inline constexpr int kPointShared = 55 * 1024;
+// point_rows_kernel.cuh: positions of a stage, and channels of a box of input.
+inline constexpr int kPointPositions = 64, kPointPart = kPickRow / 4;
+inline constexpr int kPointRowLines = 32;
 // What its blocks may read of a byte, most of it from L2: rows of channels read, write and read it
 // in memory. Tiles of a block: fewer are not worth its start and its sums.
 inline constexpr double kPointReads = 3;
@@ -37,7 +40,8 @@ struct PickConfig {
   int taps;    // along w
   int loads;   // of a lane, lines of grad_output: a warp's; none: point_kernel.cuh
   int stages;  // of point_kernel.cuh
-  int folds;   // of point_kernel.cuh: positions of a row; 0 in NCDHW
+  int folds;   // positions of a row; 0 in NCDHW
+  bool rows;   // point_rows_kernel.cuh
   int64_t job_channels, job_lines;
   int64_t lines, image_tiles, tiles, in_tiles, line_tiles, jobs, splits;
 };
@@ -60,6 +64,7 @@ inline int64_t point_lines(const PickConfig& c) {
   return c.folds > 0 ? int64_t{kPickChannels} : c.job_lines;
 }
 inline int64_t point_bytes(const PickConfig& c) {
+  if (c.rows) return round_up(kPointPositions * (c.job_channels + c.job_lines) * 4, 1024);
   return (c.job_channels + point_lines(c)) * kPickRow;
 }
 std::string to_string(const PickConfig& config);

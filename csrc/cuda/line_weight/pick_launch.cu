@@ -8,6 +8,7 @@
 #include "cuda/common/dynamic_shared.h"
 #include "cuda/line_weight/pick_kernel.cuh"
 #include "cuda/line_weight/point_kernel.cuh"
+#include "cuda/line_weight/point_rows_kernel.cuh"
 #include "cuda/sm90/tensor_map.h"
 #include "geometry/numbers.h"
 
@@ -22,6 +23,10 @@ void run_picks(const PickConfig& config, const PickParams& p, cudaStream_t strea
                                      : pick_kernel<kPrecision, 8, 1>;
   if constexpr (kPrecision != Precision::tf32) {
     if (config.folds > 0) kernel = point_kernel<kPrecision, sm90::Major::mn>;
+  } else if (config.rows) {
+    const bool wide = config.job_channels > kPointPart;
+    kernel = config.job_lines > 16 ? (wide ? point_rows_kernel<2, 2> : point_rows_kernel<2, 1>)
+                                   : (wide ? point_rows_kernel<1, 2> : point_rows_kernel<1, 1>);
   }
   const int shared = config.loads == 0 ? kPointShared : kPickShared;
   allow_shared_memory(kernel, "line_weight pick attribute");
@@ -71,9 +76,27 @@ bool launch_picks(const Description& description, const PickConfig& config,
                          {1, positions, image, image, image},
                          box});
   };
+  // point_rows_kernel.cuh: rows of positions, in boxes of some elements of them.
+  const auto rows_map = [&](const void* data, int64_t row, int64_t folds, int64_t width,
+                            bool swizzled) {
+    const int64_t all = p.batch * positions / folds;
+    return sm90::encode({data,
+                         description.precision,
+                         {row, all, 1, 1, 1},
+                         {1, row, row, row, row},
+                         {as_int(width), as_int(kPointPositions / folds), 1, 1, 1},
+                         {1, 1, 1, 1, 1},
+                         swizzled});
+  };
   PickParams params{};
-  params.input = map(operands.input.data, p.in_channels, config.job_channels);
-  if (point) params.output_map = map(operands.output.data, p.out_channels, point_lines(config));
+  if (config.rows) {
+    const int64_t row = config.folds * p.out_channels;
+    params.input = rows_map(operands.input.data, p.in_channels, 1, kPointPart, true);
+    params.output_map = rows_map(operands.output.data, row, config.folds, row, false);
+  } else {
+    params.input = map(operands.input.data, p.in_channels, config.job_channels);
+    if (point) params.output_map = map(operands.output.data, p.out_channels, point_lines(config));
+  }
   params.output = operands.output.data;
   params.weight = operands.weight.data;
   params.partial = static_cast<float*>(workspace);
