@@ -75,6 +75,7 @@ Config search(const Description& description, const Device& device) {
     return static_cast<double>(packed_weight_bytes(description, config)) / kWeightBytesPerClock /
            shape.num_sms;
   };
+  const bool odd_lines = lines && !product.sums && p.stride[2] > 1 && p.output()[2] % 2 != 0;
   Config best;
   double least = 0;
   const auto consider = [&](int slots, int channels, int fused) {
@@ -114,8 +115,10 @@ Config search(const Description& description, const Device& device) {
           config.weight_rows = product.reversed && has_weight_rows(slots, blocks > 0, config.steps);
           config.weight_as_is = boxes && config.weight_rows && !config.resident;
           const double clocks = estimate(cut, config);
-          const double all_clocks =
-              (narrow && !product.reversed ? kNarrowClocks : 1) * clocks + packing_clocks(config);
+          const double slower = narrow && !product.reversed ? kNarrowClocks
+                                : odd_lines && strips > 1   ? kStripClocks
+                                                            : 1;
+          const double all_clocks = slower * clocks + packing_clocks(config);
           if (best.slots != 0 && all_clocks >= least) continue;
           best = config;
           best.clocks = clocks;

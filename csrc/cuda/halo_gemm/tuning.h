@@ -141,6 +141,11 @@ inline constexpr int64_t kPieceBytes = 16;
 inline constexpr double kPieceClocks = 9.5;
 // Tiles of both residues of w: instructions of a warp for 16 channels, and for a stretch of them.
 inline constexpr double kRoundClocks = 120, kStretchClocks = 140;
+// Clocks over its estimate that cutting odd lines, with a stride, into strips takes: more ends, and
+// sectors in part. Measured, us: 128 -> 64 k3 s2 on 40 x 80 x 80 in TF32 718 in one strip, 796 in
+// two, 830 in four, in bfloat16 419 and 473; 32 -> 32 k3 s2 on 4 x 32 x 64 x 128 in bfloat16 480
+// and 663 in one and two.
+inline constexpr double kStripClocks = 1.2;
 // Marching with fused residues of w, NCDHW: where blocks march apart, and where the residues of h
 // of odd lines, which have sectors in common, are stored further apart than so many planes.
 // Measured: 64 -> 32 k3 s2 on 112 x 112 x 72 in bfloat16 567 us, and side by side 435; 32 -> 32 k3
