@@ -19,6 +19,7 @@
 // weights. is_folded_forward() guarantees: no dilation, at most 8 taps of an output, 32-bit counts.
 // Strides in memory are 64-bit.
 #pragma once
+#include "cuda/common/axes.h"
 #include "cuda/common/folded.h"
 #include "cuda/few_channels/gathered_rows.cuh"
 
@@ -30,14 +31,13 @@ inline constexpr int kFoldedLoads = 16, kFoldedTiles = 4;
 // Lines of the output that a warp adds up at once.
 inline constexpr int kFoldedLines = 4;
 
-struct FoldedSum {
+struct FoldedSum : Axes {
   const void* input;
   const void* weight;
   const void* bias;  // may be null
   void* output;
   int64_t bias_stride;
   int64_t input_stride[5], weight_stride[5], output_stride[5];
-  int input_extent[3], output_extent[3], kernel[3], stride[3], padding[3];
   int whole[3], rest[3];  // residue r has whole + (r < rest) taps
   int ins, outs;          // channels of a group
   int positions, rows;    // and padded

@@ -17,6 +17,7 @@ void run_folded(const FoldedCall& call) {
   const FoldedConfig& config = call.config;
   const Extent3 output = problem.output();
   FoldedSum p{};
+  static_cast<Axes&>(p) = make_axes(problem);
   p.input = operands.input.data;
   p.weight = operands.weight.data;
   p.bias = operands.bias;
@@ -26,11 +27,6 @@ void run_folded(const FoldedCall& call) {
   std::copy_n(operands.weight.stride.begin(), 5, p.weight_stride);
   std::copy_n(operands.output.stride.begin(), 5, p.output_stride);
   for (int axis = 0; axis < 3; ++axis) {
-    p.input_extent[axis] = static_cast<int>(problem.input[axis]);
-    p.output_extent[axis] = static_cast<int>(output[axis]);
-    p.kernel[axis] = static_cast<int>(problem.kernel[axis]);
-    p.stride[axis] = static_cast<int>(problem.stride[axis]);
-    p.padding[axis] = static_cast<int>(problem.padding[axis]);
     p.whole[axis] = p.kernel[axis] / p.stride[axis];
     p.rest[axis] = p.kernel[axis] % p.stride[axis];
     p.by_stride[axis] = make_divisor(problem.stride[axis]);
