@@ -6,6 +6,7 @@
 #include "cpu/aten.h"
 #include "cpu/flat_convolution.h"
 #include "cpu/row_weight.h"
+#include "cpu/weight_rows.h"
 
 namespace convt3d::cpu {
 namespace {
@@ -37,11 +38,9 @@ constexpr int64_t kSmallGroup = 16;
 // Where torch has its fast kernels for groups: 4 channels 1.1x to 1.9x torch, 8 0.5x to 0.8x.
 constexpr int64_t kTinyGroup = 4;
 constexpr int64_t kTinyGroupBFloat16Last = 2;  // channels_last: 2 channels 1.4x torch, 4 0.6x
-// grad_weight: channels on either side, measured on Zen 3 and Sapphire Rapids, too. 8 in groups of
-// 8 1.8x to 4.2x torch, 5 and 2 level with it, 1 0.3x.
-constexpr int64_t kFewChannelsWeight = 8;
-// Fewer, in groups: a vector is of groups. 1 and 2 channels on one side in 8 groups 0.9x to 26x
-// torch, in 3 groups 0.6x to 1.5x; 4 and 7 channels 0.6x to 1.9x; pointwise 0.2x to 1x.
+// grad_weight of fewer channels than kFewChannels, where a vector is of groups. 1 and 2 channels on
+// one side in 8 groups 0.9x to 26x torch, in 3 groups 0.6x to 1.5x; 4 and 7 channels 0.6x to 1.9x;
+// pointwise 0.2x to 1x.
 constexpr int64_t kTinyGroupWeight = 2;
 constexpr int64_t kFewGroupsWeight = 8;
 // NCDHW, one image: 2000 1.3x to 4x torch, 384 level with it, 80 to 160 0.8x.
@@ -181,7 +180,7 @@ Verdict select_grad_input(const Problem& p, const Traits& t, Precision precision
 Verdict select_grad_weight(const Description& d, const Traits& t) {
   const Problem& p = d.problem;
   const int64_t few = std::min(t.source, t.destination), many = std::max(t.source, t.destination);
-  if (few < kFewChannelsWeight) {
+  if (few < kFewChannels) {
     if (few > kTinyGroupWeight || p.groups < kFewGroupsWeight || volume(p.kernel) == 1) {
       return refuse("grad_weight of few channels: vectors stay empty");
     }

@@ -11,8 +11,6 @@ namespace {
 constexpr int64_t kSlabBytes = 4 * 1024 * 1024;
 // Sums of one item that stay in the L2 cache while they are stored.
 constexpr int64_t kItemBytes = 256 * 1024;
-// Channels of a group, on either side, below which vectors are groups'.
-constexpr int64_t kFewChannels = 8;
 // Enough for the threads of a big machine.
 constexpr int64_t kWantedItems = 64;
 
