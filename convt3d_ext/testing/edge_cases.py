@@ -39,6 +39,8 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "output padding below dilation only", "mb1_ic4oc3_id3ih3iw3_k3s1d3op2"),
     ("ci", "strides differ", "mb2_ic4oc4_id3ih4iw5_k3x5x7s2x2x1p1x2x3op1x0x0"),
     ("ci", "stride beyond kernel", "mb1_ic4oc4_id3ih3iw3_k2s3op1"),
+    ("ci", "stride beyond kernel, many in channels", "mb8_ic128oc16_id5ih8iw9_k3s4"),
+    ("full", "the same, two residues without taps", "mb8_ic320oc8_id5ih8iw9_k3s5"),
     ("ci", "k4 s2 p1", "mb2_ic8oc8_id4ih4iw4_k4s2p1"),
     ("ci", "k4 s2 p3", "mb1_ic8oc8_id4ih5iw5_k4s2p3:bias"),
     ("ci", "k3 s1", "mb2_ic8oc16_id5ih5iw6_k3"),

@@ -133,6 +133,7 @@ struct Search {
           c.num_q[axis] = static_cast<int>(spans[axis]->num_q);
         }
         const int64_t depth = p.in_channels_per_group() * d.taps * h.taps * config.taps_w;
+        if (depth == 0 && direction != Direction::forward) continue;  // forward: bias
         const int64_t lines = p.batch * d.num_q * h.num_q;
         const int64_t tiles = ceil_div(lines, config.tile_lines) * config.parts_w;
         if (depth > kMaxDepth || tiles > kMaxCount) return false;
