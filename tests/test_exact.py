@@ -23,6 +23,7 @@ from convt3d_ext.testing.operands import (
     operand_layouts,
     plan_device,
 )
+from convt3d_ext.testing.random_cases import random_cases
 from convt3d_ext.testing.reference import reference
 from convt3d_ext.testing.verification import Trial
 
@@ -52,6 +53,20 @@ def test_every_family(case: Case, direction: str, device: torch.device) -> None:
 )
 def test_every_family_on_larger_cases(case: Case, direction: str, device: torch.device) -> None:
     test_every_family(case, direction, device)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(
+    "case", random_cases(40, seed=1, max_gflop=4, max_mb=100), ids=lambda case: case.problem
+)
+def test_every_family_on_random_cases(case: Case, direction: str) -> None:
+    trial = Trial(replace(case, direction=direction, bias=False), torch.device("cuda"))
+    for precision in ("bf16", "tf32", "fp32"):
+        for layout in ("ncdhw", "ndhwc"):
+            for family in trial.families(precision, layout):
+                check = trial.exact(precision, layout, family)
+                assert check.ok, check.message
 
 
 @pytest.mark.gpu

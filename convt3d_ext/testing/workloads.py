@@ -14,10 +14,11 @@ from functools import cache
 from pathlib import Path
 
 from convt3d_ext.testing.cases import Case, Ints3, edges
+from convt3d_ext.testing.random_cases import random_cases
 
 _VERIFY_BYTES = 64  # per element, see fit_memory
 _LAYERS = ("kernelbench", "real", "synthetic")
-SUITES = (*_LAYERS, "edges")
+SUITES = (*_LAYERS, "edges", "random")
 
 
 @cache
@@ -28,7 +29,7 @@ def _read() -> dict[str, list[dict[str, object]]]:
 
 
 def workloads(suite: str) -> list[Case]:
-    """The cases of a suite: one of ``SUITES``, or ``all`` layers of networks, so without edges.
+    """The cases of a suite: one of ``SUITES``, or ``all`` layers of networks alone.
 
     Example:
         >>> from convt3d_ext.testing.workloads import workloads
@@ -39,6 +40,8 @@ def workloads(suite: str) -> list[Case]:
         return [case for name in _LAYERS for case in workloads(name)]
     if suite == "edges":
         return edges("full")
+    if suite == "random":
+        return random_cases(100, seed=0, max_gflop=12, max_mb=250)
     if suite not in SUITES:
         raise ValueError(f"suite must be one of {', '.join(SUITES)} or all, got '{suite}'")
     keys = ("batch", "in_channels", "out_channels", "groups", "bias", "name")
