@@ -150,8 +150,8 @@ double turning_clocks(const Description& description, const Product& product) {
   return clocks;
 }
 
-// The least that the families behind this one take.
-double others_clocks(const Description& description, const Product& product) {
+// Whether the families behind this one are estimated to take less than so many clocks.
+bool others_are_faster(const Description& description, const Product& product, double clocks) {
   const Problem& p = description.problem;
   const int64_t bytes = element_bytes(description.precision);
   const double weight = as_double(product.channels * product.columns * volume(p.kernel));
@@ -160,9 +160,10 @@ double others_clocks(const Description& description, const Product& product) {
   const Others& others = bytes == 2 ? (product.forward ? kNarrowForward : kNarrowGradInput)
                                     : (product.forward ? kTf32Forward : kTf32GradInput);
   const double megabyte = as_double(bytes) * 1e-6;
-  return others.start + others.products * products + others.weight_megabyte * weight * megabyte +
-         (product.packs_read ? others.lines + others.line_megabyte * (weight + read) * megabyte
-                             : 0);
+  const double theirs =
+      others.start + others.products * products + others.weight_megabyte * weight * megabyte +
+      (product.packs_read ? others.lines + others.line_megabyte * (weight + read) * megabyte : 0);
+  return theirs < others.margin * clocks;
 }
 
 }  // namespace
@@ -278,9 +279,9 @@ Verdict supports(const Description& description, const Device& device) {
       product.part[0].positions > kNarrowPositions) {
     return Verdict::refuse("many positions, and 65 to 95 channels of the result");
   }
-  const Config c = choose(description, device);
-  if (kMargin * (c.clocks + turning_clocks(description, product)) >
-      others_clocks(description, product)) {
+  if (others_are_faster(
+          description, product,
+          choose(description, device).clocks + turning_clocks(description, product))) {
     return Verdict::refuse("others are estimated to be faster");
   }
   return Verdict::accept();
