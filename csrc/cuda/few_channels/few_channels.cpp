@@ -221,6 +221,14 @@ bool is_left_to_weight_gemm(const Description& description, const Device& device
   return !spread || p.in_channels * p.out_channels > kFewPairs;
 }
 
+// grad_weight that weight_gemm, on the GPUs that it has kernels for, computes faster.
+bool is_small_grad_weight(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  return description.direction == Direction::grad_weight && device.arch >= 80 &&
+         device.arch <= 90 && std::min(p.in_channels_per_group(), p.out_channels_per_group()) > 1 &&
+         p.batch * volume(p.input) <= kFewPositions && p.batch * volume(p.output()) <= kFewOutputs;
+}
+
 }  // namespace
 
 Verdict supports(const Description& description, const Device& device) {
@@ -232,6 +240,9 @@ Verdict supports(const Description& description, const Device& device) {
   const bool gathered = gathered_fits(description, device);
   if (taps_ins(description) > 0 && !gathered) {
     return Verdict::refuse("many taps over few positions: direct keeps them in shared memory");
+  }
+  if (is_small_grad_weight(description, device)) {
+    return Verdict::refuse("grad_weight over few positions: weight_gemm is faster");
   }
   if (matrix_fits(description, device)) {
     return is_left_to_weight_gemm(description, device)

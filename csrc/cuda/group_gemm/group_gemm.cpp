@@ -248,6 +248,9 @@ Verdict supports_problem(const Description& description) {
     return Verdict::refuse("depthwise NDHWC: few_channels is faster");
   }
   if (volume(p.stride) > kMaxLists) return Verdict::refuse("more than 64 residues");
+  if (volume(p.stride) > kManyResidues && p.batch * volume(p.input) <= kFewPositions) {
+    return Verdict::refuse("many residues of few positions: others are faster");
+  }
   // Instructions that one sum runs through, which truncate: docs/numerics.md. In float32 each pair
   // of slices starts a new one.
   const Parts parts = split_channels(p, element_bytes(description.precision));

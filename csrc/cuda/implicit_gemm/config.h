@@ -45,8 +45,8 @@ struct Limits {
 // Without a box that fits, the result has no columns.
 Config search(const Description& description, int num_sms, const Limits& limits);
 Config choose(const Description& description, const Device& device);
-// Why no kernel of these tiles takes it, whatever the device.
-Verdict supports_problem(const Description& description);
+// Why no kernel of these tiles takes it.
+Verdict supports_problem(const Description& description, const Device& device);
 std::string to_string(const Config& config);
 // The workspace: the weight in blocks (channels padded to whole ones, fp32 as two parts), then the
 // parked sums, then packed rows.

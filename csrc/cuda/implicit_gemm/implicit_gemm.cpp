@@ -7,9 +7,11 @@
 
 #include "cuda/common/bias_fill.h"
 #include "cuda/common/kept_answer.h"
+#include "cuda/few_channels/few_channels.h"
 #include "cuda/implicit_gemm/config.h"
 #include "cuda/implicit_gemm/tuning.h"
 #include "cuda/sm90/chain.h"
+#include "cuda/subpixel_gemm/subpixel_gemm.h"
 #include "geometry/ceil_div.h"
 #include "geometry/residue.h"
 
@@ -302,12 +304,46 @@ constexpr int64_t kMaxGroupWeights = 900;
 // Taps from which few_channels takes 32-bit grad_input of eight out channels.
 constexpr int64_t kMinLineTaps = 16;
 
-Verdict supports_problem(const Description& description) {
+// Whether fewer than kMinChannels channels on a side are worth their padding: where sums are long.
+bool pays_for_few_channels(const Description& description, const Device& device) {
   const Problem& p = description.problem;
-  if (description.direction == Direction::grad_weight) return Verdict::refuse("no grad_weight");
-  if (description.precision == Precision::fp64) return Verdict::refuse("no float64");
+  const int64_t in = p.in_channels_per_group(), out = p.out_channels_per_group();
+  const int64_t taps = volume(p.kernel), residues = volume(p.stride);
+  const bool forward = description.direction == Direction::forward;
+  const int64_t sum = (forward ? in : out) * taps / (forward ? residues : 1);
+  if (description.precision == Precision::fp32 && sum < kMinFloatSum) return false;
+  if (forward) {
+    if (residues > kFewResidues) return false;
+    if (p.groups == 1 && in >= kFewForwardIns) return true;
+    return in >= kFewIns && !few_channels::supports(description, device).ok &&
+           !subpixel_gemm::supports(description, device).ok;
+  }
+  if (sum >= kFewSum) return true;
+  return taps >= kFewTaps && residues <= kFewResidues &&
+         (p.groups == 1 || std::max(in, out) >= kMinChannels) &&
+         !few_channels::supports(description, device).ok;
+}
+
+// Many residues of a small result: subpixel_gemm multiplies them at once, and not one by one.
+bool is_left_to_subpixel_gemm(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  if (volume(p.stride) <= kFewResidues) return false;
+  const int64_t taps = volume(p.kernel);
+  const bool left =
+      description.direction == Direction::forward
+          ? p.batch * volume(p.output()) <= kSmallResult &&
+                (taps > kSmallResultTaps || p.in_channels_per_group() <= kSmallResultIns)
+          : useful_flops(p) <= kSmallGradInput &&
+                p.out_channels_per_group() * taps > kSmallGradInputSum;
+  return left && subpixel_gemm::supports(description, device).ok;
+}
+
+Verdict supports_channels(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
   if (std::min(p.in_channels_per_group(), p.out_channels_per_group()) < kMinChannels) {
-    return Verdict::refuse("fewer than 8 in_channels or out_channels per group");
+    return pays_for_few_channels(description, device)
+               ? Verdict::accept()
+               : Verdict::refuse("fewer than 8 in_channels or out_channels per group, short sums");
   }
   const int64_t columns = description.direction == Direction::forward ? p.out_channels_per_group()
                                                                       : p.in_channels_per_group();
@@ -329,6 +365,15 @@ Verdict supports_problem(const Description& description) {
       volume(p.kernel) <= kMinGroupTaps) {
     return Verdict::refuse("grad_input of so few channels: few_channels is faster");
   }
+  return Verdict::accept();
+}
+
+Verdict supports_problem(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  if (description.direction == Direction::grad_weight) return Verdict::refuse("no grad_weight");
+  if (description.precision == Precision::fp64) return Verdict::refuse("no float64");
+  const Verdict channels = supports_channels(description, device);
+  if (!channels.ok) return channels;
   if (std::max(p.in_channels, p.out_channels) > kMaxChannels || p.batch > kMaxExtent) {
     return Verdict::refuse("more channels or batch than 32-bit coordinates hold");
   }
@@ -341,12 +386,15 @@ Verdict supports_problem(const Description& description) {
     }
   }
   if (volume(p.kernel) > kMaxTaps) return Verdict::refuse("more than 1024 taps");
+  if (is_left_to_subpixel_gemm(description, device)) {
+    return Verdict::refuse("many residues of a small result: subpixel_gemm is faster");
+  }
   return Verdict::accept();
 }
 
 Verdict supports(const Description& description, const Device& device) {
   if (device.arch != 90) return Verdict::refuse("its instructions are those of sm_90");
-  const Verdict verdict = supports_problem(description);
+  const Verdict verdict = supports_problem(description, device);
   if (!verdict.ok) return verdict;
   if (choose(description, device).columns == 0) {
     return Verdict::refuse("the taps reach too far apart for shared memory");

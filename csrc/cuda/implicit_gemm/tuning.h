@@ -15,8 +15,22 @@ inline constexpr int kMaxStride = 8;
 inline constexpr int64_t kMaxExtent = int64_t{1} << 24, kMaxChannels = int64_t{1} << 20;
 // Limit: the table of taps in shared memory.
 inline constexpr int64_t kMaxTaps = 1024;
-// Below, most of a step's 8 or 16 channels, or of a tile's 16 columns, are padding.
+// Below, most of a step's 8 or 16 channels, or of a tile's 16 columns, are padding: that pays where
+// sums are long. Measured: 10,083 random problems in all families that take them, H200, 2026-11-22
+// (`sweep.py families --suite random`), of which these rules and those of the other families leave
+// 10 % of the fastest family's time (21 % before).
 inline constexpr int kMinChannels = 8;
+// forward: as few_channels, many channels become few; as direct, anything but very few.
+inline constexpr int64_t kFewForwardIns = 33, kFewIns = 5, kFewResidues = 40;
+// grad_input: out channels times taps, and taps where only direct is left.
+inline constexpr int64_t kFewSum = 368, kFewTaps = 19;
+// float32: the split parts of a number hold less of it than a product's one rounding does, which
+// longer sums hide (cuda/group_gemm/tuning.h).
+inline constexpr int64_t kMinFloatSum = 96;
+// Results of subpixel_gemm: positions with taps or in channels, FLOPs with products of a sum.
+inline constexpr int64_t kSmallResult = 107000, kSmallResultTaps = 45, kSmallResultIns = 36;
+inline constexpr int64_t kSmallGradInputSum = 276;
+inline constexpr double kSmallGradInput = 234e6;
 // Groups of so few channels in the result, where half of a tile's columns are padding, need taps.
 // Measured on an H200, 4 groups of 8 channels: 105 taps take 271 us against 456 (`direct`), 27 with
 // stride 2 1677 against 870 (`few_channels`).

@@ -28,7 +28,7 @@ Verdict supports(const Description& description, const Device& device) {
   if (is_refused(description.precision, device.arch)) {
     return Verdict::refuse("three TF32 products take longer than one of float32 on this GPU");
   }
-  const Verdict verdict = implicit_gemm::supports_problem(description);
+  const Verdict verdict = implicit_gemm::supports_problem(description, device);
   if (!verdict.ok) return verdict;
   if (choose(description, device).columns == 0) {
     return Verdict::refuse("the taps reach too far apart for shared memory");

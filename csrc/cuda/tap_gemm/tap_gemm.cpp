@@ -8,6 +8,7 @@
 
 #include "cuda/common/grad_weight_cuts.h"
 #include "cuda/common/kept_answer.h"
+#include "cuda/few_channels/few_channels.h"
 #include "cuda/sm90/chain.h"
 #include "cuda/tap_gemm/config.h"
 #include "cuda/tap_gemm/shape.h"
@@ -298,6 +299,9 @@ Verdict supports(const Description& description, const Device& device) {
                          as_double(p.kernel[0]) * as_double(p.kernel[1]) * as_double(p.kernel[2]);
   if (positions > kMaxIndex || weights > kMaxIndex) {
     return Verdict::refuse("more than 2**29 positions or weights");
+  }
+  if (positions * weights <= kLittleWork && few_channels::supports(description, device).ok) {
+    return Verdict::refuse("little to compute of few channels: few_channels is faster");
   }
   bool found = false;
   const Config config = choose(description, device, false, &found);
