@@ -51,6 +51,7 @@ SHARED_SUMS = [
     "mb6_ic40oc24_id90ih5iw9_k3s2p1x2x0",
     "mb2_ic40oc1_id26ih27iw32_k3p1",
     "mb1_ic256oc128_id24ih24iw24_k3p1",
+    "mb2_ic200oc200_id8ih8iw8_k3s2p1",
 ]
 
 

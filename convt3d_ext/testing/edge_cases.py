@@ -237,4 +237,6 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("full", "walks, one tap too few, odd rows", "mb3_ic260oc129_id6ih7iw9_k3s2p1"),
     ("full", "walks, blocks in turns", "mb2_ic250oc120_id14ih15iw13_k3s2p1"),
     ("full", "walks, chains, taps miss", "mb64_ic136oc264_id3ih4iw4_k4s2p1"),
+    ("ci", "walks, lines of input", "mb2_ic200oc200_id8ih8iw8_k3s2p1"),
+    ("full", "walks, lines of input, a tail", "mb1_ic200oc200_id7ih9iw16_k3s2p1"),
 )

@@ -9,7 +9,7 @@ namespace convt3d::cuda::halo_weight {
 using Call = cuda::Call<Config>;
 
 // Defined in launch.cuh, instantiated in instances/.
-template <Precision kPrecision>
+template <Precision kPrecision, bool kLines>
 void run(const Call& call);
 
 }  // namespace convt3d::cuda::halo_weight

@@ -15,8 +15,10 @@ namespace convt3d::cuda::halo_weight {
 struct Config {
   int channels = 0, units = 0;  // in_channels of an instruction; instructions of a warpgroup
   int warpgroups = 0;
-  int in_width = 0, out_width = 0;  // channels of a row in shared memory: 64, 32 or 16
-  int in_parts = 0;                 // of in_width, that make up `channels`
+  // Channels of a row in shared memory: 64, 32 or 16; of lines, the positions of one.
+  int in_width = 0, out_width = 0;
+  bool lines = false;  // input as NCDHW has it: a row is positions of a channel
+  int in_parts = 0;    // of in_width, that make up `channels`
   // Whether the taps of a residue share one halo along the axis, or have boxes of their own.
   std::array<bool, 3> shares{};
   std::array<int, 4> box{};           // input positions of a stage: batch, d, h, w
@@ -44,6 +46,24 @@ Description fold_of(const Description& description, const Device& device);
 // Whether a tensor has to be turned into rows of channels that TMA can address.
 inline bool needs_packing(Layout layout, int64_t channels) {
   return layout != Layout::ndhwc || channels * kElementBytes % 16 != 0;
+}
+
+// Kernels for lines of input: other columns are chosen for small layers or very many channels.
+constexpr bool columns_of_lines(const Columns& columns) {
+  return columns.channels > 16 && columns.channels <= 128;
+}
+// Whether TMA can address the lines of input as they lie.
+inline bool has_lines(const Description& description) {
+  return description.input == Layout::ncdhw &&
+         description.problem.input[2] * kElementBytes % 16 == 0;
+}
+
+// Clocks of the launch that turns input into rows of channels, where it is none.
+inline double pack_clocks(const Description& description) {
+  const Problem& p = description.problem;
+  if (!needs_packing(description.input, p.in_channels)) return 0;
+  return 2.0 * static_cast<double>(p.batch * volume(p.input) * p.in_channels * kElementBytes) /
+         kMemoryBytesPerClock;
 }
 
 // Without a cut that fits, the result has no units.

@@ -26,6 +26,15 @@ std::vector<int64_t> widths(int64_t extent) {
   return found;
 }
 
+// Boxes of lines: one row of shared memory, as wide as a swizzle, of each.
+std::vector<int64_t> line_widths(int64_t extent) {
+  std::vector<int64_t> found;
+  for (int64_t w : {64, 32, 16}) {
+    if (w / 2 < extent || w == kDepth) found.push_back(w);
+  }
+  return found;
+}
+
 // What a box is in shared memory, with rows that run on along `flat` axes.
 struct Stage {
   std::array<int, 4> box{}, input_box{};
@@ -80,9 +89,9 @@ bool make_stage(const Problem& p, const std::array<int64_t, 4>& box, const std::
   return stage->input_rows <= kMaxRows;
 }
 
-std::vector<Stage> stages_of(const Problem& p, const std::array<int, 3>& halo) {
+std::vector<Stage> stages_of(const Problem& p, const std::array<int, 3>& halo, bool lines) {
   std::vector<Stage> found;
-  for (int64_t w : widths(p.input[2])) {
+  for (int64_t w : lines ? line_widths(p.input[2]) : widths(p.input[2])) {
     for (int64_t h : cuts(p.input[1], std::max<int64_t>(1, kMaxRows / w), kMaxCuts)) {
       for (int64_t d : cuts(p.input[0], std::max<int64_t>(1, kMaxRows / (w * h)), kMaxCuts)) {
         const bool whole = w == p.input[2] && h == p.input[1] && d == p.input[0];
@@ -90,7 +99,7 @@ std::vector<Stage> stages_of(const Problem& p, const std::array<int, 3>& halo) {
           if (n * d * h * w > kMaxRows) break;
           // The more axes run on, the fewer boundaries; without a halo all do, at no cost.
           const bool free = halo[0] + halo[1] + halo[2] == 0;
-          for (int flat = free ? 3 : 0; flat <= 3; ++flat) {
+          for (int flat = free && !lines ? 3 : 0; flat <= (lines ? 0 : 3); ++flat) {
             Stage stage;
             if (make_stage(p, {n, d, h, w}, halo, flat, &stage)) found.push_back(stage);
           }
@@ -106,14 +115,19 @@ struct Shape {
   int64_t num_sms, chain;
   bool direct;   // blocks may store the weight
   double turn;   // clocks of the launch that then follows
+  double pack;   // clocks of that which turns input into rows of channels
   double bytes;  // of input and grad_output
 };
 
 // Blocks, stages and clocks of a config whose columns, units, taps and box are set; below zero
 // where it does not fit.
 double complete(const Shape& shape, const Stage& stage, const Views& views, Config* c) {
+  if (c->lines) c->in_width = stage.box[3];
   const int64_t in_row = c->in_width * kElementBytes, out_row = c->out_width * kElementBytes;
-  const int64_t part_bytes = round_up(stage.input_rows * in_row, kSwizzleAlign);
+  const auto in_rows = [&](int64_t positions) {
+    return c->lines ? positions / c->in_width * c->channels : positions;
+  };
+  const int64_t part_bytes = round_up(in_rows(stage.input_rows) * in_row, kSwizzleAlign);
   const int64_t view_bytes = round_up(stage.view_rows * out_row, kSwizzleAlign);
   const int64_t bytes = c->in_parts * part_bytes + views.most * view_bytes;
   const int64_t stages = (kSharedBytes - kSwizzleAlign - kBarrierBytes) / bytes;
@@ -141,12 +155,14 @@ double complete(const Shape& shape, const Stage& stage, const Views& views, Conf
   const auto row_clocks = [](int64_t bytes) {
     return kRowClocks + kRowByteClocks * static_cast<double>(bytes);
   };
-  const double load = static_cast<double>(c->in_parts * stage.input_loaded) * row_clocks(in_row) +
-                      views.mean * static_cast<double>(stage.view_loaded) * row_clocks(out_row);
+  const double load =
+      static_cast<double>(c->in_parts * in_rows(stage.input_loaded)) * row_clocks(in_row) +
+      views.mean * static_cast<double>(stage.view_loaded) * row_clocks(out_row);
   const double box = std::max(multiply, load) + (c->stages == 2 ? std::min(multiply, load) / 8 : 0);
-  return cut_blocks({box, static_cast<double>(piece_elements(*c)), kStartClocks, 0, shape.bytes,
-                     shape.bytes < kKeptBytes, shape.direct, shape.turn, shape.num_sms},
-                    c);
+  return cut_blocks(
+      {box, static_cast<double>(piece_elements(*c)), kStartClocks, c->lines ? 0 : shape.pack,
+       shape.bytes, shape.bytes < kKeptBytes, shape.direct, shape.turn, shape.num_sms},
+      c);
 }
 
 Config search(const Description& description, const Device& device) {
@@ -158,19 +174,21 @@ Config search(const Description& description, const Device& device) {
                     std::clamp(roots, kMinChain, kMaxChain),
                     stores_directly(description),
                     turn_clocks(description),
+                    pack_clocks(description),
                     static_cast<double>(p.batch * kElementBytes) *
                         static_cast<double>(p.in_channels * volume(p.input) +
                                             p.out_channels * volume(p.output()))};
   Config best;
   for (const std::array<bool, 3>& shared : share_choices(p)) {
-    std::vector<Stage> stages;
+    std::vector<Stage> rows, lines;
     for (int out_width : {64, 32, 16}) {
       // Narrower rows where they hold as many channels.
       if (out_width > 16 && out_width / 2 >= p.out_channels) continue;
       const int lanes = kGroupRows / out_width;
       const Taps taps = make_taps(p, shared, lanes);
       if (taps.lanes.size() > kMaxLanes || taps.views.size() > kMaxViews) continue;
-      if (stages.empty()) stages = stages_of(p, taps.halo);
+      if (rows.empty()) rows = stages_of(p, taps.halo, false);
+      if (lines.empty() && has_lines(description)) lines = stages_of(p, taps.halo, true);
       const int out_parts = static_cast<int>(ceil_div(p.out_channels, out_width));
       for (const Columns& columns : kBuilt) {
         const int smaller = columns.channels <= 64 ? columns.channels - 16 : columns.channels - 64;
@@ -190,18 +208,25 @@ Config search(const Description& description, const Device& device) {
           c.unit_jobs = static_cast<int>(ceil_div(all, of_job));
           c.in_tiles = static_cast<int>(ceil_div(p.in_channels, columns.channels));
           const Views views = count_views(taps, lanes, out_parts, of_job);
-          for (const Stage& stage : stages) {
-            const double clocks = complete(shape, stage, views, &c);
-            if (clocks < 0 || (best.units > 0 && clocks >= best.clocks)) continue;
-            best = c;
-            best.clocks = clocks;
-          }
+          const auto look_at = [&](const std::vector<Stage>& stages) {
+            for (const Stage& stage : stages) {
+              const double clocks = complete(shape, stage, views, &c);
+              if (clocks < 0 || (best.units > 0 && clocks >= best.clocks)) continue;
+              best = c;
+              best.clocks = clocks;
+            }
+          };
+          look_at(rows);
+          if (!columns_of_lines(columns)) continue;
+          c.lines = true;
+          c.in_parts = 1;
+          look_at(lines);
         }
       }
     }
   }
   best.turned = best.direct && needs_turning(description);
-  best.packed_input = needs_packing(description.input, p.in_channels);
+  best.packed_input = !best.lines && needs_packing(description.input, p.in_channels);
   best.packed_output = needs_packing(description.output, p.out_channels);
   return best;
 }
@@ -215,12 +240,12 @@ Config choose(const Description& description, const Device& device) {
 std::string to_string(const Config& c) {
   return std::to_string(c.warpgroups) + " x " + std::to_string(c.units) + " units of " +
          std::to_string(kGroupRows) + "x" + std::to_string(c.channels) + ", rows of " +
-         std::to_string(c.out_width) + ", " + joined(c.box) + " positions, halo " + joined(c.halo) +
-         ", " + std::to_string(c.flat) + " axes flat, " + std::to_string(c.max_views) + " views, " +
-         std::to_string(c.stages) + " stages of " + std::to_string(c.stage_bytes) + " bytes, " +
-         std::to_string(c.unit_jobs * c.in_tiles) + " jobs of " + std::to_string(c.all_tiles) +
-         " boxes on " + std::to_string(c.blocks) + " blocks" +
-         (c.direct ? ", stored directly" : "") + (c.turned ? ", then turned" : "") +
+         std::to_string(c.out_width) + (c.lines ? ", lines of input, " : ", ") + joined(c.box) +
+         " positions, halo " + joined(c.halo) + ", " + std::to_string(c.flat) + " axes flat, " +
+         std::to_string(c.max_views) + " views, " + std::to_string(c.stages) + " stages of " +
+         std::to_string(c.stage_bytes) + " bytes, " + std::to_string(c.unit_jobs * c.in_tiles) +
+         " jobs of " + std::to_string(c.all_tiles) + " boxes on " + std::to_string(c.blocks) +
+         " blocks" + (c.direct ? ", stored directly" : "") + (c.turned ? ", then turned" : "") +
          (c.packed_input ? ", input packed" : "") + (c.packed_output ? ", grad_output packed" : "");
 }
 

@@ -13,6 +13,8 @@
 //     [64 in_channels]         [64 out_channels]              descriptor starts at any row; the
 //     [64 in_channels]         [64 out_channels]  ...         second tap lies `distance` further
 //
+// Or input is lines of NCDHW (kLines): a row is up to 64 positions of an in_channel, K along it.
+//
 // Both are boxes that TMA writes, zeros beyond the tensor included. Where the box holds whole lines
 // (planes, volumes), the input is loaded with as much behind each line as grad_output has halo:
 // then rows of both run on across lines, with zeros of the input between them (Config::flat).
@@ -98,11 +100,12 @@ struct UnitWalk {
 };
 
 // The products of one box.
-template <typename T, int kChannels, int kUnits>
+template <typename T, int kChannels, int kUnits, bool kLines>
 __device__ __forceinline__ void multiply(const Params& p, uint32_t stage, uint32_t input_low,
                                          uint32_t input_high, const uint32_t (&unit)[kUnits],
                                          uint32_t unit_high, float (&sum)[kUnits][kChannels / 2]) {
-  using Wgmma = sm90::WgmmaShared<T, kChannels, sm90::Major::mn>;
+  using Wgmma =
+      sm90::WgmmaShared<T, kChannels, sm90::Major::mn, kLines ? sm90::Major::k : sm90::Major::mn>;
   uint32_t in0 = input_low + stage, out0 = stage;
 #pragma unroll 1
   for (int i = 0; i < p.loops[0].count; ++i) {
@@ -138,7 +141,7 @@ __device__ __forceinline__ void multiply(const Params& p, uint32_t stage, uint32
   sm90::pin(sum);
 }
 
-template <typename T, int kChannels, int kUnits>
+template <typename T, int kChannels, int kUnits, bool kLines>
 __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   const int group = threadIdx.x / 128;
   const uint32_t input_low = sm90::mn_descriptor_low(shared.stages, p.part_bytes);
@@ -168,8 +171,8 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
         sum[i / (kChannels / 2)][i % (kChannels / 2)] = 0;
       for (const int stop = min(job_end, box + p.chain); box < stop; ++box) {
         sm90::barrier_wait(shared.full + 8 * ring.stage, ring.parity);
-        multiply<T, kChannels, kUnits>(p, ring.stage * p.stage_bytes >> 4, input_low, input_high,
-                                       unit, unit_high, sum);
+        multiply<T, kChannels, kUnits, kLines>(p, ring.stage * p.stage_bytes >> 4, input_low,
+                                               input_high, unit, unit_high, sum);
         sm90::release(shared.empty, ring);
         ring.next(p.stages);
       }
@@ -192,7 +195,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
 }
 
 // One warp: a lane has one view or one part of the input of each stage.
-template <int kChannels>
+template <int kChannels, bool kLines>
 __device__ __forceinline__ void load(const Params& p, const Shared& shared,
                                      const CUtensorMap* input_map, const CUtensorMap* output_map) {
   const int lane = threadIdx.x % 32;
@@ -235,8 +238,10 @@ __device__ __forceinline__ void load(const Params& p, const Shared& shared,
       if (lane == 0) sm90::barrier_arrive_expect(full, bytes);
       __syncwarp();  // lane 0 has said how much, before any of it arrives
       if (channel >= 0) {
-        sm90::load_box(shared.stages + ring.stage * p.stage_bytes + target, map, full, channel,
-                       at[2], at[1], at[0], static_cast<int>(rest) * p.box[0]);
+        const bool line = kLines && !is_view;
+        sm90::load_box(shared.stages + ring.stage * p.stage_bytes + target, map, full,
+                       line ? at[2] : channel, line ? channel : at[2], at[1], at[0],
+                       static_cast<int>(rest) * p.box[0]);
       }
       ring.next(p.stages);
     }
@@ -260,7 +265,7 @@ __device__ __forceinline__ void clear_tails(const Params& p, const Shared& share
 
 #endif
 
-template <typename T, int kChannels, int kUnits>
+template <typename T, int kChannels, int kUnits, bool kLines>
 __global__ void __launch_bounds__(max_threads(kChannels, kUnits), 1)
     halo_weight_kernel(const __grid_constant__ Params p,
                        const __grid_constant__ CUtensorMap input_map,
@@ -286,12 +291,12 @@ __global__ void __launch_bounds__(max_threads(kChannels, kUnits), 1)
     // Between these stores and wgmma, which reads through the asynchronous proxy.
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     meet(1, p.warpgroups * 128);  // the tails are there
-    consume<T, kChannels, kUnits>(p, shared);
+    consume<T, kChannels, kUnits, kLines>(p, shared);
   } else {
     sm90::fewer_registers<kProducerRegisters>();
     if (warp == consumers) {
       sm90::wait_for_earlier_launch();  // the packed tensors are there
-      load<kChannels>(p, shared, &input_map, &output_map);
+      load<kChannels, kLines>(p, shared, &input_map, &output_map);
     }
   }
 #endif

@@ -23,19 +23,21 @@ inline void set_loops(const Config& c, Params* p) {
   const int out_h = c.box[3] + c.halo[2], out_d = out_h * (c.box[2] + c.halo[1]);
   const int out_n = out_d * (c.box[1] + c.halo[0]);
   const int output[4] = {out_n, out_d, out_h, 1};
-  int input[4] = {0, 0, 0, 1};
-  for (int i = 2; i >= 0; --i) input[i] = input[i + 1] * c.input_box[i + 1];
+  // In units of 16 bytes.
   const int in_row = c.in_width * kElementBytes / 16, out_row = c.out_width * kElementBytes / 16;
+  const int in_step = c.lines ? kDepth * kElementBytes / 16 : kDepth * in_row;
+  int input = c.lines ? c.channels * in_row : c.input_box[3] * in_row;  // of a line
   int run = c.input_box[3];
   for (int i = 2; i >= 0; --i) {
     if (3 - i <= c.flat) {
       run *= c.input_box[i];
       p->loops[i] = {1, 0, 0};
     } else {
-      p->loops[i] = {c.input_box[i], input[i] * in_row, output[i] * out_row};
+      p->loops[i] = {c.input_box[i], input, output[i] * out_row};
     }
+    input *= c.input_box[i];
   }
-  p->loops[3] = {static_cast<int>(ceil_div(run, kDepth)), kDepth * in_row, kDepth * out_row};
+  p->loops[3] = {static_cast<int>(ceil_div(run, kDepth)), in_step, kDepth * out_row};
   // The innermost loop is the cheapest.
   std::stable_partition(p->loops, p->loops + 4, [](const Loop& loop) { return loop.count == 1; });
 }
@@ -68,7 +70,7 @@ inline Params make_params(const Call& call, const Taps& taps, const TensorView& 
   p.out_width = c.out_width;
   p.part_bytes = c.input_rows * c.in_width * kElementBytes;
   p.view_bytes = c.view_rows * c.out_width * kElementBytes;
-  p.part_loaded = c.in_width * kElementBytes;
+  p.part_loaded = (c.lines ? c.channels : c.in_width) * kElementBytes;
   p.view_loaded = c.out_width * kElementBytes * c.box[0];
   for (int i = 0; i < 4; ++i) p.part_loaded *= c.input_box[i];
   for (int a = 0; a < 3; ++a) p.view_loaded *= c.box[1 + a] + c.halo[a];
@@ -108,22 +110,37 @@ inline CUtensorMap make_map(const Call& call, const TensorView& view, int64_t ch
        {1, static_cast<int>(step[2]), static_cast<int>(step[1]), static_cast<int>(step[0]), 1}});
 }
 
+// Of lines: {w, channels, h, d, n}.
+inline CUtensorMap make_lines_map(const Call& call) {
+  const TensorView& view = call.operands.input;
+  const auto& s = view.stride;
+  const Problem& p = call.description.problem;
+  const Config& c = call.config;
+  return sm90::encode({view.data,
+                       call.description.precision,
+                       {p.input[2], p.in_channels, p.input[1], p.input[0], p.batch},
+                       {1, s[1], s[3], s[2], s[0]},
+                       {c.in_width, c.channels, c.box[2], c.box[1], c.box[0]}});
+}
+
 using Kernel = void (*)(Params, CUtensorMap, CUtensorMap);
 
-template <typename T, size_t kIndex = 0>
+template <typename T, bool kLines, size_t kIndex = 0>
 Kernel kernel_of(const Config& c) {
   if constexpr (kIndex == kBuilt.size()) {
     throw std::logic_error("halo_weight: no such kernel");
   } else {
     constexpr Columns kColumns = kBuilt[kIndex];
-    if (c.channels == kColumns.channels && c.units == kColumns.units) {
-      return halo_weight_kernel<T, kColumns.channels, kColumns.units>;
+    if constexpr (!kLines || columns_of_lines(kColumns)) {
+      if (c.channels == kColumns.channels && c.units == kColumns.units) {
+        return halo_weight_kernel<T, kColumns.channels, kColumns.units, kLines>;
+      }
     }
-    return kernel_of<T, kIndex + 1>(c);
+    return kernel_of<T, kLines, kIndex + 1>(c);
   }
 }
 
-template <Precision kPrecision>
+template <Precision kPrecision, bool kLines>
 void run(const Call& call) {
   using T = ElementOf<kPrecision>;
   const Problem& problem = call.description.problem;
@@ -142,11 +159,12 @@ void run(const Call& call) {
       packed + packed_input_bytes(call.description, c), c.packed_input, call.stream);
   std::array<int, 4> view_box = c.box;
   for (int a = 0; a < 3; ++a) view_box[1 + a] += c.halo[a];
-  const CUtensorMap input_map =
-      make_map(call, input, problem.in_channels, problem.input, c.in_width, c.input_box, {1, 1, 1});
+  const CUtensorMap input_map = kLines ? make_lines_map(call)
+                                       : make_map(call, input, problem.in_channels, problem.input,
+                                                  c.in_width, c.input_box, {1, 1, 1});
   const CUtensorMap output_map = make_map(call, output, problem.out_channels, problem.output(),
                                           c.out_width, view_box, problem.stride);
-  const Kernel kernel = kernel_of<T>(c);
+  const Kernel kernel = kernel_of<T, kLines>(c);
   const int bytes = shared_bytes(c, p);
   allow_shared_memory(kernel, "halo_weight shared memory");
   const bool second =

@@ -9,7 +9,7 @@ namespace convt3d::cuda::halo_weight {
 using WalkCall = cuda::Call<WalkConfig>;
 
 // Defined in walk_launch.cuh, instantiated in instances/.
-template <Precision kPrecision>
+template <Precision kPrecision, bool kLines>
 void run_walk(const WalkCall& call);
 
 }  // namespace convt3d::cuda::halo_weight

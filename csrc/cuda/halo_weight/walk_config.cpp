@@ -53,6 +53,14 @@ bool can_walk(int64_t first, int64_t count, int64_t step, int64_t extent) {
          upper <= sm90::kMostCorner && step <= sm90::kMostStep;
 }
 
+// Whether boxes of 64 positions are runs of the channels of a batch item.
+bool has_runs(const Description& description) {
+  const Problem& p = description.problem;
+  const int64_t run = volume(p.input);
+  return description.input == Layout::ncdhw && run * kElementBytes % 16 == 0 &&
+         (p.batch == 1 || run % kWalkPositions == 0);
+}
+
 // Clocks of the jobs, most first, each by the SM that is free first.
 double spread_clocks(const std::vector<double>& jobs, int64_t sms) {
   std::priority_queue<double, std::vector<double>, std::greater<>> busy;
@@ -108,8 +116,9 @@ void complete(const Description& description, const Device& device, const WalkTa
         boxes * box + stores / kStoreBytesPerClock + sums * kDirectClocks + kWalkStartClocks / 2);
   }
   skips.clocks = turn + kWalkStartClocks + spread_clocks(jobs, device.num_sms);
-  if (skips.clocks >= c->clocks) return;
+  if (skips.clocks + (c->lines ? pack_clocks(description) : 0) >= c->clocks) return;
   skips.skips = skips.direct = skips.apart = true;
+  skips.lines = false;
   skips.blocks = skips.unit_jobs * skips.in_tiles;
   *c = skips;
 }
@@ -135,6 +144,7 @@ WalkConfig search(const Description& description, const Device& device) {
       c.channels = columns.channels;
       c.units = columns.units;
       c.out_width = width;
+      c.lines = has_runs(description);
       const int64_t work = ceil_div(p.in_channels, columns.channels) * volume(p.kernel) *
                            ceil_div(p.out_channels, width) * all.classes[0].boxes(p.batch);
       if (work > kMaxWork) continue;
@@ -142,9 +152,9 @@ WalkConfig search(const Description& description, const Device& device) {
       if (best.units == 0 || c.clocks < best.clocks) best = c;
     }
   }
-  best.clocks = sustained(best.clocks);
+  best.clocks = sustained(best.clocks) + (best.lines ? 0 : pack_clocks(description));
   best.turned = best.direct && needs_turning(description);
-  best.packed_input = needs_packing(description.input, p.in_channels);
+  best.packed_input = !best.lines && needs_packing(description.input, p.in_channels);
   best.packed_output = needs_packing(description.output, p.out_channels);
   return best;
 }
@@ -204,7 +214,7 @@ std::string to_string(const WalkConfig& c) {
   return "walks, " + std::to_string(job_rows(c) / c.out_width) + " x " +
          std::to_string(c.out_width) + "x" + std::to_string(c.channels) + ", " +
          std::to_string(c.unit_jobs * c.in_tiles) + " jobs of " + std::to_string(c.all_tiles) +
-         " boxes on " + std::to_string(c.blocks) + " blocks" +
+         " boxes on " + std::to_string(c.blocks) + " blocks" + (c.lines ? ", lines of input" : "") +
          (c.skips ? ", less what taps do not meet" : "") + (c.direct ? ", stored directly" : "") +
          (c.turned ? ", then turned" : "") + (c.packed_input ? ", input packed" : "") +
          (c.packed_output ? ", grad_output packed" : "");

@@ -35,7 +35,8 @@ struct WalkConfig {
   int channels = 0, units = 0;  // in_channels of an instruction; instructions of a warpgroup
   int out_width = 0;            // out_channels of a job's taps
   bool skips = false;
-  int chain = 0;  // boxes added in one accumulator
+  bool lines = false;  // input as NCDHW has it, 64 positions of a channel in a row
+  int chain = 0;       // boxes added in one accumulator
   int unit_jobs = 0, in_tiles = 0;
   int64_t all_tiles = 0;  // boxes of a job that skips nothing
   int blocks = 0;

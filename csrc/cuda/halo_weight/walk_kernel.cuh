@@ -16,6 +16,8 @@
 // a border. Taps that meet the same input positions are a class, with maps of its own, where walks
 // leave out what taps do not meet: then blocks have whole jobs, the longest first.
 //
+// Or input is as NCDHW has it (kLines): [64 in_channels][64 positions], runs of its channels.
+//
 // Work, pieces and reduction are those of kernel.cuh. One warp loads, a lane has 64 channels.
 //
 // supports() guarantees groups = 1 and extents within 32 bits; launch() rows that TMA can address.
@@ -94,13 +96,15 @@ class WalkJobs {
   int job_units_, block_, box_, end_;
 };
 
-template <typename T, int kChannels, int kUnits>
+template <typename T, int kChannels, int kUnits, bool kLines>
 __device__ __forceinline__ void walk_consume(const WalkParams& p,
                                              const WalkStages<kChannels, kUnits>& stages) {
   using Stages = WalkStages<kChannels, kUnits>;
-  using Wgmma = sm90::WgmmaShared<T, kChannels, sm90::Major::mn>;
+  using Wgmma =
+      sm90::WgmmaShared<T, kChannels, sm90::Major::mn, kLines ? sm90::Major::k : sm90::Major::mn>;
   constexpr uint32_t kHigh = sm90::mn_descriptor_high(kWalkWidth * kElementBytes);
   constexpr uint32_t kStep = kDepth * kWalkWidth * kElementBytes >> 4;
+  constexpr uint32_t kInStep = kLines ? kDepth * kElementBytes >> 4 : kStep;
   const int group = threadIdx.x / 128, thread = threadIdx.x % 128;
   const int units_rows = p.out_width / kGroupRows;  // instructions of one unit
   const int job_units = kWalkGroups * kUnits / units_rows;
@@ -136,7 +140,7 @@ __device__ __forceinline__ void walk_consume(const WalkParams& p,
             Wgmma::run(
                 sum[u],
                 sm90::descriptor(output + stage + (u * kWalkTileBytes >> 4) + step * kStep, kHigh),
-                sm90::descriptor(input + stage + step * kStep, kHigh));
+                sm90::descriptor(input + stage + step * kInStep, kHigh));
           }
         }
         sm90::wgmma_commit();
@@ -189,7 +193,7 @@ struct Turns {
 };
 
 // One warp: a lane has 64 channels of each stage.
-template <int kChannels, int kUnits>
+template <int kChannels, int kUnits, bool kLines>
 __device__ __forceinline__ void walk_load(const WalkParams& p, const WalkMaps& maps,
                                           const WalkStages<kChannels, kUnits>& stages) {
   using Stages = WalkStages<kChannels, kUnits>;
@@ -229,9 +233,14 @@ __device__ __forceinline__ void walk_load(const WalkParams& p, const WalkMaps& m
       sm90::barrier_wait(full + Stages::kEmptyBehind, ring.parity ^ 1);
       if (lane == 0) sm90::barrier_arrive_expect(full, loads * kWalkTileBytes);
       __syncwarp();  // lane 0 has said how much, before any of it arrives
-      if (lane < loads) {
-        sm90::load_walk(stages.first + ring.stage * Stages::kBytes + lane * kWalkTileBytes, map,
-                        full, channel, at[2], at[1], at[0], n, shift[2], shift[1], shift[0]);
+      const uint32_t tile = stages.first + ring.stage * Stages::kBytes + lane * kWalkTileBytes;
+      if (kLines && is_input) {
+        const int line = at[0] * static_cast<int>(positions.extent[1].value) + at[1];
+        sm90::load_box(tile, map, full, line * static_cast<int>(positions.extent[2].value) + at[2],
+                       channel, n, 0, 0);
+      } else if (lane < loads) {
+        sm90::load_walk(tile, map, full, channel, at[2], at[1], at[0], n, shift[2], shift[1],
+                        shift[0]);
       }
       ring.next(Stages::kCount);
     }
@@ -240,7 +249,7 @@ __device__ __forceinline__ void walk_load(const WalkParams& p, const WalkMaps& m
 
 #endif
 
-template <typename T, int kChannels, int kUnits>
+template <typename T, int kChannels, int kUnits, bool kLines>
 __global__ void __launch_bounds__(kWalkThreads, 1)
     walk_kernel(const __grid_constant__ WalkParams p, const __grid_constant__ WalkMaps maps) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -258,12 +267,12 @@ __global__ void __launch_bounds__(kWalkThreads, 1)
   __syncthreads();                // barriers are there
   if (threadIdx.x < kWalkGroups * 128) {
     sm90::more_registers<kWalkRegisters>();
-    walk_consume<T, kChannels, kUnits>(p, stages);
+    walk_consume<T, kChannels, kUnits, kLines>(p, stages);
   } else {
-    sm90::fewer_registers<kProducerRegisters>();
+    sm90::fewer_registers<kWalkProducerRegisters>();
     if (threadIdx.x / 32 == kWalkGroups * 4) {
       sm90::wait_for_earlier_launch();  // the packed tensors are there
-      walk_load<kChannels, kUnits>(p, maps, stages);
+      walk_load<kChannels, kUnits, kLines>(p, maps, stages);
     }
   }
 #endif

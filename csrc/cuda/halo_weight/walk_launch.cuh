@@ -10,6 +10,7 @@
 #include "cuda/halo_weight/turn.h"
 #include "cuda/halo_weight/walk_call.h"
 #include "cuda/halo_weight/walk_kernel.cuh"
+#include "cuda/sm90/tensor_map.h"
 #include "cuda/sm90/walk_map.h"
 #include "geometry/ceil_div.h"
 
@@ -66,9 +67,20 @@ inline CUtensorMap walk_map(const WalkCall& call, const TensorView& view, int64_
                  kWalkPositions});
 }
 
+// Of channels: {positions, channels, n}.
+inline CUtensorMap runs_map(const WalkCall& call) {
+  const TensorView& view = call.operands.input;
+  const Problem& p = call.description.problem;
+  return sm90::encode(sm90::TensorBox{view.data,
+                                      call.description.precision,
+                                      {volume(p.input), p.in_channels, p.batch, 1, 1},
+                                      {1, view.stride[1], view.stride[0], 0, 0},
+                                      {kWalkPositions, kWalkWidth, 1, 1, 1}});
+}
+
 using WalkKernel = void (*)(WalkParams, WalkMaps);
 
-template <typename T, size_t kIndex = 0>
+template <typename T, bool kLines, size_t kIndex = 0>
 WalkKernel walk_kernel_of(const WalkConfig& c, int* bytes) {
   if constexpr (kIndex == kWalks.size()) {
     throw std::logic_error("halo_weight: no such kernel");
@@ -77,13 +89,13 @@ WalkKernel walk_kernel_of(const WalkConfig& c, int* bytes) {
     if (c.channels == kColumns.channels && c.units == kColumns.units) {
       *bytes =
           walk_stages(c.channels, c.units) * walk_stage_bytes(c.channels, c.units) + kBarrierBytes;
-      return walk_kernel<T, kColumns.channels, kColumns.units>;
+      return walk_kernel<T, kColumns.channels, kColumns.units, kLines>;
     }
-    return walk_kernel_of<T, kIndex + 1>(c, bytes);
+    return walk_kernel_of<T, kLines, kIndex + 1>(c, bytes);
   }
 }
 
-template <Precision kPrecision>
+template <Precision kPrecision, bool kLines>
 void run_walk(const WalkCall& call) {
   using T = ElementOf<kPrecision>;
   const Problem& problem = call.description.problem;
@@ -105,13 +117,14 @@ void run_walk(const WalkCall& call) {
   WalkMaps maps;
   for (size_t i = 0; i < taps.classes.size(); ++i) {
     const WalkClass& positions = taps.classes[i];
-    maps.input[i] = walk_map(call, input, problem.in_channels, problem.input, positions.first,
-                             positions.extent, {1, 1, 1});
+    maps.input[i] = kLines ? runs_map(call)
+                           : walk_map(call, input, problem.in_channels, problem.input,
+                                      positions.first, positions.extent, {1, 1, 1});
     maps.output[i] = walk_map(call, output, problem.out_channels, extent, positions.corner,
                               positions.extent, problem.stride);
   }
   int bytes = 0;
-  const WalkKernel kernel = walk_kernel_of<T>(c, &bytes);
+  const WalkKernel kernel = walk_kernel_of<T, kLines>(c, &bytes);
   allow_shared_memory(kernel, "halo_weight shared memory");
   const bool second = c.packed_input || c.packed_output;
   launch_grid("halo_weight walk_kernel", kernel,

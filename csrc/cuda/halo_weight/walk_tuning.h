@@ -13,7 +13,8 @@ inline constexpr int kWalkPositions = 64;  // of a stage
 inline constexpr int kWalkSteps = kWalkPositions / kDepth;
 inline constexpr int kWalkWidth = 64;  // channels of a row in shared memory: the widest swizzle
 inline constexpr int kWalkTileBytes = kWalkPositions * kWalkWidth * kElementBytes;
-inline constexpr int kWalkRegisters = 232, kWalkThreads = (kWalkGroups + 1) * 128;
+inline constexpr int kWalkRegisters = 232, kWalkProducerRegisters = 32;
+inline constexpr int kWalkThreads = (kWalkGroups + 1) * 128;
 
 constexpr int walk_stage_bytes(int channels, int units) {
   return (channels / kWalkWidth + kWalkGroups * units) * kWalkTileBytes;

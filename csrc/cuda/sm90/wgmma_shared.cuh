@@ -22,7 +22,10 @@ __device__ __forceinline__ uint64_t swizzled_descriptor(uint32_t address) {
 
 // Which way a swizzled tile of 16-bit elements lies: K along its rows (and B as b_descriptor() of
 // wgmma.cuh describes it), or both operands' K down the rows: a row holds 64 elements of M or N
-// (32 and 16 in rows of 64 and 32 bytes), and K may start at any row too.
+// (32 and 16 in rows of 64 and 32 bytes), and K may start at any row too. Of an operand whose K
+// lies along rows of so many bytes, mn_descriptor_high() and _low() make the descriptor as well:
+// `address` is that of its first 8 rows, 32 bytes further for each step of K, and `distance` means
+// nothing.
 enum class Major { k = 0, mn = 1 };
 
 // What the descriptors of all matrices in tiles of such rows have in common, without address and
@@ -41,29 +44,31 @@ __device__ __forceinline__ uint64_t descriptor(uint32_t low, uint32_t high) {
 }
 
 // Arithmetic of the tensor cores; float stands for TF32, whose K is in rows.
-template <typename T, int kColumns, Major kMajor = Major::k>
+template <typename T, int kColumns, Major kMajorA = Major::k, Major kMajorB = kMajorA>
 struct WgmmaShared;
 
 #define CONVT3D_F4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define CONVT3D_F12(i) CONVT3D_F4(i), CONVT3D_F4(i + 4), CONVT3D_F4(i + 8)
-#define CONVT3D_WGMMA(T, N, KIND, TRANSPOSE, LIST, A, B, MAJOR, ...)                        \
-  template <Major kMajor>                                                                   \
-  struct WgmmaShared<T, N, kMajor> {                                                        \
+#define CONVT3D_WGMMA(T, N, KIND, TRANSPOSE, LIST, A, B, MAJORS, ...)                       \
+  template <Major kMajorA, Major kMajorB>                                                   \
+  struct WgmmaShared<T, N, kMajorA, kMajorB> {                                              \
     static __device__ __forceinline__ void run(float (&d)[N / 2], uint64_t a, uint64_t b) { \
       asm volatile("wgmma.mma_async.sync.aligned.m64n" #N KIND " {" LIST "}, " A ", " B     \
-                   ", 1, 1, 1" TRANSPOSE(MAJOR) ";"                                         \
+                   ", 1, 1, 1" TRANSPOSE(MAJORS) ";"                                        \
                    : __VA_ARGS__                                                            \
-                   : "l"(a), "l"(b), "n"(static_cast<int>(kMajor)));                        \
+                   : "l"(a), "l"(b), "n"(static_cast<int>(kMajorA)),                        \
+                     "n"(static_cast<int>(kMajorB)));                                       \
     }                                                                                       \
   };
-#define CONVT3D_BOTH(MAJOR) ", " MAJOR ", " MAJOR
-#define CONVT3D_NONE(MAJOR) ""
-#define CONVT3D_WGMMA_16(N, LIST, A, B, MAJOR, ...)                                         \
-  CONVT3D_WGMMA(__half, N, "k16.f32.f16.f16", CONVT3D_BOTH, LIST, A, B, MAJOR, __VA_ARGS__) \
-  CONVT3D_WGMMA(__nv_bfloat16, N, "k16.f32.bf16.bf16", CONVT3D_BOTH, LIST, A, B, MAJOR, __VA_ARGS__)
-#define CONVT3D_WGMMA_OF(N, LIST, A, B, MAJOR, ...)   \
-  CONVT3D_WGMMA_16(N, LIST, A, B, MAJOR, __VA_ARGS__) \
-  CONVT3D_WGMMA(float, N, "k8.f32.tf32.tf32", CONVT3D_NONE, LIST, A, B, MAJOR, __VA_ARGS__)
+#define CONVT3D_BOTH(MAJORS) ", " MAJORS
+#define CONVT3D_NONE(MAJORS) ""
+#define CONVT3D_WGMMA_16(N, LIST, A, B, MAJORS, ...)                                         \
+  CONVT3D_WGMMA(__half, N, "k16.f32.f16.f16", CONVT3D_BOTH, LIST, A, B, MAJORS, __VA_ARGS__) \
+  CONVT3D_WGMMA(__nv_bfloat16, N, "k16.f32.bf16.bf16", CONVT3D_BOTH, LIST, A, B, MAJORS,     \
+                __VA_ARGS__)
+#define CONVT3D_WGMMA_OF(N, LIST, A, B, MAJORS, ...)   \
+  CONVT3D_WGMMA_16(N, LIST, A, B, MAJORS, __VA_ARGS__) \
+  CONVT3D_WGMMA(float, N, "k8.f32.tf32.tf32", CONVT3D_NONE, LIST, A, B, MAJORS, __VA_ARGS__)
 
 #define CONVT3D_D8 "%0, %1, %2, %3, %4, %5, %6, %7"
 #define CONVT3D_D16 CONVT3D_D8 ", %8, %9, %10, %11, %12, %13, %14, %15"
@@ -97,16 +102,16 @@ struct WgmmaShared;
 #define CONVT3D_O32 CONVT3D_O24, CONVT3D_F4(24), CONVT3D_F4(28)
 #define CONVT3D_O64 CONVT3D_O60, CONVT3D_F4(60)
 
-CONVT3D_WGMMA_16(16, CONVT3D_D8, "%8", "%9", "%10", CONVT3D_O8)
-CONVT3D_WGMMA_16(32, CONVT3D_D16, "%16", "%17", "%18", CONVT3D_O16)
-CONVT3D_WGMMA_16(48, CONVT3D_D24, "%24", "%25", "%26", CONVT3D_O24)
-CONVT3D_WGMMA_OF(64, CONVT3D_D32, "%32", "%33", "%34", CONVT3D_O32)
-CONVT3D_WGMMA_OF(72, CONVT3D_D36, "%36", "%37", "%38", CONVT3D_O36)
-CONVT3D_WGMMA_OF(96, CONVT3D_D48, "%48", "%49", "%50", CONVT3D_O48)
-CONVT3D_WGMMA_OF(128, CONVT3D_D64, "%64", "%65", "%66", CONVT3D_O64)
-CONVT3D_WGMMA_OF(144, CONVT3D_D72, "%72", "%73", "%74", CONVT3D_O72)
-CONVT3D_WGMMA_OF(192, CONVT3D_D96, "%96", "%97", "%98", CONVT3D_O96)
-CONVT3D_WGMMA_16(256, CONVT3D_D128, "%128", "%129", "%130", CONVT3D_O128)
+CONVT3D_WGMMA_16(16, CONVT3D_D8, "%8", "%9", "%10, %11", CONVT3D_O8)
+CONVT3D_WGMMA_16(32, CONVT3D_D16, "%16", "%17", "%18, %19", CONVT3D_O16)
+CONVT3D_WGMMA_16(48, CONVT3D_D24, "%24", "%25", "%26, %27", CONVT3D_O24)
+CONVT3D_WGMMA_OF(64, CONVT3D_D32, "%32", "%33", "%34, %35", CONVT3D_O32)
+CONVT3D_WGMMA_OF(72, CONVT3D_D36, "%36", "%37", "%38, %39", CONVT3D_O36)
+CONVT3D_WGMMA_OF(96, CONVT3D_D48, "%48", "%49", "%50, %51", CONVT3D_O48)
+CONVT3D_WGMMA_OF(128, CONVT3D_D64, "%64", "%65", "%66, %67", CONVT3D_O64)
+CONVT3D_WGMMA_OF(144, CONVT3D_D72, "%72", "%73", "%74, %75", CONVT3D_O72)
+CONVT3D_WGMMA_OF(192, CONVT3D_D96, "%96", "%97", "%98, %99", CONVT3D_O96)
+CONVT3D_WGMMA_16(256, CONVT3D_D128, "%128", "%129", "%130, %131", CONVT3D_O128)
 
 #undef CONVT3D_F4
 #undef CONVT3D_F12

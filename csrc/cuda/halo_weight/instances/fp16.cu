@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cuda/halo_weight/launch.cuh"
 
-template void convt3d::cuda::halo_weight::run<convt3d::Precision::fp16>(
+template void convt3d::cuda::halo_weight::run<convt3d::Precision::fp16, false>(
     const convt3d::cuda::halo_weight::Call&);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cuda/halo_weight/walk_launch.cuh"
 
-template void convt3d::cuda::halo_weight::run_walk<convt3d::Precision::bf16>(
+template void convt3d::cuda::halo_weight::run_walk<convt3d::Precision::bf16, false>(
     const convt3d::cuda::halo_weight::WalkCall&);
