@@ -35,6 +35,7 @@ struct Config {
   bool stretches = false;     // as such, both residues of w at once (fused_lines.cuh)
   int batch_rows = 0;         // batch items that are a position's rows (batch_kernel.cuh); 0: flat
   bool turned = false;        // the result is NDHWC first, and turned around (sm90/row_pack.h)
+  bool lines_in = false;      // the input stays NCDHW, A goes through registers (lines_in.cuh)
 };
 
 Config choose(const Description& description, const Device& device);

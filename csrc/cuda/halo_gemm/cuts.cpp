@@ -2,7 +2,9 @@
 #include "cuda/halo_gemm/cuts.h"
 
 #include <algorithm>
+#include <numeric>
 
+#include "cuda/halo_gemm/lines_in_limits.h"
 #include "cuda/halo_gemm/tuning.h"
 #include "geometry/ceil_div.h"
 
@@ -14,8 +16,23 @@ namespace {
 // NCDHW, 87 instead of 63 us.
 bool may_share(const Shape& shape, const Config& config) {
   const bool sparse = config.lines_out && shape.problem.stride[2] > 1;
-  return !marches(config.slots) && !config.stretches && !sparse &&
+  return !marches(config.slots) && !config.stretches && !sparse && !config.lines_in &&
          config.warpgroups <= max_warpgroups(config.slots, true);
+}
+
+// Bytes of a stage of input.
+int64_t stage_bytes(const Shape& shape, const Config& config, int64_t shift) {
+  const int64_t rows = int64_t{config.warpgroups} * kGroupRows, pitch = config.pitch;
+  // How many parts of `all` a run of `length` has something of, if runs follow one another.
+  const auto touched = [](int64_t all, int64_t length) {
+    return (all - std::gcd(all, length) + length - 1) / all + 1;
+  };
+  if (!config.lines_in) return ((rows - 1 + shift + pitch - 1) / pitch + 1) * pitch * kRowBytes;
+  const int64_t lines = touched(pitch, rows);
+  const int64_t planes =
+      rows % pitch == 0 ? touched(config.lines, lines) : ceil_div(lines - 1, config.lines) + 1;
+  const auto reach = static_cast<int>(config.strip + shape.axis[2].all_span);
+  return (lines + planes * shape.axis[1].all_span) * line_width(reach) * 32 * config.steps;
 }
 
 }  // namespace
@@ -25,22 +42,24 @@ bool choose_positions(const Shape& shape, int strips, Config* config) {
   const int64_t multiple = std::max(config->piece_positions, 1);
   const int64_t strip = strips == 1 ? w.outputs : round_up(ceil_div(w.outputs, strips), multiple);
   const int64_t span = config->fused > 1 ? w.all_span : w.span;
-  int64_t pitch = strips == 1 ? w.reach : strip + span;
+  int64_t pitch = config->lines_in ? strip : strips == 1 ? w.reach : strip + span;
   // Even lines are stored as pairs.
   if (config->lines_out && shape.problem.stride[2] == 1 && w.outputs % 2 == 0) pitch += pitch % 2;
   pitch = round_up(pitch, multiple);
   if (pitch > kMaxBox || strip == 0) return false;
+  if (config->lines_in && line_width(static_cast<int>(strip + w.all_span)) > kMaxBox) return false;
   if (config->stretches && pitch < kMinStretchedPitch) return false;
   const int64_t planes =
       marches(config->slots) ? 1 : ceil_div(d.outputs, plane_step(config->slots));
-  const int64_t positions = shape.problem.batch * planes * h.reach * pitch;
+  const int64_t lines = config->lines_in ? h.outputs : h.reach;
+  const int64_t positions = shape.problem.batch * planes * lines * pitch;
   const int64_t rows = int64_t{config->warpgroups} * kGroupRows;
   const int64_t shift = h.span * pitch + span;
   if (std::max(positions, shift) + rows > kMaxPositions) return false;
   config->strips = strips;
   config->strip = static_cast<int>(strip);
   config->pitch = static_cast<int>(pitch);
-  config->lines = static_cast<int>(h.reach);
+  config->lines = static_cast<int>(lines);
   config->planes = static_cast<int>(planes);
   config->tiles = ceil_div(positions, rows);
   const int64_t column_tiles = ceil_div(shape.problem.out_channels, config->channels);
@@ -50,8 +69,7 @@ bool choose_positions(const Shape& shape, int strips, Config* config) {
                                  (h.all_taps() * w.all_taps() + volume(shape.problem.stride))
                            : volume(shape.problem.stride);
   if (items > kMaxWork || items * work > kMaxWork) return false;
-  const int64_t lines = (rows - 1 + shift + pitch - 1) / pitch + 1;
-  const int64_t stage = ceil_div(lines * pitch * kRowBytes, kSwizzleAlign) * kSwizzleAlign;
+  const int64_t stage = ceil_div(stage_bytes(shape, *config, shift), kSwizzleAlign) * kSwizzleAlign;
   if (stage > kSharedBytes) return false;
   config->stage_rows = static_cast<int>(stage / kRowBytes);
   return true;

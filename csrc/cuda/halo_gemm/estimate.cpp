@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cuda/halo_gemm/lines_in_limits.h"
 #include "cuda/halo_gemm/store_clocks.h"
 #include "cuda/halo_gemm/tuning.h"
 #include "geometry/ceil_div.h"
@@ -137,14 +138,23 @@ double estimate_items(const Shape& shape, const Config& config, double store,
 double plane_clocks(const Shape& shape, const Config& config, const ProductResidue& h,
                     int64_t taps_w) {
   const int columns = config.slots * config.channels;
-  const double step = std::max(columns / 2.0, (16 + columns / 4.0) * kSharedClocks) + kIssueClocks;
+  // Of lines, eight positions that lie on two share banks.
+  const double conflicts = config.lines_in && config.pitch % 8 != 0 ? 112.0 / config.pitch : 0;
+  const double shared = (16 + conflicts + columns / 4.0) * kSharedClocks;
+  const double step = std::max(columns / 2.0, shared) + kIssueClocks;
   const double rows = config.warpgroups * kGroupRows;
   const double taps = static_cast<double>(h.num_taps * taps_w);
   const double shift =
       static_cast<double>((h.num_taps - 1) * h.input_step * config.pitch + shape.axis[2].span);
   const double products = taps * config.steps * config.warpgroups * step;
-  const double loads = (rows + shift + config.pitch / 2.0) * 32 * config.steps +
-                       (config.resident ? 0 : taps * config.steps * 32 * columns);
+  double positions = rows + shift + config.pitch / 2.0;
+  if (config.lines_in) {
+    const auto reach = static_cast<int>(config.strip + shape.axis[2].all_span);
+    const auto span = static_cast<double>((h.num_taps - 1) * h.input_step);
+    positions = (rows / config.pitch + 0.5 + span) * line_width(reach);
+  }
+  const double loads =
+      positions * 32 * config.steps + (config.resident ? 0 : taps * config.steps * 32 * columns);
   return taps == 0 ? 0.0 : config.chunks * std::max(products, loads / kLoadBytesPerClock);
 }
 

@@ -12,6 +12,7 @@
 #include "cuda/halo_gemm/cuts.h"
 #include "cuda/halo_gemm/estimate.h"
 #include "cuda/halo_gemm/gather_march.h"
+#include "cuda/halo_gemm/lines_in_limits.h"
 #include "cuda/halo_gemm/paired.h"
 #include "cuda/halo_gemm/plane_march.h"
 #include "cuda/halo_gemm/product.h"
@@ -43,7 +44,7 @@ AxisSummary summarize(const std::vector<ProductResidue>& residues) {
   return summary;
 }
 
-Config search(const Description& description, const Device& device) {
+Config search(const Description& description, const Device& device, bool lines_in) {
   const Product product = make_product(description);
   const Problem& p = product.problem;
   const Shape shape{
@@ -54,7 +55,8 @@ Config search(const Description& description, const Device& device) {
       device.num_sms,
       sm90::max_chain(description.precision)};
   const int64_t all_steps = ceil_div(p.in_channels * shape.bytes, 32);
-  const bool packed_input = product.input != Layout::ndhwc || p.in_channels * shape.bytes % 16 != 0;
+  const bool packed_input =
+      !lines_in && (product.input != Layout::ndhwc || p.in_channels * shape.bytes % 16 != 0);
   const bool lines = product.output != Layout::ndhwc;
   // Where a position's channels are no multiple of what a thread stores, its elements are stored
   // one by one, as those of lines are.
@@ -81,6 +83,7 @@ Config search(const Description& description, const Device& device) {
   const auto consider = [&](int slots, int channels, int fused) {
     const Shape& cut = slots == kPairSlots ? pairs : shape;
     if (fused > 1 && lines_out && !lines) return;
+    if (lines_in && !has_lines_in(slots, channels)) return;
     // How much of the columns may be padding.
     const int64_t padded = ceil_div(p.out_channels, channels) * channels;
     const bool with_bias = bare && slots == 1 && can_stretch(slots, channels, fused);
@@ -88,18 +91,22 @@ Config search(const Description& description, const Device& device) {
                         : with_bias    ? kBarePadding
                                        : kPlainPadding;
     if (static_cast<double>(padded) > most * static_cast<double>(p.out_channels)) return;
+    if (lines_in && p.stride[2] > 1 && fused == 1 && !with_bias) return;
     const bool narrow = slots == 1 && channels <= kFewColumns;
     if (narrow && shape.bytes == 2 && !product.reversed && !with_bias) return;
     Config config;
     config.packed_input = packed_input;
+    config.lines_in = lines_in;
     config.lines_out = lines_out;
     config.stretches = with_bias || (lines && fused > 1 && p.output()[2] % 2 != 0);
     config.slots = slots;
     config.channels = channels;
-    config.chunks = static_cast<int>(ceil_div(all_steps, kMaxSteps));
+    const int64_t most_steps = lines_in ? kLinesInSteps : kMaxSteps;
+    config.chunks = static_cast<int>(ceil_div(all_steps, most_steps));
     config.fused = fused;
     config.steps = static_cast<int>(ceil_div(all_steps, config.chunks));
     while (!is_built(slots, fused, config.steps)) ++config.steps;
+    if (lines_in) config.steps = kLinesInSteps;
     const auto steps = static_cast<double>(config.chunks * config.steps);
     if (slots == kPairSlots && steps > kPairPadding * static_cast<double>(all_steps)) return;
     const auto consider_strips = [&](int groups) {
@@ -153,16 +160,39 @@ Config search(const Description& description, const Device& device) {
     }
   }
   best.segments = choose_segments(shape, best);
+  if (lines_in) return best;
   const Config rows = choose_batch_rows(description, shape, product);
   if (rows.slots == 0) return best;
   return best.slots == 0 || rows.clocks + packing_clocks(rows) < least * kFlatClocks ? rows : best;
+}
+
+// Whether TMA reaches lines of the product's input, in a product that lines_in.cuh has.
+bool can_read_lines(const Description& description) {
+  const Product product = make_product(description);
+  const Problem& p = product.problem;
+  return description.precision == Precision::tf32 && product.input == Layout::ncdhw &&
+         product.output == Layout::ncdhw && !product.sums && p.input[2] % kBoxWords == 0 &&
+         p.in_channels > kFewLinesIn;
 }
 
 }  // namespace
 
 // Without a configuration that fits, the result has no slots.
 Config choose(const Description& description, const Device& device) {
-  return kept_answer(description, device, [&] { return search(description, device); });
+  return kept_answer(description, device, [&] {
+    const Config rows = search(description, device, false);
+    if (!can_read_lines(description)) return rows;
+    const Config lines = search(description, device, true);
+    const auto clocks = [&](const Config& config) {
+      const double pack = static_cast<double>(2 * packed_input_bytes(description, config)) /
+                          kPackBytesPerClock / device.num_sms;
+      const bool narrow = config.slots == 1 && config.channels <= kFewColumns;
+      const bool slower = config.lines_in && config.slots * config.channels < kWideLinesIn;
+      return config.clocks * (narrow ? kNarrowClocks : 1) * (slower ? kLinesInClocks : 1) + pack;
+    };
+    const bool better = rows.slots == 0 || clocks(lines) < clocks(rows);
+    return lines.slots != 0 && better ? lines : rows;
+  });
 }
 
 Verdict supports(const Description& description, const Device& device) {
@@ -277,6 +307,7 @@ std::string to_string(const Config& config) {
               ? ", items shared by " + std::to_string(config.sharing_blocks) + " blocks"
               : "") +
          (config.packed_input ? ", input packed" : "") +
+         (config.lines_in ? ", input as lines" : "") +
          (config.turned                ? std::string(", result turned")
           : config.stretches           ? ", stored as stretches of lines"
           : config.piece_positions > 0 ? ", stored as pieces of lines of " +

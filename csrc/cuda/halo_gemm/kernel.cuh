@@ -58,6 +58,8 @@ namespace convt3d::cuda::halo_gemm {
 
 using sm90::release;
 
+struct RowsIn;  // where A is
+
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 // The products of one residue, input plane and chunk. `a` describes a tile's first row, `block` is
@@ -108,7 +110,31 @@ __device__ __forceinline__ void multiply(const Params& p, const Shared& shared, 
   }
 }
 
-template <typename T, int kSlots, int kChannels, int kFused, int kSteps, bool kLines, bool kShared>
+// Where A is: rows of channels, as TMA brings them from NDHWC. The other way: lines_in.cuh.
+struct RowsIn {
+  template <int kSlots, bool kShared>
+  static __device__ __forceinline__ void load(const Params& p, const Shared& shared,
+                                              const Maps& maps) {
+    load_input<kSlots, kShared>(p, shared, maps);
+  }
+  __device__ RowsIn(const Params& p, const Unit& unit, int group_row)
+      : row_(unit.first % p.pitch + group_row) {}
+  // Of the `fused`th residue of w. `block`: the first of its weights, where they are resident.
+  template <typename T, int kColumns, int kSteps, bool kRows>
+  __device__ __forceinline__ void multiply(const Params& p, const Shared& shared, const Unit&,
+                                           const Taps& taps, int, int stage, int block,
+                                           Ring* weight, float (&sum)[kColumns / 2]) const {
+    const uint64_t a =
+        sm90::swizzled_descriptor(shared.input + stage * p.stage_bytes) + row_ * kRowUnits;
+    halo_gemm::multiply<T, kColumns, kSteps, kRows>(p, shared, taps, a, block, weight, sum);
+  }
+
+ private:
+  const int row_;
+};
+
+template <typename T, int kSlots, int kChannels, int kFused, int kSteps, bool kLines, bool kShared,
+          typename A>
 __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
   constexpr int kColumns = kSlots * kChannels, kSums = kColumns / 2, kSlotSums = kChannels / 2;
   constexpr bool kMarching = marches(kSlots), kParks = parks(kFused * kColumns);
@@ -152,7 +178,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
         }
       }
     };
-    const int row = unit.first % p.pitch + group_row;
+    const A a(p, unit, group_row);
 #pragma unroll
     for (int i = 0; i < kFused * kSums; ++i) sum[i / kSums][i % kSums] = 0;
     parked.start();
@@ -166,14 +192,12 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
           until_parking = p.parking_chunks - 1;
         }
         sm90::barrier_wait(shared.input_full + 8 * input.stage, input.parity);
-        const uint64_t a =
-            sm90::swizzled_descriptor(shared.input + input.stage * p.stage_bytes) + row * kRowUnits;
 #pragma unroll
         for (int f = 0; f < kFused; ++f) {
           const Taps taps(p, unit, kMarching, f);
-          multiply<T, kColumns, kSteps, has_weight_rows(kSlots, kShared, kSteps)>(
-              p, shared, taps, a, taps.block + (tap * p.chunks + chunk) * taps.count, &weight,
-              sum[f]);
+          a.template multiply<T, kColumns, kSteps, has_weight_rows(kSlots, kShared, kSteps)>(
+              p, shared, unit, taps, f, input.stage,
+              taps.block + (tap * p.chunks + chunk) * taps.count, &weight, sum[f]);
         }
         release(shared.input_empty, input);
         input.next(p.input_stages);
@@ -253,7 +277,8 @@ struct Roles {
   static constexpr int kConsumerRegisters = kPlain ? 104 : kEven ? 144 : 152;
 };
 
-template <typename T, int kSlots, int kChannels, int kFused, int kSteps, bool kLines, bool kShared>
+template <typename T, int kSlots, int kChannels, int kFused, int kSteps, bool kLines, bool kShared,
+          typename A = RowsIn>
 __global__ void __launch_bounds__(Roles<kSlots, kShared, kFused>::kThreads, 1)
     halo_gemm_kernel(const __grid_constant__ Params p, const __grid_constant__ Maps maps) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -281,7 +306,7 @@ __global__ void __launch_bounds__(Roles<kSlots, kShared, kFused>::kThreads, 1)
   __syncthreads();
   if (warp < consumers) {
     sm90::more_registers<Registers::kConsumerRegisters>();
-    consume<T, kSlots, kChannels, kFused, kSteps, kLines, kShared>(p, shared);
+    consume<T, kSlots, kChannels, kFused, kSteps, kLines, kShared, A>(p, shared);
   } else {
     sm90::fewer_registers<Registers::kProducerRegisters>();
     if (warp == consumers) prefetch_maps(p, maps);
@@ -289,7 +314,7 @@ __global__ void __launch_bounds__(Roles<kSlots, kShared, kFused>::kThreads, 1)
     // that they leave alone is there.
     if (warp != consumers || p.packed_input) sm90::wait_for_earlier_launch();
     if (warp == consumers) {
-      load_input<kSlots, kShared>(p, shared, maps);
+      A::template load<kSlots, kShared>(p, shared, maps);
     } else if (threadIdx.x == consumers * 32 + 32) {
       copy_weights<kSlots, kShared, kFused, kSteps * kColumns * 32>(p, shared, maps);
     }

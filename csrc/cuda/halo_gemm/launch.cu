@@ -6,6 +6,7 @@
 #include "cuda/halo_gemm/gather_call.h"
 #include "cuda/halo_gemm/gather_march.h"
 #include "cuda/halo_gemm/halo_gemm.h"
+#include "cuda/halo_gemm/lines_in_call.h"
 #include "cuda/halo_gemm/paired.h"
 #include "cuda/halo_gemm/paired_call.h"
 #include "cuda/halo_gemm/plane_call.h"
@@ -15,6 +16,19 @@
 #include "cuda/implicit_gemm/implicit_gemm.h"
 
 namespace convt3d::cuda::halo_gemm {
+namespace {
+
+// Whether every line begins on 16 bytes, its elements contiguous.
+bool lines_aligned(const TensorView& view, int64_t batch, const Extent3& extent, int64_t bytes) {
+  if (view.stride[4] != 1 || !is_aligned(view.data)) return false;
+  const int64_t extents[4] = {batch, 2, extent[0], extent[1]};
+  for (int dim : {0, 1, 2, 3}) {
+    if (extents[dim] > 1 && view.stride[dim] * bytes % 16 != 0) return false;
+  }
+  return true;
+}
+
+}  // namespace
 
 void launch(const Description& description, const Device& device, const Operands& operands,
             void* workspace, void* stream) {
@@ -60,7 +74,11 @@ void launch(const Description& description, const Device& device, const Operands
     return input ? rows_aligned(operands.input, p.batch, p.input, bytes)
                  : rows_aligned(operands.output, p.batch, p.output(), bytes);
   };
-  const bool loads = config.packed_input || aligned(!grad_input);
+  const TensorView& read = grad_input ? operands.output : operands.input;
+  const Extent3 of_input = grad_input ? p.output() : p.input;
+  const bool loads =
+      config.packed_input ||
+      (config.lines_in ? lines_aligned(read, p.batch, of_input, bytes) : aligned(!grad_input));
   const TensorView& result = grad_input ? operands.input : operands.output;
   const bool stores =
       config.turned ? is_aligned(result.data) : config.lines_out || aligned(grad_input);
@@ -69,6 +87,7 @@ void launch(const Description& description, const Device& device, const Operands
   }
   const Call call{description, device,    operands,
                   config,      workspace, static_cast<cudaStream_t>(stream)};
+  if (config.lines_in) return run_lines_in(call);
   with_precision<Precision::fp16, Precision::bf16, Precision::tf32>(
       description.precision, [&]<Precision kPrecision>() { run<kPrecision>(call); });
 }
