@@ -60,6 +60,8 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("full", "k33 s9, depthwise, larger", "mb1_ic3oc3_id12ih12iw12_k33s9p16g3:bias"),
     ("full", "k20 s4, 40 depthwise channels", "mb1_ic40oc40_id8ih8iw8_k20s4p2g40"),
     ("full", "k33 s6, parts of lines", "mb1_ic2oc2_id5ih5iw70_k33s6p3g2"),
+    ("full", "k16 s8, three lines a tile", "mb1_ic4oc4_id7ih6iw9_k16s8p4op3:bias"),
+    ("full", "k32 s8, odd parts of lines", "mb1_ic1oc1_id6ih7iw40_k32s8p5op3:bias"),
     ("full", "long strides, uneven", "mb3_ic6oc12_id7ih7iw7_k21x27x18s4x6x5p2x1x3op1x2x0g3:bias"),
     ("full", "k18 s16, 50 in channels a group", "mb2_ic200oc4_id4ih4iw4_k18s16p1g4:bias"),
     ("ci", "long strides, few positions", "mb2_ic11oc3_id3ih2iw5_k18x10x9s9x11x8p3x1x0:bias"),

@@ -24,6 +24,7 @@ struct ResidueClass {
   int columns;                  // of a chunk and group: lines x residues of w, padded to 16
   int tiles;
   int64_t part;  // where the gradients' partial results begin, in the workspace
+  int runs;      // of units: of a chunk, each `lines` lines that follow each other in h
 };
 
 struct Config {
@@ -37,10 +38,18 @@ struct Config {
   bool dense;     // elements of a line are neighbours, channels included
   int shared;     // bytes
   double clocks;  // of all SMs together
-  int64_t parts;  // floats of the gradients' partial results
+  int64_t parts;  // floats of the gradients' partial results; of units, words of their operands
+  // Forward by units, see unit_kernel.cuh. `copy` is the input between zeros: its first position
+  // on each axis, how many there are, and its place in the workspace. `part` of a class is where
+  // its weights begin.
+  bool units;
+  int copy_first[3], copy_extent[3];
+  int64_t copy;
 };
 
 Config choose(const Description& description, const Device& device);
+// Of a forward by units: with no classes where it does not fit.
+Config search_units(const Description& description, const Device& device);
 std::string to_string(const Config& config);
 
 }  // namespace convt3d::cuda::subpixel_gemm

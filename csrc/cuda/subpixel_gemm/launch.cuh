@@ -8,6 +8,7 @@
 #include "cuda/subpixel_gemm/call.h"
 #include "cuda/subpixel_gemm/input_kernel.cuh"
 #include "cuda/subpixel_gemm/kernel.cuh"
+#include "cuda/subpixel_gemm/unit_kernel.cuh"
 #include "cuda/subpixel_gemm/weight_kernel.cuh"
 #include "geometry/ceil_div.h"
 
@@ -50,18 +51,19 @@ inline Params make_params(const Call& call) {
   return p;
 }
 
-inline void launch(const char* what, void (*kernel)(Params), const Params& p, cudaStream_t stream) {
+inline void launch(const char* what, void (*kernel)(Params), const Params& p, cudaStream_t stream,
+                   int threads = kThreads) {
   allow_shared_memory(kernel, what);
-  kernel<<<static_cast<unsigned>(p.config.blocks), kThreads, static_cast<size_t>(p.config.shared),
+  kernel<<<static_cast<unsigned>(p.config.blocks), threads, static_cast<size_t>(p.config.shared),
            stream>>>(p);
   check(cudaGetLastError(), what);
 }
 
-// A thread for each element of the result.
-inline void launch_sum(void (*kernel)(Params), const Params& p, int64_t elements,
-                       cudaStream_t stream) {
+// A thread for each element.
+inline void launch_each(void (*kernel)(Params), const Params& p, int64_t elements,
+                        cudaStream_t stream) {
   kernel<<<static_cast<unsigned>(ceil_div(elements, kThreads)), kThreads, 0, stream>>>(p);
-  check(cudaGetLastError(), "subpixel_gemm sum of parts");
+  check(cudaGetLastError(), "subpixel_gemm");
 }
 
 template <Precision kPrecision>
@@ -71,16 +73,21 @@ void run(const Call& call) {
   Params p = make_params(call);
   switch (call.description.direction) {
     case Direction::forward:
+      if (p.config.units) {
+        launch_each(pack_units<kPrecision>, p, p.config.parts, call.stream);
+        return launch("subpixel_gemm forward by units", unit_kernel<kPrecision>, p, call.stream,
+                      kUnitThreads);
+      }
       return launch("subpixel_gemm forward", forward_kernel<kPrecision>, p, call.stream);
     case Direction::grad_input:
       p.result = call.operands.input.data;
       launch("subpixel_gemm grad_input", input_kernel<kPrecision>, p, call.stream);
-      return launch_sum(add_parts<T>, p,
-                        problem.batch * problem.in_channels * volume(problem.input), call.stream);
+      return launch_each(add_parts<T>, p,
+                         problem.batch * problem.in_channels * volume(problem.input), call.stream);
     case Direction::grad_weight:
       p.result = call.operands.weight.data;
       launch("subpixel_gemm grad_weight", weight_kernel<kPrecision>, p, call.stream);
-      return launch_sum(
+      return launch_each(
           add_splits<T>, p,
           problem.in_channels * problem.out_channels_per_group() * volume(problem.kernel),
           call.stream);

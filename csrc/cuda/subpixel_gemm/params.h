@@ -117,4 +117,47 @@ struct Places {
   }
 };
 
+// A unit's columns 2 * i and 2 * i + 1: bytes from a position's element 0 in the stage, and bias.
+struct alignas(16) ColumnPair {
+  int offset[2];
+  float bias[2];
+};
+
+// Runs of lines that follow each other in h, of an out channel and residue of d.
+constexpr int runs_h(const ResidueClass& c) { return (c.residues[1] + c.lines - 1) / c.lines; }
+
+// Words of the weights of a run: in the order that lanes read them, two a step of an n8 tile, and
+// in float32 their low parts.
+constexpr int run_words(const ResidueClass& c, int element) {
+  return c.columns / 8 * (c.depth * element / 32) * 32 * (element == 4 ? 4 : 2);
+}
+
+// Shared memory of a block of units. A warp's stage has a part for each line of positions: its
+// lines as they are in the output, from the same place modulo 16 bytes on.
+struct UnitPlaces {
+  int columns, offsets, weights, stage, end;
+  int line_bytes, part_bytes;
+  bool merged;  // lines of a run are neighbours
+
+  constexpr UnitPlaces(const Config& config, const ResidueClass& c, int stride_w, int element,
+                       int output_w) {
+    const int64_t pixel = int64_t{config.tile_groups} * config.tile_outs * element;
+    merged = config.parts_w == 1;
+    const int64_t line =
+        merged ? output_w * pixel
+               : align16(config.step_w * stride_w * pixel) + 16 + output_w * pixel % 16;
+    const int64_t part = align16(c.lines * line + stride_w * pixel + 32);
+    const int64_t groups = config.tile_groups;
+    columns = 0;
+    offsets = columns + static_cast<int>(groups * c.columns / 2 * int64_t{sizeof(ColumnPair)});
+    weights = offsets + static_cast<int>(align16(c.depth * element / 4 * 4));
+    const int64_t at = weights + groups * c.runs * run_words(c, element) * 4;
+    stage = static_cast<int>(at < kMaxCount ? at : kMaxCount);
+    const int64_t all = at + kUnitWarps * config.tile_lines * part;
+    end = static_cast<int>(all < kMaxCount ? all : kMaxCount);
+    line_bytes = static_cast<int>(line < kMaxCount ? line : kMaxCount);
+    part_bytes = static_cast<int>(part < kMaxCount ? part : kMaxCount);
+  }
+};
+
 }  // namespace convt3d::cuda::subpixel_gemm

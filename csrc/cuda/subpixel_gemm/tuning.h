@@ -30,6 +30,17 @@ inline constexpr int kUnitColumns = 64;
 inline constexpr int kMaxUnits = 2;
 inline constexpr int kMaxSumTiles = 100;
 
+// Forward by units: warps of a block, alone on its SM, and n8 tiles of a unit. Limit: registers.
+inline constexpr int kUnitWarps = 12;
+inline constexpr int kUnitThreads = 32 * kUnitWarps;
+inline constexpr int kUnitTiles = 8;
+// For the choice among units, by rule of thumb: clocks of a warp for a step of a tile, a tile's
+// outputs, a step's inputs, and a unit.
+constexpr double unit_step_clocks(int element) { return element == 2 ? 8 : 40; }
+inline constexpr double kUnitTileClocks = 50;
+inline constexpr double kUnitLoadClocks = 30;
+inline constexpr double kUnitClocks = 150;
+
 // Bound of the gradients' workspace, in floats.
 inline constexpr int64_t kMaxParts = int64_t{64} << 20;
 
