@@ -41,6 +41,7 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "stride beyond kernel", "mb1_ic4oc4_id3ih3iw3_k2s3op1"),
     ("ci", "stride beyond kernel, many in channels", "mb8_ic128oc16_id5ih8iw9_k3s4"),
     ("full", "the same, two residues without taps", "mb8_ic320oc8_id5ih8iw9_k3s5"),
+    ("full", "stride 4, more residues than weight stages", "mb1_ic16oc49_id18ih12iw19_k3s4"),
     ("ci", "k4 s2 p1", "mb2_ic8oc8_id4ih4iw4_k4s2p1"),
     ("ci", "k4 s2 p3", "mb1_ic8oc8_id4ih5iw5_k4s2p3:bias"),
     ("ci", "k3 s1", "mb2_ic8oc16_id5ih5iw6_k3"),

@@ -292,7 +292,8 @@ __global__ void __launch_bounds__(Roles<kSlots, kShared, kFused>::kThreads, 1)
       sm90::barrier_init(shared.input_full + 8 * s, 1);
       sm90::barrier_init(shared.input_empty + 8 * s, consumers);
     }
-    for (int s = 0; s < p.weight_stages; ++s) {
+    // All resident weights come at once; `weight_stages` may then be more than barriers.
+    for (int s = 0; s < (p.resident ? 1 : p.weight_stages); ++s) {
       sm90::barrier_init(shared.weight_full + 8 * s, 1);
       sm90::barrier_init(shared.weight_empty + 8 * s, consumers);
     }

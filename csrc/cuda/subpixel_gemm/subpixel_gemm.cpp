@@ -7,6 +7,7 @@
 #include "cuda/common/folded.h"
 #include "cuda/common/kept_answer.h"
 #include "cuda/common/resident.h"
+#include "cuda/few_channels/few_channels.h"
 #include "cuda/subpixel_gemm/config.h"
 #include "cuda/subpixel_gemm/params.h"
 #include "cuda/subpixel_gemm/spans.h"
@@ -212,6 +213,15 @@ bool pays(const Description& description, const Device& device, const Config& co
                    useful_flops(p) / 2 * 1e-6);
 }
 
+bool is_left_to_few_channels(const Description& description, const Device& device) {
+  const Problem& p = description.problem;
+  if (description.direction != Direction::grad_input) return false;
+  const int64_t sum = p.out_channels_per_group() * volume(p.kernel);
+  const int64_t read = p.batch * volume(p.output());
+  return (sum <= kShortSum || (sum < kLongSum && read > kManyRead)) &&
+         few_channels::supports(description, device).ok;
+}
+
 bool extents_fit(const Problem& p) {
   const Extent3 output = p.output();
   for (int axis = 0; axis < 3; ++axis) {
@@ -261,6 +271,9 @@ Verdict supports(const Description& description, const Device& device) {
   }
   if (is_resident_forward(description)) {
     return Verdict::refuse("few positions: direct keeps them in shared memory");
+  }
+  if (is_left_to_few_channels(description, device)) {
+    return Verdict::refuse("grad_input with short sums: few_channels is faster");
   }
   const Config config = choose(description, device);
   if (config.num_classes == 0) return Verdict::refuse("too many channels or taps per residue");

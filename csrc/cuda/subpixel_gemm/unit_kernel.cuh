@@ -40,11 +40,11 @@ __device__ float output_again(const Params& p, int n, int group, int out, const 
 #pragma unroll 1
         for (int w = residue[2], at_w = q[2]; w < p.kernel[2]; w += p.stride[2], --at_w) {
           if (at_w < 0 || at_w >= p.input_extent[2]) continue;
-          sum = fmaf(widen(x[at_d * p.input_stride[2] + at_h * p.input_stride[3] +
-                             at_w * p.input_stride[4]]),
-                     widen(y[d * p.weight_stride[2] + h * p.weight_stride[3] +
-                             w * p.weight_stride[4]]),
-                     sum);
+          sum = fmaf(
+              widen(x[at_d * p.input_stride[2] + at_h * p.input_stride[3] +
+                      at_w * p.input_stride[4]]),
+              widen(y[d * p.weight_stride[2] + h * p.weight_stride[3] + w * p.weight_stride[4]]),
+              sum);
         }
       }
     }
@@ -56,8 +56,7 @@ __device__ float output_again(const Params& p, int n, int group, int out, const 
 template <typename T>
 __device__ __forceinline__ void copy_out(unsigned char* to, const unsigned char* from, int bytes) {
   const int lane = threadIdx.x % 32;
-  const int head =
-      min(static_cast<int>(-reinterpret_cast<uintptr_t>(to) & 15), bytes);
+  const int head = min(static_cast<int>(-reinterpret_cast<uintptr_t>(to) & 15), bytes);
   const int pieces = (bytes - head) / 16, tail = head + pieces * 16;
   const int single = lane < 16 ? lane * static_cast<int>(sizeof(T))
                                : tail + (lane - 16) * static_cast<int>(sizeof(T));
@@ -110,8 +109,7 @@ struct UnitShared {
         columns(reinterpret_cast<ColumnPair*>(memory + places.columns)),
         offsets(reinterpret_cast<int*>(memory + places.offsets)),
         weights(memory + places.weights),
-        stage(memory + places.stage +
-              threadIdx.x / 32 * p.config.tile_lines * places.part_bytes) {}
+        stage(memory + places.stage + threadIdx.x / 32 * p.config.tile_lines * places.part_bytes) {}
 };
 
 // Elements of the channels of a pixel in a unit, and their bytes.
@@ -141,12 +139,12 @@ __device__ __forceinline__ void fill_unit_tables(const Params& p, const UnitJob&
     const ColumnDigits digits(p, c, i % c.columns);
     const int out = i / c.columns * config.tile_outs + digits.out;
     ColumnPair& pair = shared.columns[i / 2];
-    pair.offset[i % 2] = digits.line * shared.places.line_bytes +
-                         (digits.residue * channels + out) * kElement;
+    pair.offset[i % 2] =
+        digits.line * shared.places.line_bytes + (digits.residue * channels + out) * kElement;
     pair.bias[i % 2] = 0;
     if (p.bias != nullptr && channels > 1 && digits.there(p)) {
-      pair.bias[i % 2] = widen(
-          static_cast<const T*>(p.bias)[(int64_t{job.group} * p.outs + out) * p.bias_stride]);
+      pair.bias[i % 2] =
+          widen(static_cast<const T*>(p.bias)[(int64_t{job.group} * p.outs + out) * p.bias_stride]);
     }
   }
   const int taps_w = unit_taps_w(config.taps_w, kElement);
@@ -166,8 +164,8 @@ __device__ __forceinline__ void fill_unit_tables(const Params& p, const UnitJob&
 // The positions of a tile, as a lane sees them: its four rows of the product, lane / 4 + 8 * i,
 // and a line of positions that it knows for all.
 struct UnitRows {
-  uint32_t row[4];  // line of the tile on top, place in the line below; none: kNoLine
-  int inputs[4];    // words from the copy's start
+  uint32_t row[4];    // line of the tile on top, place in the line below; none: kNoLine
+  int inputs[4];      // words from the copy's start
   uint32_t there[2];  // a bit for each of the lane's sums: 16 columns of row 2 * i and 2 * i + 1
   int n, q[2], first_w;
 
@@ -178,8 +176,9 @@ struct UnitRows {
     for (int i = 0; i < 4; ++i) {
       const int at = static_cast<int>(threadIdx.x) % 32 / 4 + 8 * i;
       const int of_line = at / p.config.tile_w;
-      row[i] = of_line < p.config.tile_lines ? static_cast<uint32_t>(of_line << 16 | at % p.config.tile_w)
-                                             : kNoLine;
+      row[i] = of_line < p.config.tile_lines
+                   ? static_cast<uint32_t>(of_line << 16 | at % p.config.tile_w)
+                   : kNoLine;
     }
   }
   __device__ int line(int i) const { return row[i] >> 16 & 0xff; }
@@ -201,9 +200,9 @@ struct UnitRows {
     n = rest / c.num_q[0];
     const int plane = min(n, p.batch - 1) * p.groups * p.ins * config.copy_extent[0] + q[0] -
                       config.copy_first[0];
-    const int own = (plane * config.copy_extent[1] + q[1] - config.copy_first[1]) *
-                        config.copy_extent[2] +
-                    first_w + config.first_q - config.copy_first[2];
+    const int own =
+        (plane * config.copy_extent[1] + q[1] - config.copy_first[1]) * config.copy_extent[2] +
+        first_w + config.first_q - config.copy_first[2];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       inputs[i] = __shfl_sync(~0u, own, line(i)) + place(i);
@@ -219,8 +218,8 @@ struct UnitRows {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const unsigned at = w + place(i) * p.stride[2] + digits.residue;
-        const bool inside = row[i] != kNoLine && digits.there(p) &&
-                            at < static_cast<unsigned>(p.output_extent[2]);
+        const bool inside =
+            row[i] != kNoLine && digits.there(p) && at < static_cast<unsigned>(p.output_extent[2]);
         there[i / 2] |= (inside ? 1u : 0u) << (j + i % 2 * 16);
       }
     }
@@ -234,21 +233,18 @@ using UnitSums = float[kUnitTiles][2][4];
 template <Precision kPrecision>
 __device__ __forceinline__ void multiply_run(const Params& p, const UnitJob& job,
                                              const UnitShared<ElementOf<kPrecision>>& shared,
-                                             const UnitRows& rows, int run, int g,
-                                             UnitSums& sums) {
+                                             const UnitRows& rows, int run, int g, UnitSums& sums) {
   using T = ElementOf<kPrecision>;
   constexpr int kElement = sizeof(T), kLaneBytes = UnitShared<T>::kLaneBytes;
   constexpr bool kSplit = kPrecision == Precision::fp32;
   const ResidueClass& c = *job.c;
   const int lane = threadIdx.x % 32, tiles = c.columns / 8, steps = c.depth * kElement / 32;
-  const uint32_t* const inputs =
-      reinterpret_cast<const uint32_t*>(p.parts) + p.config.copy;
-  const int group_at = (job.group + g) * p.ins * p.config.copy_extent[0] *
-                       p.config.copy_extent[1] * p.config.copy_extent[2];
-  const unsigned char* weights = shared.weights +
-                                 (g * c.runs + run) * run_words(c, kElement) * 4 +
-                                 lane * kLaneBytes;
-  const auto load_inputs = [&](int step, uint32_t (&x)[2][4]) {
+  const uint32_t* const inputs = reinterpret_cast<const uint32_t*>(p.parts) + p.config.copy;
+  const int group_at = (job.group + g) * p.ins * p.config.copy_extent[0] * p.config.copy_extent[1] *
+                       p.config.copy_extent[2];
+  const unsigned char* weights =
+      shared.weights + (g * c.runs + run) * run_words(c, kElement) * 4 + lane * kLaneBytes;
+  const auto load_inputs = [&](int step, uint32_t(&x)[2][4]) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int offset = shared.offsets[step * 8 + half * 4 + lane % 4] + group_at;
@@ -360,8 +356,7 @@ __device__ __forceinline__ void put_run(const Params& p, const UnitJob& job,
       const ColumnDigits column(p, c, j / 2 * 8 + lane % 4 * 2 + j % 2);
       const int residue[3] = {run.residue[0], run.residue[1] + column.line, column.residue};
       const ColumnPair& pair = columns[j / 2 * 4];
-      const float sum =
-          output_again<T>(p, n, job.group + g, run.out + column.out, q, residue);
+      const float sum = output_again<T>(p, n, job.group + g, run.out + column.out, q, residue);
       *reinterpret_cast<T*>(shared.stage + (bit < 16 ? row_at[2 * m] : row_at[2 * m + 1]) +
                             pair.offset[j % 2]) = narrow<T>(sum + (pair.bias[j % 2] + run_bias));
     }
@@ -422,8 +417,8 @@ __global__ void __launch_bounds__(kUnitThreads, 1) unit_kernel(const __grid_cons
     __syncwarp();  // the stage is there
     const int begin = max(0, -w), end = min(config.step_w * p.stride[2], p.output_extent[2] - w);
     const int own_first = max(0, -h);
-    int own_end = min(min(c.lines, c.residue[1] + c.residues[1] - digits.residue[1]),
-                      p.output_extent[1] - h);
+    int own_end =
+        min(min(c.lines, c.residue[1] + c.residues[1] - digits.residue[1]), p.output_extent[1] - h);
     if (d < 0 || d >= p.output_extent[0] || rows.n >= p.batch) own_end = 0;
     unsigned char* const output =
         static_cast<unsigned char*>(p.output) +

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The operands of units in the workspace. Weights are in the order in which lanes read them, split
-// for float32. The input is between zeros, so that nothing asks where it ends; in 16 bits a word has
-// two neighbours in w, and depth runs from the last tap of w to the first.
+// for float32. The input is between zeros, so that nothing asks where it ends; in 16 bits a word
+// has two neighbours in w, and depth runs from the last tap of w to the first.
 #pragma once
 #include "cuda/subpixel_gemm/tile.cuh"
 
@@ -61,8 +61,7 @@ __device__ __forceinline__ uint32_t weight_bits(const Params& p, const ResidueCl
   const RunDigits of_run(c, run);
   const ColumnDigits of_column(p, c, column);
   const DepthDigits of_depth(c, taps_w, depth);
-  const int residue[3] = {of_run.residue[0], of_run.residue[1] + of_column.line,
-                          of_column.residue};
+  const int residue[3] = {of_run.residue[0], of_run.residue[1] + of_column.line, of_column.residue};
   bool there = of_column.there(p) && residue[1] < c.residue[1] + c.residues[1];
   const T* weight = static_cast<const T*>(p.weight) +
                     (int64_t{group} * p.ins + of_depth.in) * p.weight_stride[0] +
@@ -94,8 +93,8 @@ __global__ void __launch_bounds__(kThreads) pack_units(const __grid_constant__ P
       rest /= config.copy_extent[axis];
     }
     const int channels = p.groups * p.ins;
-    const bool line = at[0] >= 0 && at[0] < p.input_extent[0] && at[1] >= 0 &&
-                      at[1] < p.input_extent[1];
+    const bool line =
+        at[0] >= 0 && at[0] < p.input_extent[0] && at[1] >= 0 && at[1] < p.input_extent[1];
     const T* const from = static_cast<const T*>(p.input) + rest / channels * p.input_stride[0] +
                           rest % channels * p.input_stride[1] + at[0] * p.input_stride[2] +
                           at[1] * p.input_stride[3];
@@ -103,8 +102,7 @@ __global__ void __launch_bounds__(kThreads) pack_units(const __grid_constant__ P
 #pragma unroll
     for (int i = 0; i < kPerWord<T>; ++i) {
       const int w = at[2] + i;
-      word |= load_bits(from + w * p.input_stride[4],
-                        line && w >= 0 && w < p.input_extent[2])
+      word |= load_bits(from + w * p.input_stride[4], line && w >= 0 && w < p.input_extent[2])
               << 16 * i;
     }
     *to = word;
