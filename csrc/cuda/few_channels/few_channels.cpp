@@ -222,11 +222,16 @@ bool is_left_to_weight_gemm(const Description& description, const Device& device
 }
 
 // grad_weight that weight_gemm, on the GPUs that it has kernels for, computes faster.
-bool is_small_grad_weight(const Description& description, const Device& device) {
+bool is_grad_weight_for_weight_gemm(const Description& description, const Device& device) {
   const Problem& p = description.problem;
-  return description.direction == Direction::grad_weight && device.arch >= 80 &&
-         device.arch <= 90 && std::min(p.in_channels_per_group(), p.out_channels_per_group()) > 1 &&
-         p.batch * volume(p.input) <= kFewPositions && p.batch * volume(p.output()) <= kFewOutputs;
+  if (description.direction != Direction::grad_weight) return false;
+  if (device.arch < 80 || device.arch > 90) return false;
+  const int64_t in = p.in_channels_per_group(), out = p.out_channels_per_group();
+  if (std::min(in, out) == 1) return false;
+  const bool narrow = element_bytes(description.precision) == 2;
+  return (narrow && in * out * volume(p.kernel) >= kManyWeights) ||
+         (p.batch * volume(p.input) <= kFewPositions &&
+          p.batch * volume(p.output()) <= kFewOutputs);
 }
 
 }  // namespace
@@ -241,8 +246,8 @@ Verdict supports(const Description& description, const Device& device) {
   if (taps_ins(description) > 0 && !gathered) {
     return Verdict::refuse("many taps over few positions: direct keeps them in shared memory");
   }
-  if (is_small_grad_weight(description, device)) {
-    return Verdict::refuse("grad_weight over few positions: weight_gemm is faster");
+  if (is_grad_weight_for_weight_gemm(description, device)) {
+    return Verdict::refuse("grad_weight of few positions or many weights: weight_gemm is faster");
   }
   if (matrix_fits(description, device)) {
     return is_left_to_weight_gemm(description, device)

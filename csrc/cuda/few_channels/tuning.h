@@ -104,6 +104,8 @@ inline constexpr int64_t kFewPairs = 2048;
 // grad_weight: positions of input and of output. Measured: 145 random problems take weight_gemm 0.7
 // times as long (H200, 2026-11-22).
 inline constexpr int64_t kFewPositions = 268, kFewOutputs = 26304;
+// The same in 16 bits, where taps times pairs of channels are so many: 38 problems, 0.6 times.
+inline constexpr int64_t kManyWeights = 15000;
 // Measured, 16 bits: of 384 x 5 channels weight_gemm computes grad_weight 4 to 8 times as fast,
 // though it pads 5 to 16; of 256 x 1 and 16 x 8 half as fast.
 inline constexpr int64_t kMinMatrixSide = 5, kManyPairs = 1024;
