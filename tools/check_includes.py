@@ -36,6 +36,15 @@ FALLBACKS = {
     # Whatever family takes the problem that it has padded.
     "padded_channels": ("cuda/cuda.h",),
 }
+# Whom a family asks whether they take a problem that it is slower with.
+YIELDS = {
+    "implicit_gemm": (
+        "cuda/few_channels/few_channels.h",
+        "cuda/subpixel_gemm/subpixel_gemm.h",
+    ),
+    "subpixel_gemm": ("cuda/few_channels/few_channels.h",),
+    "tap_gemm": ("cuda/few_channels/few_channels.h",),
+}
 # A family that is another's tiles, loads and stores with a multiplication of its own.
 BASES = {"mma_gemm": "cuda/implicit_gemm/", "view_weight": "cuda/halo_weight/"}
 # Folders of csrc/cuda that every family may use.
@@ -80,9 +89,11 @@ def include_breach(path: str, include: str) -> str | None:
         return None
     if target == layer:
         mine, theirs = family_of(path), family_of(include)
-        allowed = include.startswith(
-            (*CUDA_SHARED, BASES.get(mine or "", CUDA_SHARED[0]))
-        ) or include in FALLBACKS.get(mine or "", ())
+        asked = (*FALLBACKS.get(mine or "", ()), *YIELDS.get(mine or "", ()))
+        allowed = (
+            include.startswith((*CUDA_SHARED, BASES.get(mine or "", CUDA_SHARED[0])))
+            or include in asked
+        )
         if mine != theirs and not allowed:
             return "a family does not include another"
         return None
