@@ -69,7 +69,8 @@ def random_cases(count: int, seed: int, max_gflop: float, max_mb: float) -> list
         except ValueError:  # no such problem: an empty output
             continue
         products = math.prod((case.batch, *case.input_size, *case.weight_shape))
-        elements = math.prod(case.input_shape) + math.prod(case.output_shape)
-        if 2e-9 * products <= max_gflop and 4e-6 * elements <= max_mb:
+        sizes = math.prod(case.input_shape), math.prod(case.output_shape)
+        # A result of a few elements has no statistics for an error rule.
+        if 2e-9 * products <= max_gflop and 4e-6 * sum(sizes) <= max_mb and min(sizes) >= 2048:
             cases.append(replace(case, name=f"random_{len(cases)}"))
     return cases

@@ -5,6 +5,7 @@
 
 #include "cuda/common/folded.h"
 #include "cuda/common/resident.h"
+#include "cuda/common/sums.h"
 #include "cuda/few_channels/config.h"
 #include "cuda/few_channels/gathered_config.h"
 #include "cuda/few_channels/march_config.h"
@@ -84,6 +85,13 @@ bool choose_scatter(const Description& description, const Roles& r, Config* conf
   return config->shared <= kMaxShared;
 }
 
+// Whether sums are so short that one chain is as good as torch's: threads with eight out channels
+// have no second one.
+bool may_have_one_chain(const Description& description, const Roles& r) {
+  return r.in * volume(description.problem.kernel) <= kMaxSingleChain &&
+         (element_bytes(description.precision) == 2 || products_of_sum(description) <= kChain);
+}
+
 // NDHWC, in the order of kernel.cuh: channels that a thread loads and keeps.
 void choose_channels(const Description& description, const Roles& r, Config* config) {
   const Problem& p = description.problem;
@@ -94,7 +102,7 @@ void choose_channels(const Description& description, const Roles& r, Config* con
   if (p.groups == 1 && r.out <= 2) config->outs = static_cast<int>(r.out);
   // In fp32 eight pay only where a group's inputs serve no other thread.
   const bool eight = gather || p.groups > 1 || element_bytes(description.precision) == 2;
-  if (!depthwise && eight && r.out % 8 == 0 && r.in * volume(p.kernel) <= kMaxSingleChain) {
+  if (!depthwise && eight && r.out % 8 == 0 && may_have_one_chain(description, r)) {
     config->outs = 8;
   }
   const bool four = r.in % 4 == 0 && (gather ? config->outs >= 4 : config->outs < 8);
@@ -122,7 +130,7 @@ Config choose(const Description& description) {
   config.lanes = 1;
   config.ins = 1;
   if (!channels_last(r)) {
-    const bool eight = r.in * volume(p.kernel) <= kMaxSingleChain;
+    const bool eight = may_have_one_chain(description, r);
     config.mapping = Mapping::planes;
     config.outs = r.out == 1 ? 1 : r.out == 2 ? 2 : r.out <= 4 || !eight ? 4 : 8;
     config.tile_outs = config.outs;
@@ -227,7 +235,7 @@ bool is_grad_weight_for_weight_gemm(const Description& description, const Device
   if (description.direction != Direction::grad_weight) return false;
   if (device.arch < 80 || device.arch > 90) return false;
   const int64_t in = p.in_channels_per_group(), out = p.out_channels_per_group();
-  if (std::min(in, out) == 1) return false;
+  if (std::min(in, out) < kMinMatrixSide) return false;
   const bool narrow = element_bytes(description.precision) == 2;
   return (narrow && in * out * volume(p.kernel) >= kManyWeights) ||
          (p.batch * volume(p.input) <= kFewPositions &&

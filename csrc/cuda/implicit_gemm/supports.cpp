@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cuda/common/sums.h"
 #include "cuda/few_channels/few_channels.h"
 #include "cuda/implicit_gemm/config.h"
 #include "cuda/implicit_gemm/tuning.h"
@@ -26,15 +27,16 @@ bool pays_for_few_channels(const Description& description, const Device& device)
   const int64_t in = p.in_channels_per_group(), out = p.out_channels_per_group();
   const int64_t taps = volume(p.kernel), residues = volume(p.stride);
   const bool forward = description.direction == Direction::forward;
-  const int64_t sum = (forward ? in : out) * taps / (forward ? residues : 1);
-  if (description.precision == Precision::fp32 && sum < kMinFloatSum) return false;
+  const int64_t sum = products_of_sum(description);
+  if (description.precision == Precision::fp32 && sum < kMinFewFloatSum) return false;
   if (forward) {
     if (residues > kFewResidues) return false;
     if (p.groups == 1 && in >= kFewForwardIns) return true;
     return in >= kFewIns && !few_channels::supports(description, device).ok &&
            !subpixel_gemm::supports(description, device).ok;
   }
-  if (sum >= kFewSum) return true;
+  const bool narrow_groups = p.groups > 1 && element_bytes(description.precision) == 2;
+  if (sum > (narrow_groups ? kMaxNarrowGroupWeights : kFewSum)) return true;
   return taps >= kFewTaps && residues <= kFewResidues &&
          (p.groups == 1 || std::max(in, out) >= kMinChannels) &&
          !few_channels::supports(description, device).ok;
@@ -91,6 +93,9 @@ Verdict supports_problem(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   if (description.direction == Direction::grad_weight) return Verdict::refuse("no grad_weight");
   if (description.precision == Precision::fp64) return Verdict::refuse("no float64");
+  if (description.precision == Precision::fp32 && products_of_sum(description) < kMinFloatSum) {
+    return Verdict::refuse("float32 sums of fewer than 16 products: three TF32 products are worse");
+  }
   const Verdict channels = supports_channels(description, device);
   if (!channels.ok) return channels;
   if (std::max(p.in_channels, p.out_channels) > kMaxChannels || p.batch > kMaxExtent) {

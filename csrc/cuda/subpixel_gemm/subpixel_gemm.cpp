@@ -7,6 +7,7 @@
 #include "cuda/common/folded.h"
 #include "cuda/common/kept_answer.h"
 #include "cuda/common/resident.h"
+#include "cuda/common/sums.h"
 #include "cuda/few_channels/few_channels.h"
 #include "cuda/subpixel_gemm/config.h"
 #include "cuda/subpixel_gemm/params.h"
@@ -271,6 +272,10 @@ Verdict supports(const Description& description, const Device& device) {
   }
   if (is_resident_forward(description)) {
     return Verdict::refuse("few positions: direct keeps them in shared memory");
+  }
+  if (description.precision == Precision::fp32 && description.direction == Direction::forward &&
+      products_of_sum(description) < kMinFloatSum) {
+    return Verdict::refuse("float32 sums of fewer than 8 products: three TF32 products are worse");
   }
   if (is_left_to_few_channels(description, device)) {
     return Verdict::refuse("grad_input with short sums: few_channels is faster");

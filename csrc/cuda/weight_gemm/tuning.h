@@ -15,9 +15,8 @@ inline constexpr int kEndArch = 100;
 inline constexpr int kMinStages = 2, kMaxStages = 4;
 // Limit: 32-bit coordinates and counts, to which a tile's extent is added.
 inline constexpr int64_t kMaxIndex = int64_t{1} << 29;
-// One channel is direct's. Of 2 to 4, three quarters of a block of 16 are padding, and it is still
-// 1.2 times as fast as direct where few_channels refuses (155 random problems, H200, 2026-11-22).
-inline constexpr int64_t kMinChannels = 2;
+// Below, three quarters of a block of 16 channels are padding.
+inline constexpr int64_t kMinChannels = 5;
 // Positions of a tile: fewer do not hide a tile's barriers, more leave no room for stages.
 inline constexpr int64_t kMinPositions = 16, kMaxPositions = 512;
 // Ways to cut an axis that are looked at.

@@ -240,7 +240,7 @@ Verdict supports(const Description& description, const Device& device) {
   }
   if (description.precision == Precision::fp64) return Verdict::refuse("no kernel for float64");
   if (p.in_channels_per_group() < kMinChannels || p.out_channels_per_group() < kMinChannels) {
-    return Verdict::refuse("one in or out channel per group");
+    return Verdict::refuse("fewer than 5 in or out channels per group");
   }
   const Extent3 output = p.output();
   for (int axis = 0; axis < 3; ++axis) {
