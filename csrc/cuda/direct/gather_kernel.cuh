@@ -154,7 +154,7 @@ __launch_bounds__(kGatherThreads, kGatherBlocksPerSmLimit<T, Coordinate>) void g
           }
         }
         run += static_cast<uint32_t>(taps_w * depth);
-        if (run < kRunK) continue;
+        if (run < kGatherRunK) continue;
         run = 0;
 #pragma unroll
         for (int r = 0; r < kGatherRows; ++r) {
