@@ -13,8 +13,8 @@ inline constexpr int kTiledThreads = 256;
 // Most pairs summed in one chain; their sums are added up in a second one. A chain of n roundings
 // has a relative error near 2.6e-8 sqrt(n / 2) in fp32: 2e-7 here.
 inline constexpr int kRunK = 128;
-// Of gathered sums, which are short: 17 -> 5, k4 s2, 136 products, were 1.9e-7 off with 128, torch's
-// 0.9e-7.
+// Of gathered sums, which are short: 136 products (17 -> 5, k4 s2) were 1.9e-7 off with 128,
+// torch's 0.9e-7.
 inline constexpr int kGatherRunK = 64;
 
 // Threads of a gather block, and rows that each of them keeps.
