@@ -102,8 +102,8 @@ inline constexpr int64_t kResidentBlocksPerSm = 8;
 
 // in_channels times out_channels up to which strided NCDHW stays here, against weight_gemm.
 inline constexpr int64_t kFewPairs = 2048;
-// grad_weight: positions of input and of output. Measured: 145 random problems take weight_gemm 0.7
-// times as long (H200, 2026-11-22).
+// grad_weight: positions of input and of output. Of 145 random problems with 2 channels and more
+// weight_gemm took 0.7 times as long (H200, 2026-11-22, no file); it takes 5 and more.
 inline constexpr int64_t kFewPositions = 268, kFewOutputs = 26304;
 // The same in 16 bits, where taps times pairs of channels are so many: 38 problems, 0.6 times.
 inline constexpr int64_t kManyWeights = 15000;
