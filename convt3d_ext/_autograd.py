@@ -29,7 +29,7 @@ from torch.autograd.function import _SingleLevelFunction
 
 _C = torch._C
 _BELOW = _C._after_ADInplaceOrView_keyset
-_PLAIN = frozenset({Tensor, torch.nn.Parameter})
+PLAIN = frozenset({Tensor, torch.nn.Parameter})
 
 Parameters = tuple[Any, ...]  # stride, padding, output_padding, groups, dilation
 
@@ -256,8 +256,8 @@ def is_memory(grad: Tensor, input: Tensor, weight: Tensor) -> bool:
     """
     return (
         type(grad) is Tensor
-        and type(input) in _PLAIN
-        and type(weight) in _PLAIN
+        and type(input) in PLAIN
+        and type(weight) in PLAIN
         and not grad.is_meta
         and not _C.is_grad_enabled()
         and is_plain()

@@ -17,7 +17,7 @@ from convt3d_ext import _C, _autograd, _ops  # noqa: F401 (_ops registers what t
 __all__ = ["conv_transpose3d"]
 
 _DTYPES = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
-_PLAIN = frozenset({Tensor, torch.nn.Parameter})
+_PLAIN = _autograd.PLAIN
 # ROCm's torch calls its devices "cuda", too.
 HAS_CUDA = bool(_C.build_info()["cuda"]) and torch.version.cuda is not None
 

@@ -16,9 +16,9 @@ inline constexpr int64_t kMaxExtent = int64_t{1} << 24, kMaxChannels = int64_t{1
 // Limit: the table of taps in shared memory.
 inline constexpr int64_t kMaxTaps = 1024;
 // Below, most of a step's 8 or 16 channels, or of a tile's 16 columns, are padding: that pays where
-// sums are long. Fitted to the times of 10,083 random problems in all families that take them (H200,
-// 2026-11-22, no file): these rules and those of the other families left 10 % over the fastest
-// family's time (21 % before).
+// sums are long. Fitted to the times of 10,083 random problems in all families that take them
+// (H200, 2026-11-22, no file): these rules and those of the other families left 10 % over the
+// fastest family's time (21 % before).
 inline constexpr int kMinChannels = 8;
 // forward: as few_channels, many channels become few; as direct, anything but very few.
 inline constexpr int64_t kFewForwardIns = 33, kFewIns = 5, kFewResidues = 40;
