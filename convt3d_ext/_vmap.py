@@ -204,6 +204,23 @@ def _rule_grad_weight(op: Callable[..., Tensor]) -> Rule:
     return rule
 
 
+def _or_nothing(op: Callable[..., Tensor], rule: Rule) -> Rule:
+    """The rule, and of no slices none: the op on a sum of them, zeros, has the result's sizes."""
+
+    def either(
+        info: Any, in_dims: tuple[int | None, ...], *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, int]:
+        if info.batch_size > 0:
+            return rule(info, in_dims, *args, **kwargs)
+        zeros = [
+            a.sum(dim) if isinstance(a, Tensor) and dim is not None else a
+            for a, dim in zip(args, in_dims, strict=True)
+        ]
+        return op(*zeros, **kwargs).unsqueeze(0)[:0], 0
+
+    return either
+
+
 def register(library: torch.library.Library) -> None:
     """Registers the rules of the three ops."""
     ops = torch.ops.convt3d
@@ -212,4 +229,4 @@ def register(library: torch.library.Library) -> None:
         ("grad_input", _rule_grad_input, ops.grad_input.default),
         ("grad_weight", _rule_grad_weight, ops.grad_weight.default),
     ]:
-        torch.library.register_vmap(f"convt3d::{name}", rule(op), lib=library)
+        torch.library.register_vmap(f"convt3d::{name}", _or_nothing(op, rule(op)), lib=library)

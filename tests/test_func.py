@@ -169,6 +169,20 @@ def test_vmap_gradients(dims, groups, batched, device):
     check_vmap(lambda g, x: ops.grad_weight(g, x, kernel, *parameters), (gradient, input), dims)
 
 
+@pytest.mark.parametrize("dims", [(0, None), (None, 0), (0, 0), (1, -1)], ids=str)
+def test_vmap_of_nothing(dims, ours, operands, device):
+    """No slices: the result has their sizes and no elements, in every direction."""
+    input, weight, _ = operands
+    result = call(ours)(input, weight)
+
+    def none(tensor, dim):
+        return tensor if dim is None else tensor.unsqueeze(dim).narrow(dim, 0, 0)
+
+    function = lambda x, w: (call(ours)(x, w), *grad(loss(ours), (0, 1))(x, w))  # noqa: E731
+    got = vmap(function, dims)(none(input, dims[0]), none(weight, dims[1]))
+    assert [t.shape for t in got] == [(0, *t.shape) for t in (result, input, weight)]
+
+
 def test_nested_vmap(ours, operands):
     input, weight, _ = operands
     stacked = mapped(mapped(input, 0), 0)
