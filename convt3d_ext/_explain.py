@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,7 +134,8 @@ def explain(
         The plan; print it.
 
     Raises:
-        RuntimeError: The arguments are ones that :func:`conv_transpose3d` would refuse.
+        RuntimeError: The arguments are ones that :func:`conv_transpose3d` refuses, or of a dtype
+            that it leaves to torch.
         ValueError: There is no such direction.
 
     Example:
@@ -148,7 +150,8 @@ def explain(
     """
     if direction not in DIRECTIONS:
         raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}")
-    parameters = tuple(as_triple(v) for v in (stride, padding, output_padding, dilation))
+    of_axes = (stride, padding, output_padding, dilation)
+    parameters = tuple([operator.index(v) for v in as_triple(values)] for values in of_axes)
     strides, paddings, output_paddings, dilations = parameters
     check_forward(input, weight, bias, (strides, paddings, output_paddings, groups, dilations))
     extents = output_extents(input.shape[-3:], weight.shape[2:], *parameters)
@@ -175,7 +178,7 @@ def explain(
 
 
 def _axes(values: Sequence[int]) -> str:
-    return "x".join(str(value) for value in values)
+    return "x".join(str(int(value)) for value in values)
 
 
 def _layouts(input: Tensor, weight: Tensor, output_sizes: list[int], direction: str) -> list[str]:

@@ -29,9 +29,10 @@ CHANNELS_LAST = (1, 4, 3, 2, 0)
 
 def as_triple(values: int | Sequence[int]) -> list[int]:
     """One value per axis {d, h, w}, from one for all or a list of one or three."""
-    if isinstance(values, int | torch.SymInt):
-        return [values] * 3
-    return list(values) * 3 if len(values) == 1 else list(values)
+    if isinstance(values, tuple | list):
+        return list(values) * 3 if len(values) == 1 else list(values)
+    number: Any = values  # an int, or what torch takes for one, as NumPy's
+    return [number] * 3
 
 
 def output_extents(

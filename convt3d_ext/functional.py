@@ -55,7 +55,7 @@ def is_covered(tensor: Any) -> bool:
 
 def _is_int_or_ints(value: Any) -> bool:
     values = value if isinstance(value, tuple | list) else (value,)
-    return all(isinstance(v, int) for v in values)
+    return all(isinstance(v, int) and v.bit_length() < 64 for v in values)
 
 
 def conv_transpose3d(
@@ -197,7 +197,7 @@ def _plans_torch(
     directions = ("forward", "grad_input", "grad_weight") if recorded else ("forward",)
     try:
         plans = [explain(input, weight, bias, *parameters, direction=d) for d in directions]
-    except (RuntimeError, TypeError):  # the op says what is wrong with the arguments
+    except (RuntimeError, TypeError, OverflowError):  # the op says what is wrong with the arguments
         return False
     return all(plan.family == "aten" and plan.config == "torch" for plan in plans)
 

@@ -62,6 +62,18 @@ def test_numpy_input() -> None:
         convt3d_ext.conv_transpose3d(numpy.ones((1, 4, 5, 5, 5)), torch.randn(4, 8, 3, 3, 3))
 
 
+@pytest.mark.parametrize("stride", [2**70, [1, 1, -(2**70)]])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_numbers_beyond_64_bits(layout: torch.memory_format, stride: Any) -> None:
+    x, weight = torch.randn(1, 4, 5, 5, 5).to(memory_format=layout), torch.randn(4, 8, 3, 3, 3)
+    raised = []
+    for function in (torch.nn.functional.conv_transpose3d, convt3d_ext.conv_transpose3d):
+        with pytest.raises((RuntimeError, TypeError, ValueError)) as error:
+            function(x, weight, stride=stride)
+        raised.append((type(error.value), str(error.value).splitlines()[0]))  # then a trace
+    assert raised[0] == raised[1]
+
+
 ORDER = [  # every earlier fault is reported before every later one
     ("dims", {"first": ((4, 5), "float32", "cpu")}, "Expected 4D (unbatched) or 5D (batched)"),
     ("dtype", {"second": ((4, 8, 3, 3, 3), "float64", "cpu")}, "should be the same"),

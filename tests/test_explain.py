@@ -126,6 +126,15 @@ def test_fake_and_meta():
     assert meta.description == expected.description
 
 
+def test_numbers_that_are_no_ints():
+    """What conv_transpose3d takes for an int; a description has their values."""
+    numpy = pytest.importorskip("numpy")
+    input, weight, _ = make("mb2_ic4oc3_id3ih4iw5_k2s2", "cpu")
+    expected = convt3d_ext.explain(input, weight, stride=2, padding=1)
+    for two, one in [(numpy.int64(2), True), (torch.tensor(2), (True,)), ([2], [True] * 3)]:
+        assert convt3d_ext.explain(input, weight, stride=two, padding=one) == expected
+
+
 def test_cuda_without_a_gpu():
     plan = explain_problem("mb2_ic64oc32_id16ih16iw16_k3s2p1op1:bf16", "cuda")
     assert plan.family == "direct" or plan.candidates[-1].family == "direct"
