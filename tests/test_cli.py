@@ -90,6 +90,7 @@ def test_bench(
     text = capsys.readouterr().out
     assert "measured in this run" in text
     assert "slowest against the floor" in text
+    ranking = re.findall(r"^  (\d+\.\d\d)x  (\S+)  \w+: \d", text, re.MULTILINE)
 
     document = json.loads(files["bench.json"].read_text())
     for key in ("date", "command", "commit", "torch", "device", "driver", "cudnn"):
@@ -102,6 +103,10 @@ def test_bench(
         assert row["torch_ms"] >= row["torch_best_ms"] > 0
         assert row["roofline_fraction"] > 0
         assert row["speedup_best"] == pytest.approx(row["torch_best_ms"] / row["ms"])
+    speedups = sorted((row["speedup_best"], row["case"]) for row in rows)
+    assert ranking == [(f"{speedup:.2f}", case) for speedup, case in speedups[:10]]
+    behind = sum(speedup < 1 for speedup, _ in speedups)
+    assert f"slower than torch's best: {behind} of 12 rows" in text
     steps = [mean for mean in document["means"] if mean["direction"] == "step"]
     assert [mean["layout"] for mean in steps] == ["ncdhw", "ndhwc"]
     for step in steps:
@@ -110,9 +115,9 @@ def test_bench(
         for row in of_layout:
             sums[row["name"]][0] += row["torch_best_ms"]
             sums[row["name"]][1] += row["ms"]
-        speedups = [torch_ms / ours_ms for torch_ms, ours_ms in sums.values()]
-        assert step["speedup_best"] == pytest.approx(geometric_mean(speedups))
-        assert step["slowest"] == pytest.approx(min(speedups))
+        of_steps = [torch_ms / ours_ms for torch_ms, ours_ms in sums.values()]
+        assert step["speedup_best"] == pytest.approx(geometric_mean(of_steps))
+        assert step["slowest"] == pytest.approx(min(of_steps))
     assert files["bench.png"].read_bytes().startswith(b"\x89PNG")
 
     assert main(arguments) == 0

@@ -19,7 +19,7 @@ from rich.table import Table
 from convt3d_ext import _C
 from convt3d_ext.cli.environment import console as make_console
 from convt3d_ext.cli.environment import environment
-from convt3d_ext.cli.summary import Row, geometric_means, slowest, worst_against_torch
+from convt3d_ext.cli.summary import Row, by_speedup, geometric_means, slowest
 from convt3d_ext.cli.torch_cache import TorchCache
 from convt3d_ext.cli.verify import CPU_PRECISIONS
 from convt3d_ext.testing.cases import ELEMENT_BYTES, Case
@@ -38,6 +38,7 @@ from convt3d_ext.testing.workloads import shrink, workloads
 
 _GPU_PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 _ALL_LAYOUTS = ("ncdhw", "ndhwc")  # torch's best layout is the better of these
+_LAST_SHOWN = 10  # of the rows, ranked by how they do against torch
 _MAX_ELEMENTS = 2**28  # of a layer that --max-gflop makes smaller: 1 GB in float32
 
 
@@ -242,11 +243,15 @@ def _print_summary(console: Console, rows: list[Row]) -> None:
         f"slowest against the floor: {row.case} at {100 * row.roofline_fraction:.1f} %",
         markup=False,
     )
-    row_or_none = worst_against_torch(rows)
-    if row_or_none is not None:
+    ranked = by_speedup(rows)
+    behind = sum(speedup < 1 for speedup, _ in ranked)
+    console.print(f"slower than torch's best: {behind} of {len(ranked)} rows; the last ones:")
+    for speedup, row in ranked[:_LAST_SHOWN]:
         console.print(
-            f"slowest against torch's best: {row_or_none.case} at {row_or_none.speedup_best:.2f}x",
+            f"  {speedup:.2f}x  {row.case}  {row.family}: {row.ours.ms:.3f} ms, "
+            f"torch {row.torch_best_ms:.3f}",
             markup=False,
+            soft_wrap=True,
         )
 
 

@@ -133,7 +133,7 @@ def slowest(rows: list[Row]) -> Row:
     return min(rows, key=lambda row: row.roofline_fraction)
 
 
-def worst_against_torch(rows: list[Row]) -> Row | None:
-    """The row with the least speed-up over torch's better layout."""
-    known = [row for row in rows if row.speedup_best]
-    return min(known, key=lambda row: row.speedup_best or 0.0) if known else None
+def by_speedup(rows: list[Row]) -> list[tuple[float, Row]]:
+    """Slowest first: speed-ups over torch's better layout, and their rows, where torch has one."""
+    known = [(row.speedup_best, row) for row in rows if row.speedup_best]
+    return sorted(known, key=lambda entry: entry[0])
