@@ -81,7 +81,7 @@ def test_bench(
     from convt3d_ext.cli import bench
 
     cases = [replace(case, name=f"edge {i}") for i, case in enumerate(edges("smoke")[:2])]
-    monkeypatch.setattr(bench, "workloads", lambda suite: cases)
+    monkeypatch.setattr(bench, "chosen", lambda *_: cases)
     files = {name: tmp_path / name for name in ("bench.json", "bench.png", "torch.json")}
     arguments = ["bench", "--device", "cpu", "--precision", "fp32", "--commit", "abc"]
     arguments += ["--json", str(files["bench.json"]), "--plot", str(files["bench.png"])]
@@ -128,12 +128,28 @@ def test_bench(
     assert {row["case"]: row["torch_ms"] for row in again["rows"]} == before
 
 
+ONE = "mb1_ic4oc4_id3ih3iw3_k3s2:fp32:ndhwc:grad_input"
+
+
+def test_bench_of_one_problem(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    assert main(["bench", "--device", "cpu", "--problem", ONE, "--json", str(path)]) == 0
+    (row,) = json.loads(path.read_text())["rows"]
+    assert row["case"] == ONE
+
+
+def test_verify_of_one_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    problem = ONE.rpartition(":")[0]  # so in all directions
+    assert main(["verify", "--device", "cpu", "--problem", problem]) == 0
+    assert f"{3 * 2} checks, all passed" in capsys.readouterr().out
+
+
 def test_bench_against_torch_as_it_is_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from convt3d_ext.cli import bench
 
-    monkeypatch.setattr(bench, "workloads", lambda suite: edges("smoke")[:1])
+    monkeypatch.setattr(bench, "chosen", lambda *_: edges("smoke")[:1])
     cache, path = tmp_path / "torch.json", tmp_path / "bench.json"
     seen = []
     times = bench.call_torch
@@ -160,7 +176,7 @@ def test_bench_times_grouped_layers_with_tf32_allowed(
     from convt3d_ext.cli import bench
 
     grouped = Case.parse("mb1_ic4oc4_id3ih3iw3_k3s2g2", name="grouped")
-    monkeypatch.setattr(bench, "workloads", lambda suite: [grouped])
+    monkeypatch.setattr(bench, "chosen", lambda *_: [grouped])
     seen = []
     times = bench.call_torch
 
@@ -187,7 +203,7 @@ def test_bench_stops_in_time(
 ) -> None:
     from convt3d_ext.cli import bench
 
-    monkeypatch.setattr(bench, "workloads", lambda suite: edges("smoke")[:2])
+    monkeypatch.setattr(bench, "chosen", lambda *_: edges("smoke")[:2])
     path = tmp_path / "bench.json"
     arguments = ["bench", "--device", "cpu", "--precision", "fp32", "--direction", "forward"]
     assert main([*arguments, "--time-limit", "1e-9", "--json", str(path)]) == 1
@@ -204,7 +220,16 @@ def test_a_device_that_is_not_there(
     assert device.partition(":")[0] in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("option", ["--dtype=int8", "--layout=strided", "--suite=mine"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--dtype=int8",
+        "--layout=strided",
+        "--suite=mine",
+        "--problem=mb1",
+        "--problem=mb1_ic4oc4_id3ih3iw3_k3:strided",
+    ],
+)
 def test_bad_options(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["verify", option])

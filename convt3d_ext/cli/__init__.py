@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from convt3d_ext.testing.cases import DIRECTIONS, PRECISIONS
+from convt3d_ext.testing.cases import DIRECTIONS, PRECISIONS, Case
 from convt3d_ext.testing.workloads import SUITES
 
 _LAYOUTS = ("ncdhw", "ndhwc")
@@ -21,6 +21,16 @@ def _choices(allowed: Sequence[str]) -> object:
         return words
 
     return read
+
+
+def _problem(text: str) -> str:
+    try:
+        case = Case.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if case.layout not in _LAYOUTS:
+        raise argparse.ArgumentTypeError(f"'{case.layout}' is not one of {', '.join(_LAYOUTS)}")
+    return text
 
 
 def _add_filters(parser: argparse.ArgumentParser, precision_option: str) -> None:
@@ -44,6 +54,11 @@ def _add_filters(parser: argparse.ArgumentParser, precision_option: str) -> None
         type=_choices(DIRECTIONS),  # type: ignore[arg-type]
         default=DIRECTIONS,
         help=f"some of {','.join(DIRECTIONS)}; default: all",
+    )
+    parser.add_argument(
+        "--problem",
+        type=_problem,
+        help="this instead of a suite, as tables print it; what it names after colons is chosen",
     )
     parser.add_argument("--match", default="", help="only cases whose name or problem contains it")
     parser.add_argument("--json", metavar="FILE", help="write the results there, too")
@@ -103,6 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command != "info" and (problem := _why_no_device(arguments.device)):
         print(problem)
         return 2
+    if arguments.command != "info" and arguments.problem:
+        _choose(arguments)
     if arguments.command == "info":
         from convt3d_ext.cli.info import info
 
@@ -114,6 +131,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     from convt3d_ext.cli.bench import bench
 
     return bench(arguments)
+
+
+def _choose(arguments: argparse.Namespace) -> None:
+    """The precision, layout and direction that ``--problem`` names, in place of all."""
+    for word in arguments.problem.split(":")[1:]:
+        if word in PRECISIONS:
+            arguments.precisions = (word,)
+        elif word in _LAYOUTS:
+            arguments.layouts = (word,)
+        elif word in DIRECTIONS:
+            arguments.directions = (word,)
 
 
 def _why_no_device(name: str | None) -> str:

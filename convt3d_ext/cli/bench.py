@@ -34,7 +34,7 @@ from convt3d_ext.testing.operands import (
     resolve_device,
 )
 from convt3d_ext.testing.timing import Call, Ceilings, Stopwatch, Timing, measure_ceilings
-from convt3d_ext.testing.workloads import shrink, workloads
+from convt3d_ext.testing.workloads import chosen, shrink
 
 _GPU_PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 _ALL_LAYOUTS = ("ncdhw", "ndhwc")  # torch's best layout is the better of these
@@ -62,7 +62,7 @@ def bench(arguments: argparse.Namespace) -> int:
     precisions = arguments.precisions or (
         _GPU_PRECISIONS if device.type == "cuda" else CPU_PRECISIONS[1:]
     )
-    cases = [c for c in workloads(arguments.suite) if arguments.match in f"{c.name} {c.problem}"]
+    cases = chosen(arguments.suite, arguments.match, arguments.problem)
     if not cases:
         console.print("nothing matched the selection")
         return 2

@@ -21,7 +21,7 @@ from convt3d_ext.testing.cases import PRECISIONS, Case
 from convt3d_ext.testing.compare import Check
 from convt3d_ext.testing.operands import resolve_device
 from convt3d_ext.testing.verification import verify as verify_case
-from convt3d_ext.testing.workloads import SUITES, fit_memory, shrink, workloads
+from convt3d_ext.testing.workloads import SUITES, chosen, fit_memory, shrink
 
 # The CPU ignores allow_tf32; float64 first, so that the narrow sets come last.
 CPU_PRECISIONS = tuple(precision for precision in PRECISIONS if precision != "tf32")
@@ -39,8 +39,8 @@ def select(arguments: argparse.Namespace, device: torch.device) -> dict[str, lis
     """The cases of the selected suites, fitted to the device."""
     suites = SUITES if arguments.suite == "all" else (arguments.suite,)
     selected = {}
-    for suite in suites:
-        cases = [c for c in workloads(suite) if arguments.match in f"{c.name} {c.problem}"]
+    for suite in ("problem",) if arguments.problem else suites:
+        cases = chosen(suite, arguments.match, arguments.problem)
         if device.type == "cuda":
             free = torch.cuda.mem_get_info(device)[0]
             cases = [fit_memory(case, 0.7 * free) for case in cases]

@@ -55,6 +55,12 @@ def workloads(suite: str) -> list[Case]:
     ]
 
 
+def chosen(suite: str, match: str = "", problem: str | None = None) -> list[Case]:
+    """The cases of a suite whose name or problem contains ``match``, or one problem instead."""
+    cases = [Case.parse(problem, name="problem")] if problem else workloads(suite)
+    return [case for case in cases if match in f"{case.name} {case.problem}"]
+
+
 def sources(suite: str) -> dict[str, str]:
     """Where each layer of a workload suite comes from: name to "project, source"."""
     return {str(row["name"]): f"{row['project']}, {row['source']}" for row in _read()[suite]}
