@@ -136,6 +136,8 @@ def test_references_agree(direction):
 def test_integers_are_exact_in_every_order(direction):
     """The sum of absolute products stays where the types count exactly."""
     for case in [*edges("ci"), *map(shrink, workloads("real"))]:
+        if case.useful_flops > 5e7:  # one in six: nine tenths of the time
+            continue
         case = replace(case, direction=direction, bias=False)
         for narrow, limit in ((True, 256), (False, 2**24)):
             operands = integers(case, narrow, CPU, seed=2)

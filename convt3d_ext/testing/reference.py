@@ -20,7 +20,7 @@ from convt3d_ext.testing.operands import Operands, call_torch, result_shape
 
 # One matmul per tap up to here; beyond (k = 33) torch's float64 convolution is quicker than
 # thousands of tiny products.
-_MAX_TAPS = 512
+MAX_TAPS = 512
 
 
 def naive(case: Case, operands: Operands) -> Tensor:
@@ -62,7 +62,7 @@ def naive(case: Case, operands: Operands) -> Tensor:
 def reference(case: Case, operands: Operands) -> Tensor:
     """The result in float64, on the operands' device."""
     operands = operands.to("fp64")
-    if math.prod(case.kernel_size) > _MAX_TAPS:
+    if math.prod(case.kernel_size) > MAX_TAPS:
         return call_torch(case, operands)
     if case.direction == "forward":
         return _forward(case, operands)
