@@ -138,7 +138,8 @@ def convert(model: Model) -> Model:
 def unconvert(model: Model) -> Model:
     """Makes every :class:`ConvTranspose3d` of a model an ``nn.ConvTranspose3d``, in place.
 
-    For what matches types exactly, as quantization and TorchScript do.
+    For what matches types exactly, as quantization and TorchScript do, and for what knows aten's
+    ops alone, as exporters to ONNX do.
 
     Args:
         model: The model; may be the layer itself.

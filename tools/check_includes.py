@@ -46,7 +46,7 @@ YIELDS = {
     "tap_gemm": ("cuda/few_channels/few_channels.h",),
 }
 # A family that is another's tiles, loads and stores with a multiplication of its own.
-BASES = {"mma_gemm": "cuda/implicit_gemm/", "view_weight": "cuda/halo_weight/"}
+BASES = {"mma_gemm": ("cuda/implicit_gemm/",), "view_weight": ("cuda/halo_weight/",)}
 # Folders of csrc/cuda that every family may use.
 CUDA_SHARED = ("cuda/common/", "cuda/sm90/")
 
@@ -64,9 +64,9 @@ def tracked(*patterns: str) -> list[PurePosixPath]:
     return [PurePosixPath(name) for name in listing.split("\0") if name and (ROOT / name).is_file()]
 
 
-def family_of(path: str) -> str | None:
+def family_of(path: str) -> str:
     parts = PurePosixPath(path).parts
-    return parts[1] if parts[0] == "cuda" and len(parts) > 2 else None
+    return parts[1] if parts[0] == "cuda" and len(parts) > 2 else ""
 
 
 def include_breach(path: str, include: str) -> str | None:
@@ -89,12 +89,8 @@ def include_breach(path: str, include: str) -> str | None:
         return None
     if target == layer:
         mine, theirs = family_of(path), family_of(include)
-        asked = (*FALLBACKS.get(mine or "", ()), *YIELDS.get(mine or "", ()))
-        allowed = (
-            include.startswith((*CUDA_SHARED, BASES.get(mine or "", CUDA_SHARED[0])))
-            or include in asked
-        )
-        if mine != theirs and not allowed:
+        others = [of.get(mine, ()) for of in (FALLBACKS, YIELDS, BASES)]
+        if mine != theirs and not include.startswith(sum(others, CUDA_SHARED)):
             return "a family does not include another"
         return None
     return None if include.startswith(LAYERS[layer]) else f"{layer}/ is not above {include}"
