@@ -10,7 +10,7 @@ from torch.nn import functional
 
 import convt3d_ext
 from convt3d_ext.testing.cases import DIRECTIONS, Case
-from convt3d_ext.testing.operands import DTYPES, Operands, call, call_torch, integers
+from convt3d_ext.testing.operands import DTYPES, Operands, call, integers
 from convt3d_ext.testing.reference import reference
 
 CASE = Case.parse("mb2_ic6oc4_id3ih4iw5_k3s2p1op1")
@@ -129,14 +129,6 @@ def test_extremes(problem: str, direction: str, device: torch.device) -> None:
         operands = integers(case, True, device, seed=0)
         got = call(case, operands.to(precision))
         assert torch.equal(got.double(), reference(case, operands)), precision
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
-def test_result_memory_format_is_torchs(layout: torch.memory_format) -> None:
-    x = torch.randn(CASE.input_shape).to(memory_format=layout)
-    weight = torch.randn(CASE.weight_shape)
-    got = call(CASE, Operands(x, weight))
-    assert got.stride() == call_torch(CASE, Operands(x, weight)).stride()
 
 
 def test_arguments_are_not_written(device: torch.device) -> None:
