@@ -56,6 +56,13 @@ class ConvTranspose3d(nn.ConvTranspose3d):
             input: Input of shape :math:`(N, C_{in}, D, H, W)` or :math:`(C_{in}, D, H, W)`.
             output_size: Size of the output where the stride leaves a choice: three extents, or
                 all of the output's sizes. It replaces ``output_padding``.
+
+        Returns:
+            Output of shape :math:`(N, C_{out}, D_{out}, H_{out}, W_{out})`, or without :math:`N`.
+
+        Raises:
+            ValueError: No output padding gives ``output_size``.
+            RuntimeError: As for :func:`convt3d_ext.conv_transpose3d`.
         """
         if self.padding_mode != "zeros":
             raise ValueError("Only `zeros` padding mode is supported for ConvTranspose3d")
