@@ -62,8 +62,30 @@ struct RowsIn;  // where A is
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// The products of one residue, input plane and chunk. `a` describes a tile's first row, `block` is
-// the first block of weights, where they are resident.
+// multiply(b, group) for a residue's blocks of weights, `group` at a time, as they come. `b_start`
+// describes the first block in shared memory, `block` is the residue's first one, where they are
+// resident; multiply() returns when its wgmmas have read them.
+template <int kBlock, typename Multiply>
+__device__ __forceinline__ void for_weights(const Params& p, const Shared& shared, const Taps& taps,
+                                            uint64_t b_start, int block, Ring* weight,
+                                            const Multiply& multiply) {
+  for (int left = taps.count; left > 0; left -= p.weight_group) {
+    uint64_t b;
+    if (p.resident) {
+      b = b_start + (block + taps.count - left) * kBlock;
+    } else {
+      sm90::barrier_wait(shared.weight_full + 8 * weight->stage, weight->parity);
+      b = b_start + weight->stage * (p.weight_group * kBlock);
+    }
+    multiply(b, min(left, p.weight_group));
+    if (!p.resident) {
+      release(shared.weight_empty, *weight);
+      weight->next(p.weight_stages);
+    }
+  }
+}
+
+// The products of one residue, input plane and chunk. `a` describes a tile's first row.
 template <typename T, int kColumns, int kSteps, bool kRows>
 __device__ __forceinline__ void multiply(const Params& p, const Shared& shared, const Taps& taps,
                                          uint64_t a, int block, Ring* weight,
@@ -77,15 +99,7 @@ __device__ __forceinline__ void multiply(const Params& p, const Shared& shared, 
       rows ? sm90::swizzled_descriptor(shared.weight) : sm90::b_descriptor(shared.weight);
   const int b_step = rows ? 32 >> 4 : kStep;
   int left_w = taps.w;
-  for (int left = taps.count; left > 0; left -= p.weight_group) {
-    uint64_t b;
-    if (p.resident) {
-      b = b_start + (block + taps.count - left) * kBlock;
-    } else {
-      sm90::barrier_wait(shared.weight_full + 8 * weight->stage, weight->parity);
-      b = b_start + weight->stage * (p.weight_group * kBlock);
-    }
-    int group = min(left, p.weight_group);
+  for_weights<kBlock>(p, shared, taps, b_start, block, weight, [&](uint64_t b, int group) {
 #pragma unroll 1
     do {
       sm90::wgmma_fence();
@@ -103,11 +117,7 @@ __device__ __forceinline__ void multiply(const Params& p, const Shared& shared, 
     sm90::wgmma_commit();
     sm90::wgmma_wait<0>();
     sm90::pin(sum);
-    if (!p.resident) {
-      release(shared.weight_empty, *weight);
-      weight->next(p.weight_stages);
-    }
-  }
+  });
 }
 
 // Where A is: rows of channels, as TMA brings them from NDHWC. The other way: lines_in.cuh.

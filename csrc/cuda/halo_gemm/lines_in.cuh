@@ -55,19 +55,7 @@ class LinesIn {
           input.next(p.input_stages);
         }
       };
-      if constexpr (!kMarching) {
-        unit.for_planes<kShared, kStep>(p, [&](int tap, int chunk, int end) {
-          load(unit.axis(p, 0).first_input - tap * p.axis[0].input_step, chunk, end);
-        });
-      } else {
-        const Axis& axis = p.axis[0];
-        const int first = p.first_plane + unit.begin;
-        const int last = min(p.first_plane + unit.end, axis.input);
-        if (!unit.loads) continue;
-        for (int plane = max(first - (axis.kernel - 1) / axis.stride, 0); plane < last; ++plane) {
-          load(plane, 0, p.chunks);
-        }
-      }
+      for_input_planes<kSlots, kShared>(p, &unit, load);
     }
   }
 
@@ -124,15 +112,7 @@ class LinesIn {
     const uint64_t b_start = sm90::b_descriptor(shared.weight);
     int left_w = taps.w;
     fetch(even, 0);
-    for (int left = taps.count; left > 0; left -= p.weight_group) {
-      uint64_t b;
-      if (p.resident) {
-        b = b_start + (block + taps.count - left) * kBlock;
-      } else {
-        sm90::barrier_wait(shared.weight_full + 8 * weight->stage, weight->parity);
-        b = b_start + weight->stage * (p.weight_group * kBlock);
-      }
-      int group = min(left, p.weight_group);
+    for_weights<kBlock>(p, shared, taps, b_start, block, weight, [&](uint64_t b, int group) {
 #pragma unroll 1
       do {
         run(even, b);
@@ -154,11 +134,7 @@ class LinesIn {
       settle(even);
       settle(odd);
       sm90::pin(sum);
-      if (!p.resident) {
-        release(shared.weight_empty, *weight);
-        weight->next(p.weight_stages);
-      }
-    }
+    });
   }
 
  private:

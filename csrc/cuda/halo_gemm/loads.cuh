@@ -58,6 +58,23 @@ __device__ __forceinline__ void prefetch_maps(const Params& p, const Maps& maps)
   sm90::prefetch_map(&maps.of_w[r]);
 }
 
+// load(plane, chunk, end) for the input planes of a unit, in the consumers' order.
+template <int kSlots, bool kShared, typename Load>
+__device__ __forceinline__ void for_input_planes(const Params& p, Unit* unit, const Load& load) {
+  const Axis& axis = p.axis[0];
+  if constexpr (!marches(kSlots)) {
+    unit->for_planes<kShared, plane_step(kSlots)>(p, [&](int tap, int chunk, int end) {
+      load(unit->axis(p, 0).first_input - tap * axis.input_step, chunk, end);
+    });
+  } else if (unit->loads) {
+    const int first = p.first_plane + unit->begin;
+    const int last = min(p.first_plane + unit->end, axis.input);
+    for (int plane = max(first - (axis.kernel - 1) / axis.stride, 0); plane < last; ++plane) {
+      load(plane, 0, p.chunks);
+    }
+  }
+}
+
 // One warp; in the consumers' order. A lane has every 32nd line of a tile; those of a plane that
 // are box_lines or more come together, by the lanes of every box_lines-th of them: the last of
 // these boxes begins earlier and brings some lines again. Measured: 512 -> 256 k4 s2 on 100 x 4^3
@@ -115,19 +132,7 @@ __device__ __forceinline__ void load_input(const Params& p, const Shared& shared
         input.next(p.input_stages);
       }
     };
-    if constexpr (!kMarching) {
-      unit.for_planes<kShared, kStep>(p, [&](int tap, int chunk, int end) {
-        load(unit.axis(p, 0).first_input - tap * p.axis[0].input_step, chunk, end);
-      });
-    } else {
-      const Axis& axis = p.axis[0];
-      const int first = p.first_plane + unit.begin;
-      const int last = min(p.first_plane + unit.end, axis.input);
-      if (!unit.loads) continue;
-      for (int plane = max(first - (axis.kernel - 1) / axis.stride, 0); plane < last; ++plane) {
-        load(plane, 0, p.chunks);
-      }
-    }
+    for_input_planes<kSlots, kShared>(p, &unit, load);
   }
 }
 
