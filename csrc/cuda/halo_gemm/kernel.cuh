@@ -45,7 +45,6 @@
 #include "cuda/halo_gemm/fused_lines.cuh"
 #include "cuda/halo_gemm/lines.cuh"
 #include "cuda/halo_gemm/loads.cuh"
-#include "cuda/halo_gemm/narrow_wgmma.cuh"
 #include "cuda/halo_gemm/params.cuh"
 #include "cuda/halo_gemm/walk.cuh"
 #include "cuda/sm90/joined_sums.cuh"
@@ -53,6 +52,7 @@
 #include "cuda/sm90/parked_sums.cuh"
 #include "cuda/sm90/registers.cuh"
 #include "cuda/sm90/wgmma.cuh"
+#include "cuda/sm90/wgmma_shared.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 

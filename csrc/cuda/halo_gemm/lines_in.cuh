@@ -10,7 +10,7 @@
 #pragma once
 #include "cuda/halo_gemm/kernel.cuh"
 #include "cuda/halo_gemm/lines_in_limits.h"
-#include "cuda/halo_gemm/lines_in_wgmma.cuh"
+#include "cuda/sm90/wgmma.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 

@@ -69,7 +69,7 @@ __device__ __forceinline__ void multiply_plane(const PlaneParams& p, uint64_t a,
     sm90::wgmma_fence();
 #pragma unroll
     for (int s = 0; s < kPlaneSteps; ++s) {
-      PlaneWgmma<T, kColumns>::run(sum, a + 2 * s, b + at + 2 * s);
+      sm90::WgmmaShared<T, kColumns>::run(sum, a + 2 * s, b + at + 2 * s);
     }
     at += half == 0 ? to_other : from_other;
     half ^= 1;

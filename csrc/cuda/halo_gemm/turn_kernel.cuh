@@ -62,8 +62,8 @@ __device__ __forceinline__ void consume_turned(const TurnParams& p, const TurnSh
           sm90::wgmma_fence();
 #pragma unroll
           for (int w = 0; w < kTurnKernel; ++w) {
-            PlaneWgmma<T, kColumns>::run(sum, a + w * kTap,
-                                         b + w % 2 * to_class[h % 2] + w / 2 * kRow);
+            sm90::WgmmaShared<T, kColumns>::run(sum, a + w * kTap,
+                                                b + w % 2 * to_class[h % 2] + w / 2 * kRow);
           }
           sm90::wgmma_commit();
           sm90::wgmma_wait<1>();

@@ -158,19 +158,17 @@ __device__ __forceinline__ void multiply_chunk(float (&sum)[kResidentColumns / 2
                                                uint32_t weight) {
   using T = ElementOf<kPrecision>;
   if constexpr (sizeof(T) == 2) {
-    const uint32_t high = sm90::mn_descriptor_high(128);
+    constexpr sm90::Major kMajor = kRows ? sm90::Major::k : sm90::Major::mn;
+    const auto down_rows = [](uint32_t address, int step) {
+      return sm90::descriptor(sm90::mn_descriptor_low((address & 0x3FFFF) + step * 2048, 0),
+                              sm90::mn_descriptor_high(128));
+    };
     sm90::wgmma_fence();
 #pragma unroll
     for (int step = 0; step < 4; ++step) {
-      const uint64_t b =
-          sm90::descriptor(sm90::mn_descriptor_low((weight & 0x3FFFF) + step * 2048, 0), high);
-      if constexpr (kRows) {
-        WgmmaInputRows<T>::run(sum, sm90::swizzled_descriptor(input) + step * 2, b);
-      } else {
-        sm90::WgmmaShared<T, kResidentColumns, sm90::Major::mn>::run(
-            sum,
-            sm90::descriptor(sm90::mn_descriptor_low((input & 0x3FFFF) + step * 2048, 0), high), b);
-      }
+      sm90::WgmmaShared<T, kResidentColumns, kMajor, sm90::Major::mn>::run(
+          sum, kRows ? sm90::swizzled_descriptor(input) + step * 2 : down_rows(input, step),
+          down_rows(weight, step));
     }
     sm90::wgmma_commit();
   } else {

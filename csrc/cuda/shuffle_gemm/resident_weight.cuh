@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The weights of a block on their way to wgmma.
 #pragma once
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
 #include <cstdint>
 #include <type_traits>
 
@@ -15,30 +12,6 @@
 namespace convt3d::cuda::shuffle_gemm {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-
-// sm90::WgmmaShared<T, 64> with K along the rows of A and down the rows of B.
-template <typename T>
-struct WgmmaInputRows;
-
-#define CONVT3D_F8(i)                                                                         \
-  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
-      "+f"(d[i + 6]), "+f"(d[i + 7])
-#define CONVT3D_WGMMA(T, KIND)                                                                   \
-  template <>                                                                                    \
-  struct WgmmaInputRows<T> {                                                                     \
-    static __device__ __forceinline__ void run(float (&d)[32], uint64_t a, uint64_t b) {         \
-      asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." KIND                            \
-                   " {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "    \
-                   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, " \
-                   "%31}, %32, %33, 1, 1, 1, 0, 1;"                                              \
-                   : CONVT3D_F8(0), CONVT3D_F8(8), CONVT3D_F8(16), CONVT3D_F8(24)                \
-                   : "l"(a), "l"(b));                                                            \
-    }                                                                                            \
-  };
-CONVT3D_WGMMA(__half, "f16.f16")
-CONVT3D_WGMMA(__nv_bfloat16, "bf16.bf16")
-#undef CONVT3D_WGMMA
-#undef CONVT3D_F8
 
 // By all warpgroups: the chunks of a slice's strips, swizzled.
 //

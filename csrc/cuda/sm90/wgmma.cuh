@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "cuda/sm90/wgmma_lists.cuh"
+
 namespace convt3d::cuda::sm90 {
 
 // B without swizzle: 8 columns x 16 bytes of K are 128 contiguous bytes, the other 16 bytes of K
@@ -49,9 +51,6 @@ __device__ __forceinline__ void pin(float (&sum)[kTiles][kSums]) {
 template <typename T, int kColumns>
 struct Wgmma;
 
-#define CONVT3D_F8(i)                                                                         \
-  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
-      "+f"(d[i + 6]), "+f"(d[i + 7])
 // accumulate: whether D is added to, or overwritten.
 #define CONVT3D_WGMMA(T, N, KIND, TRANSPOSE, LIST, A0, A1, A2, A3, B, ACC, ...)                   \
   template <>                                                                                     \
@@ -65,51 +64,26 @@ struct Wgmma;
                    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));        \
     }                                                                                             \
   };
-#define CONVT3D_D8 "%0, %1, %2, %3, %4, %5, %6, %7"
-#define CONVT3D_D16 CONVT3D_D8 ", %8, %9, %10, %11, %12, %13, %14, %15"
-#define CONVT3D_D24 CONVT3D_D16 ", %16, %17, %18, %19, %20, %21, %22, %23"
-#define CONVT3D_D32 CONVT3D_D24 ", %24, %25, %26, %27, %28, %29, %30, %31"
-#define CONVT3D_D40 CONVT3D_D32 ", %32, %33, %34, %35, %36, %37, %38, %39"
-#define CONVT3D_D48 CONVT3D_D40 ", %40, %41, %42, %43, %44, %45, %46, %47"
-#define CONVT3D_D56 CONVT3D_D48 ", %48, %49, %50, %51, %52, %53, %54, %55"
-#define CONVT3D_D64 CONVT3D_D56 ", %56, %57, %58, %59, %60, %61, %62, %63"
-#define CONVT3D_O16 CONVT3D_F8(0), CONVT3D_F8(8)
-#define CONVT3D_O24 CONVT3D_O16, CONVT3D_F8(16)
-#define CONVT3D_O32 CONVT3D_O24, CONVT3D_F8(24)
-#define CONVT3D_O40 CONVT3D_O32, CONVT3D_F8(32)
-#define CONVT3D_O48 CONVT3D_O40, CONVT3D_F8(40)
-#define CONVT3D_O56 CONVT3D_O48, CONVT3D_F8(48)
-#define CONVT3D_O64 CONVT3D_O56, CONVT3D_F8(56)
+#define CONVT3D_WGMMA_TF32(N, LIST, A0, A1, A2, A3, B, ACC, ...) \
+  CONVT3D_WGMMA(float, N, "k8.f32.tf32.tf32", "", LIST, A0, A1, A2, A3, B, ACC, __VA_ARGS__)
 #define CONVT3D_WGMMA_OF(N, LIST, A0, A1, A2, A3, B, ACC, ...)                                  \
   CONVT3D_WGMMA(__half, N, "k16.f32.f16.f16", ", 0", LIST, A0, A1, A2, A3, B, ACC, __VA_ARGS__) \
   CONVT3D_WGMMA(__nv_bfloat16, N, "k16.f32.bf16.bf16", ", 0", LIST, A0, A1, A2, A3, B, ACC,     \
                 __VA_ARGS__)                                                                    \
-  CONVT3D_WGMMA(float, N, "k8.f32.tf32.tf32", "", LIST, A0, A1, A2, A3, B, ACC, __VA_ARGS__)
+  CONVT3D_WGMMA_TF32(N, LIST, A0, A1, A2, A3, B, ACC, __VA_ARGS__)
 
-CONVT3D_WGMMA_OF(16, CONVT3D_D8, "%8", "%9", "%10", "%11", "%12", "%13", CONVT3D_F8(0))
+CONVT3D_WGMMA_OF(16, CONVT3D_D8, "%8", "%9", "%10", "%11", "%12", "%13", CONVT3D_O8)
 CONVT3D_WGMMA_OF(32, CONVT3D_D16, "%16", "%17", "%18", "%19", "%20", "%21", CONVT3D_O16)
 CONVT3D_WGMMA_OF(48, CONVT3D_D24, "%24", "%25", "%26", "%27", "%28", "%29", CONVT3D_O24)
 CONVT3D_WGMMA_OF(64, CONVT3D_D32, "%32", "%33", "%34", "%35", "%36", "%37", CONVT3D_O32)
+CONVT3D_WGMMA_TF32(72, CONVT3D_D36, "%36", "%37", "%38", "%39", "%40", "%41", CONVT3D_O36)
 CONVT3D_WGMMA_OF(96, CONVT3D_D48, "%48", "%49", "%50", "%51", "%52", "%53", CONVT3D_O48)
 CONVT3D_WGMMA_OF(128, CONVT3D_D64, "%64", "%65", "%66", "%67", "%68", "%69", CONVT3D_O64)
+CONVT3D_WGMMA_TF32(144, CONVT3D_D72, "%72", "%73", "%74", "%75", "%76", "%77", CONVT3D_O72)
+CONVT3D_WGMMA_TF32(192, CONVT3D_D96, "%96", "%97", "%98", "%99", "%100", "%101", CONVT3D_O96)
 
-#undef CONVT3D_F8
 #undef CONVT3D_WGMMA
+#undef CONVT3D_WGMMA_TF32
 #undef CONVT3D_WGMMA_OF
-#undef CONVT3D_D8
-#undef CONVT3D_D16
-#undef CONVT3D_D24
-#undef CONVT3D_D32
-#undef CONVT3D_D40
-#undef CONVT3D_D48
-#undef CONVT3D_D56
-#undef CONVT3D_D64
-#undef CONVT3D_O16
-#undef CONVT3D_O24
-#undef CONVT3D_O32
-#undef CONVT3D_O40
-#undef CONVT3D_O48
-#undef CONVT3D_O56
-#undef CONVT3D_O64
 
 }  // namespace convt3d::cuda::sm90

@@ -11,6 +11,8 @@
 
 #include <cstdint>
 
+#include "cuda/sm90/wgmma_lists.cuh"
+
 namespace convt3d::cuda::sm90 {
 
 // 64 rows from `address` on, which is that of any row plus 32 bytes per step of K.
@@ -47,8 +49,6 @@ __device__ __forceinline__ uint64_t descriptor(uint32_t low, uint32_t high) {
 template <typename T, int kColumns, Major kMajorA = Major::k, Major kMajorB = kMajorA>
 struct WgmmaShared;
 
-#define CONVT3D_F4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
-#define CONVT3D_F12(i) CONVT3D_F4(i), CONVT3D_F4(i + 4), CONVT3D_F4(i + 8)
 #define CONVT3D_WGMMA(T, N, KIND, TRANSPOSE, LIST, A, B, MAJORS, ...)                       \
   template <Major kMajorA, Major kMajorB>                                                   \
   struct WgmmaShared<T, N, kMajorA, kMajorB> {                                              \
@@ -70,82 +70,23 @@ struct WgmmaShared;
   CONVT3D_WGMMA_16(N, LIST, A, B, MAJORS, __VA_ARGS__) \
   CONVT3D_WGMMA(float, N, "k8.f32.tf32.tf32", CONVT3D_NONE, LIST, A, B, MAJORS, __VA_ARGS__)
 
-#define CONVT3D_D8 "%0, %1, %2, %3, %4, %5, %6, %7"
-#define CONVT3D_D16 CONVT3D_D8 ", %8, %9, %10, %11, %12, %13, %14, %15"
-#define CONVT3D_D12 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11"
-#define CONVT3D_D24 CONVT3D_D12 ", %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23"
-#define CONVT3D_D36 CONVT3D_D24 ", %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35"
-#define CONVT3D_D48 CONVT3D_D36 ", %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
-#define CONVT3D_D60 CONVT3D_D48 ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59"
-#define CONVT3D_D72 CONVT3D_D60 ", %60, %61, %62, %63, %64, %65, %66, %67, %68, %69, %70, %71"
-#define CONVT3D_D84 CONVT3D_D72 ", %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83"
-#define CONVT3D_D96 CONVT3D_D84 ", %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-#define CONVT3D_D32 CONVT3D_D24 ", %24, %25, %26, %27, %28, %29, %30, %31"
-#define CONVT3D_D64 CONVT3D_D60 ", %60, %61, %62, %63"
-#define CONVT3D_D128 CONVT3D_D96 CONVT3D_D32_AT_96
-#define CONVT3D_D32_AT_96                                                    \
-  ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107"     \
-  ", %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119" \
-  ", %120, %121, %122, %123, %124, %125, %126, %127"
-#define CONVT3D_O8 CONVT3D_F4(0), CONVT3D_F4(4)
-#define CONVT3D_O16 CONVT3D_O8, CONVT3D_F4(8), CONVT3D_F4(12)
-#define CONVT3D_O12 CONVT3D_F12(0)
-#define CONVT3D_O24 CONVT3D_O12, CONVT3D_F12(12)
-#define CONVT3D_O36 CONVT3D_O24, CONVT3D_F12(24)
-#define CONVT3D_O48 CONVT3D_O36, CONVT3D_F12(36)
-#define CONVT3D_O60 CONVT3D_O48, CONVT3D_F12(48)
-#define CONVT3D_O72 CONVT3D_O60, CONVT3D_F12(60)
-#define CONVT3D_O84 CONVT3D_O72, CONVT3D_F12(72)
-#define CONVT3D_O96 CONVT3D_O84, CONVT3D_F12(84)
-#define CONVT3D_O128 \
-  CONVT3D_O96, CONVT3D_F12(96), CONVT3D_F12(108), CONVT3D_F4(120), CONVT3D_F4(124)
-#define CONVT3D_O32 CONVT3D_O24, CONVT3D_F4(24), CONVT3D_F4(28)
-#define CONVT3D_O64 CONVT3D_O60, CONVT3D_F4(60)
-
 CONVT3D_WGMMA_16(16, CONVT3D_D8, "%8", "%9", "%10, %11", CONVT3D_O8)
-CONVT3D_WGMMA_16(32, CONVT3D_D16, "%16", "%17", "%18, %19", CONVT3D_O16)
-CONVT3D_WGMMA_16(48, CONVT3D_D24, "%24", "%25", "%26, %27", CONVT3D_O24)
+CONVT3D_WGMMA_OF(32, CONVT3D_D16, "%16", "%17", "%18, %19", CONVT3D_O16)
+CONVT3D_WGMMA_OF(48, CONVT3D_D24, "%24", "%25", "%26, %27", CONVT3D_O24)
 CONVT3D_WGMMA_OF(64, CONVT3D_D32, "%32", "%33", "%34, %35", CONVT3D_O32)
 CONVT3D_WGMMA_OF(72, CONVT3D_D36, "%36", "%37", "%38, %39", CONVT3D_O36)
 CONVT3D_WGMMA_OF(96, CONVT3D_D48, "%48", "%49", "%50, %51", CONVT3D_O48)
 CONVT3D_WGMMA_OF(128, CONVT3D_D64, "%64", "%65", "%66, %67", CONVT3D_O64)
 CONVT3D_WGMMA_OF(144, CONVT3D_D72, "%72", "%73", "%74, %75", CONVT3D_O72)
 CONVT3D_WGMMA_OF(192, CONVT3D_D96, "%96", "%97", "%98, %99", CONVT3D_O96)
-CONVT3D_WGMMA_16(256, CONVT3D_D128, "%128", "%129", "%130, %131", CONVT3D_O128)
+CONVT3D_WGMMA_OF(224, CONVT3D_D112, "%112", "%113", "%114, %115", CONVT3D_O112)
+CONVT3D_WGMMA_OF(240, CONVT3D_D120, "%120", "%121", "%122, %123", CONVT3D_O120)
+CONVT3D_WGMMA_OF(256, CONVT3D_D128, "%128", "%129", "%130, %131", CONVT3D_O128)
 
-#undef CONVT3D_F4
-#undef CONVT3D_F12
 #undef CONVT3D_WGMMA
 #undef CONVT3D_WGMMA_16
 #undef CONVT3D_WGMMA_OF
 #undef CONVT3D_BOTH
 #undef CONVT3D_NONE
-#undef CONVT3D_D8
-#undef CONVT3D_D16
-#undef CONVT3D_D12
-#undef CONVT3D_D128
-#undef CONVT3D_D32_AT_96
-#undef CONVT3D_D24
-#undef CONVT3D_D36
-#undef CONVT3D_D48
-#undef CONVT3D_D60
-#undef CONVT3D_D72
-#undef CONVT3D_D84
-#undef CONVT3D_D96
-#undef CONVT3D_D32
-#undef CONVT3D_D64
-#undef CONVT3D_O8
-#undef CONVT3D_O16
-#undef CONVT3D_O128
-#undef CONVT3D_O12
-#undef CONVT3D_O24
-#undef CONVT3D_O36
-#undef CONVT3D_O48
-#undef CONVT3D_O60
-#undef CONVT3D_O72
-#undef CONVT3D_O84
-#undef CONVT3D_O96
-#undef CONVT3D_O32
-#undef CONVT3D_O64
 
 }  // namespace convt3d::cuda::sm90
