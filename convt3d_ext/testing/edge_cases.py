@@ -235,6 +235,7 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "K in a cluster, axes differ", "mb1_ic72oc136_id5ih3iw7_k3x5x2s2x1x2p1x2x0d1x2x1:bias"),
     ("ci", "K in a cluster, several tiles", "mb3_ic264oc200_id5ih6iw5_k3p1:bias"),
     ("ci", "K in a cluster, odd channels", "mb2_ic69oc67_id4ih4iw3_k4s2p1:bias"),
+    ("ci", "K in a cluster, lines of positions", "mb3_ic72oc101_id4ih4iw5_k3p1:bias"),
     ("full", "K in a cluster, 64 columns", "mb2_ic128oc64_id8ih9iw10_k3s2p1:bias"),
     ("full", "chains of sums, one block a tile", "mb1_ic256oc130_id28ih26iw20_k3p1"),
     ("full", "chains of sums, several tiles a block", "mb1_ic256oc64_id28ih28iw28_k3p1"),

@@ -98,6 +98,15 @@ TensorView weight_rows(Prepared* call) {
   return {rows, {volume(k) * row, 1, k[1] * k[2] * row, k[2] * row, row}};
 }
 
+// Whether positions are contiguous, and four of them, from every fourth on, lie on 8 bytes, in 16
+// bits.
+bool has_lines_of_four(const TensorView& view, const Extent3& extent) {
+  const auto& s = view.stride;
+  return reinterpret_cast<uintptr_t>(view.data) % 8 == 0 && volume(extent) % 4 == 0 &&
+         s[0] % 4 == 0 && s[1] % 4 == 0 && s[4] == 1 && s[3] == extent[2] &&
+         s[2] == extent[1] * extent[2];
+}
+
 PartParams make_part(const Product& product, const Part& part, int64_t chunks) {
   PartParams params{};
   for (size_t a = 0; a < 3; ++a) {
@@ -156,6 +165,7 @@ void launch(const Description& description, const Device& device, const Operands
   p.column_tiles = make_divisor(column_tiles);
   const Extent3 extent = product.forward ? problem.output() : problem.input;
   p.whole_stores = rows_aligned(result, problem.batch, extent, bytes) && product.columns % 4 == 0;
+  p.line_stores = bytes == 2 && product.parts == 1 && has_lines_of_four(result, extent);
   int items = 0;
   for (int i = 0; i < product.parts; ++i) {
     const Part& part = product.part[static_cast<size_t>(i)];

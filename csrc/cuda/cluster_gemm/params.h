@@ -43,6 +43,7 @@ struct Params {
   Divisor chunks;   // of channels
   Divisor column_tiles;
   bool whole_stores;  // four columns at a time
+  bool line_stores;   // 16 bits: four positions of a column at a time
 };
 
 struct Maps {

@@ -3,6 +3,7 @@
 #pragma once
 #include "cuda/cluster_gemm/tile.cuh"
 #include "cuda/common/cluster.cuh"
+#include "cuda/common/four_rows.cuh"
 #include "cuda/common/shared_words.cuh"
 
 namespace convt3d::cuda::cluster_gemm {
@@ -64,6 +65,30 @@ __device__ __forceinline__ void store_four(T* to, const float (&value)[4]) {
   }
 }
 
+// Positions of a column are contiguous: a lane has four of them.
+template <typename T, int kSums>
+__device__ __forceinline__ void store_lines(const Params& p, int offset, int first,
+                                            const float (&s)[kSums]) {
+  const int lane = threadIdx.x % 32;
+  const T* const bias = static_cast<const T*>(p.bias);
+#pragma unroll
+  for (int i = 0; i < kSums; i += 4) {
+    float add[2] = {};
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const int column = first + 2 * i + 2 * (lane % 4) + e;
+      if (bias && column < p.columns) add[e] = widen(bias[column * p.bias_stride]);
+    }
+    const uint2 four = four_rows(lane, pack_pair<T>(s[i] + add[0], s[i + 1] + add[1]),
+                                 pack_pair<T>(s[i + 2] + add[0], s[i + 3] + add[1]));
+    const int column = first + 2 * i + lane / 4;
+    if (offset >= 0 && column < p.columns) {
+      *reinterpret_cast<uint2*>(static_cast<T*>(p.result) + column * p.result_stride[1] + offset) =
+          four;
+    }
+  }
+}
+
 // A thread has rows lane / 4 and 8 below it of each instruction, at `offset`, and of 8 columns two:
 // here of 2 * kSums columns from `first` on.
 template <typename T, int kSums>
@@ -96,7 +121,7 @@ __device__ __forceinline__ void store_columns(const Params& p, const int (&offse
         }
       }
     }
-  } else {
+  } else if (sizeof(T) == 4 || !p.line_stores) {
 #pragma unroll
     for (int i = 0; i < kSums; i += 4) {
 #pragma unroll
@@ -109,16 +134,19 @@ __device__ __forceinline__ void store_columns(const Params& p, const int (&offse
         if (offset[1] >= 0) to[offset[1]] = narrow<T>(s[i + 2 + e] + add);
       }
     }
+  } else if constexpr (sizeof(T) == 2) {
+    store_lines<T>(p, offset[0], first, s);
   }
 }
 
-// Of a thread's rows of an instruction.
+// Of a thread's rows of an instruction; in store_lines() of its first.
 template <typename Tile>
 __device__ __forceinline__ void row_offsets(const Params& p, const Job& job, int row_tile,
                                             int (&offset)[2]) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int row = job.first_row + warp / 4 * (Tile::kRows / 2) + 64 * row_tile + warp % 4 * 16;
-  offset[0] = row_offset(p, p.part[job.part], row + lane / 4);
+  const int first = p.line_stores ? first_of_four_rows(lane) : lane / 4;
+  offset[0] = row_offset(p, p.part[job.part], row + first);
   offset[1] = row_offset(p, p.part[job.part], row + lane / 4 + 8);
 }
 
