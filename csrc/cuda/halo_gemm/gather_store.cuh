@@ -3,23 +3,17 @@
 // NCDHW. A lane has two positions (gather_operand.cuh) of two channels of eight.
 //
 //   aligned   neighbours: eight lanes have one or two sectors of a channel. Else:
-//   16 bits   movmatrix exchanges positions and channels, two lanes exchange halves: a lane has
-//             four positions of a channel, four lanes a sector of 32 bytes
+//   16 bits   a lane has four positions of a channel, four lanes a sector of 32 bytes
 //   float     eight lanes have a sector of a channel as it is
 #pragma once
 #include "cuda/common/element.cuh"
+#include "cuda/common/four_rows.cuh"
 #include "cuda/halo_gemm/gather_params.h"
 #include "cuda/halo_gemm/thread_here.cuh"
 
 namespace convt3d::cuda::halo_gemm {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-
-__device__ __forceinline__ uint32_t exchange_rows(uint32_t pair) {
-  uint32_t result;
-  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(result) : "r"(pair));
-  return result;
-}
 
 // `result`: of the run's first position and the first column; `positions`, `channels`: that there
 // are from there on.
@@ -50,15 +44,12 @@ __device__ __forceinline__ void store_run(const GatherParams& p, T* result, int 
       }
     }
   } else if constexpr (sizeof(T) == 2) {
-    const bool odd = quad % 2 != 0;
-    const int at = odd ? 2 * quad + 6 : 2 * quad;
+    const int at = first_of_four_rows(lane);
     T* to = result + row * of_channel + at;
 #pragma unroll
     for (int b = 0; b < kColumns / 8; ++b, to += 8 * of_channel) {
-      const uint32_t low = exchange_rows(pack_pair<T>(sum[4 * b], sum[4 * b + 1]));
-      const uint32_t high = exchange_rows(pack_pair<T>(sum[4 * b + 2], sum[4 * b + 3]));
-      const uint32_t other = __shfl_xor_sync(~0u, odd ? low : high, 1);
-      const uint2 four = odd ? make_uint2(other, high) : make_uint2(low, other);
+      const uint2 four = four_rows(lane, pack_pair<T>(sum[4 * b], sum[4 * b + 1]),
+                                   pack_pair<T>(sum[4 * b + 2], sum[4 * b + 3]));
       const bool there = 8 * b + row < channels;
       if (p.pairs) {
         if (there && at < positions) *reinterpret_cast<uint2*>(to) = four;
