@@ -286,14 +286,22 @@ struct Launcher {
   }
 
   static void taps(const Call& call) {
-    const TapsWeight sum = taps_weight(call);
-    const auto blocks = static_cast<unsigned>(call.description.problem.out_channels * sum.in_tiles *
-                                              sum.tap_blocks);
+    TapsWeight sum = taps_weight(call);
+    const Problem& p = call.description.problem;
     const bool single = call.config.tile_n == 1;
-    const auto kernel = single ? taps_weight_kernel<T, 1> : taps_weight_kernel<T, kTapsIns>;
+    const auto blocks_of = [&](int taps) {
+      sum.tap_blocks = static_cast<int>(ceil_div(volume(p.kernel), taps));
+      return p.out_channels * sum.in_tiles * sum.tap_blocks;
+    };
+    int64_t blocks = blocks_of(kTapsOfBlock);
+    const bool few = single && blocks < call.device.num_sms;
+    if (few) blocks = blocks_of(kFewTapsOfBlock);
+    const auto kernel = few      ? taps_weight_kernel<T, 1, kFewTapsOfBlock>
+                        : single ? taps_weight_kernel<T, 1, kTapsOfBlock>
+                                 : taps_weight_kernel<T, kTapsIns, kTapsOfBlock>;
     const int bytes = single ? taps_shared_bytes<T, 1>(sum.positions)
                              : taps_shared_bytes<T, kTapsIns>(sum.positions);
-    kernel<<<blocks, kTapsOfBlock * kTapsSlices, bytes, call.stream>>>(sum);
+    kernel<<<static_cast<unsigned>(blocks), kTapsThreads, bytes, call.stream>>>(sum);
     check(cudaGetLastError(), "direct taps_weight_kernel");
   }
 

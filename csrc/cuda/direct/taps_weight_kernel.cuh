@@ -4,8 +4,8 @@
 //   weight[ci, co, t] = sum over n, i of input[n, ci, i] * grad_output[n, co, s * i + d * t - p]
 //
 // Neighbouring threads take neighbouring taps of one out channel, and kIns in channels each, whose
-// inputs wait in shared memory with the places of all positions. kTapsSlices threads share a tap's
-// positions, every kTapsSlices-th of them, and their sums are added up in a fixed order:
+// inputs wait in shared memory with the places of all positions. kTapsThreads / kTaps threads share
+// a tap's positions, each every so many-th of them, and their sums are added up in a fixed order:
 //
 //                    taps ->
 //   position   +---+---+---+---+          a row of grad_output for each position: loaded once
@@ -30,7 +30,7 @@ struct TapsWeight {
   int input_extent[3], output_extent[3], kernel[3], scale[3], padding[3], dilation[3];
   int positions;
   int ins, outs;             // channels of a group
-  int in_tiles, tap_blocks;  // of kIns; of kTapsOfBlock
+  int in_tiles, tap_blocks;  // of kIns; of kTaps
 };
 
 // What does not depend on the tap: s * i - p, and where grad_output and the input have that.
@@ -47,7 +47,7 @@ inline constexpr int kTapsPitch = kIns == 1 ? 1 : kIns + 4;
 template <typename T, int kIns>
 constexpr int taps_shared_bytes(int positions) {
   const int inputs = positions * kTapsPitch<kIns>;
-  constexpr int kSums = kTapsSlices / 2 * kIns * kTapsOfBlock;
+  constexpr int kSums = kTapsThreads / 2 * kIns;
   return positions * static_cast<int>(sizeof(TapsPosition)) +
          (inputs > kSums ? inputs : kSums) * static_cast<int>(sizeof(Accumulator<T>));
 }
@@ -69,58 +69,43 @@ __device__ __forceinline__ TapsPosition find_position(const TapsWeight& p, int p
 }
 
 // The upper half of the slices hands its sums to the lower one, until one slice has all.
-template <typename Sum, int kIns>
+template <int kTaps, typename Sum, int kIns>
 __device__ __forceinline__ void add_slices(Sum* exchange, int lane, int slice, Sum (&sum)[kIns]) {
 #pragma unroll
-  for (int half = kTapsSlices / 2; half > 0; half /= 2) {
+  for (int half = kTapsThreads / kTaps / 2; half > 0; half /= 2) {
     __syncthreads();  // what the exchange held is read
     if (slice >= half && slice < 2 * half) {
 #pragma unroll
       for (int i = 0; i < kIns; ++i) {
-        exchange[((slice - half) * kIns + i) * kTapsOfBlock + lane] = sum[i];
+        exchange[((slice - half) * kIns + i) * kTaps + lane] = sum[i];
       }
     }
     __syncthreads();  // the upper half's sums are there
     if (slice < half) {
 #pragma unroll
-      for (int i = 0; i < kIns; ++i) sum[i] += exchange[(slice * kIns + i) * kTapsOfBlock + lane];
+      for (int i = 0; i < kIns; ++i) sum[i] += exchange[(slice * kIns + i) * kTaps + lane];
     }
   }
 }
 
-template <typename T, int kIns>
-__global__ __launch_bounds__(
-    kTapsOfBlock* kTapsSlices,
-    sizeof(T) == 8 ? 1 : 2) void taps_weight_kernel(const __grid_constant__ TapsWeight p) {
+template <typename T, int kIns, int kTaps>
+__global__ __launch_bounds__(kTapsThreads, sizeof(T) == 8 ? 1 : 2) void taps_weight_kernel(
+    const __grid_constant__ TapsWeight p) {
   using Sum = Accumulator<T>;
-  constexpr int kThreads = kTapsOfBlock * kTapsSlices, kWarps = kThreads / 32;
+  constexpr int kThreads = kTapsThreads, kWarps = kThreads / 32, kSlices = kThreads / kTaps;
   constexpr int kPitch = kTapsPitch<kIns>;
   extern __shared__ __align__(16) unsigned char taps_shared[];
   auto* const place = reinterpret_cast<TapsPosition*>(taps_shared);
   auto* const input = reinterpret_cast<Sum*>(place + p.positions);
-  const int lane = threadIdx.x % kTapsOfBlock, slice = threadIdx.x / kTapsOfBlock;
+  const int lane = threadIdx.x % kTaps, slice = threadIdx.x / kTaps;
   int block = blockIdx.x;
-  const int first_tap = block % p.tap_blocks * kTapsOfBlock;
+  const int first_tap = block % p.tap_blocks * kTaps;
   block /= p.tap_blocks;
   const int first_in = block % p.in_tiles * kIns;
   block /= p.in_tiles;
   const int out = block % p.outs, group = block / p.outs;
   for (int i = threadIdx.x; i < p.positions; i += kThreads) place[i] = find_position(p, i);
   __syncthreads();  // the places are there
-  // A warp takes in channels of its own, its lanes neighbouring positions.
-  for (int i = threadIdx.x / 32 % kIns; i < kIns; i += kWarps) {
-    constexpr int kLanes = kIns < kWarps ? kThreads / kIns : 32;
-    const int first = kIns < kWarps ? threadIdx.x / 32 / kIns * 32 + threadIdx.x % 32
-                                    : static_cast<int>(threadIdx.x % 32);
-    const T* const source = static_cast<const T*>(p.input) +
-                            (int64_t{group} * p.ins + first_in + i) * p.input_stride[1];
-#pragma unroll 4
-    for (int position = first; position < p.positions; position += kLanes) {
-      input[position * kPitch + i] =
-          load_or_zero(source + place[position].input, first_in + i < p.ins);
-    }
-  }
-  __syncthreads();  // the inputs are there
   int rest = first_tap + lane;
   const int w = rest % p.kernel[2];
   rest /= p.kernel[2];
@@ -130,21 +115,51 @@ __global__ __launch_bounds__(
   const T* const source =
       static_cast<const T*>(p.output) + (int64_t{group} * p.outs + out) * p.output_stride[1] +
       tap[0] * p.output_stride[2] + tap[1] * p.output_stride[3] + tap[2] * p.output_stride[4];
-  Sum sum[kIns] = {};
-#pragma unroll 4
-  for (int position = slice; position < p.positions; position += kTapsSlices) {
-    const TapsPosition& at = place[position];
-    bool there = own;
+  const auto load = [&](int position) {
+    bool there = own && position < p.positions;
+    const TapsPosition& at = place[there ? position : 0];
 #pragma unroll
     for (int axis = 0; axis < 3; ++axis) {
       there &= static_cast<unsigned>(at.at[axis] + tap[axis]) <
                static_cast<unsigned>(p.output_extent[axis]);
     }
-    const Sum value = load_or_zero(source + at.offset, there);
+    return load_or_zero(source + at.offset, there);
+  };
+  // The first of them are under way while the inputs are.
+  constexpr int kAhead = 4;
+  Sum ahead[kAhead];
 #pragma unroll
-    for (int i = 0; i < kIns; ++i) sum[i] += value * input[position * kPitch + i];
+  for (int i = 0; i < kAhead; ++i) ahead[i] = load(slice + i * kSlices);
+  // A warp takes in channels of its own, its lanes neighbouring positions.
+  for (int i = threadIdx.x / 32 % kIns; i < kIns; i += kWarps) {
+    constexpr int kLanes = kIns < kWarps ? kThreads / kIns : 32;
+    const int first = kIns < kWarps ? threadIdx.x / 32 / kIns * 32 + threadIdx.x % 32
+                                    : static_cast<int>(threadIdx.x % 32);
+    const T* const channel = static_cast<const T*>(p.input) +
+                             (int64_t{group} * p.ins + first_in + i) * p.input_stride[1];
+#pragma unroll 4
+    for (int position = first; position < p.positions; position += kLanes) {
+      input[position * kPitch + i] =
+          load_or_zero(channel + place[position].input, first_in + i < p.ins);
+    }
   }
-  add_slices<Sum, kIns>(input, lane, slice, sum);
+  __syncthreads();  // the inputs are there
+  Sum sum[kIns] = {};
+  for (int first = slice; first < p.positions; first += kAhead * kSlices) {
+    Sum value[kAhead];
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) value[i] = ahead[i];
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) ahead[i] = load(first + (kAhead + i) * kSlices);
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const int position = first + i * kSlices;
+      if (position >= p.positions) break;
+#pragma unroll
+      for (int j = 0; j < kIns; ++j) sum[j] += value[i] * input[position * kPitch + j];
+    }
+  }
+  add_slices<kTaps>(input, lane, slice, sum);
   if (slice > 0 || !own) return;
   T* const weight = static_cast<T*>(p.weight) +
                     (int64_t{group} * p.ins + first_in) * p.weight_stride[0] +

@@ -106,7 +106,6 @@ inline TapsWeight taps_weight(const Call& call) {
   sum.ins = static_cast<int>(p.in_channels_per_group());
   sum.outs = static_cast<int>(p.out_channels_per_group());
   sum.in_tiles = static_cast<int>(ceil_div(sum.ins, call.config.tile_n));
-  sum.tap_blocks = static_cast<int>(ceil_div(volume(p.kernel), kTapsOfBlock));
   return sum;
 }
 

@@ -37,9 +37,9 @@ inline constexpr int kResidentThreads = 288;
 // Limit: registers. A block takes more residues of h while this many blocks are left for each SM.
 inline constexpr int kResidentBlocksPerSm = 2;
 
-// taps: taps of a block, and threads that share the positions of one.
-inline constexpr int kTapsOfBlock = 128;
-inline constexpr int kTapsSlices = 4;
+// taps: threads of a block, and its taps, each with the threads that are left for its positions;
+// one in channel: fewer, where blocks of more do not occupy the SMs.
+inline constexpr int kTapsThreads = 512, kTapsOfBlock = 128, kFewTapsOfBlock = 32;
 
 // Taps that one thread of the gathered grad_weight keeps, for 1 and for 8 input channels: register
 // limit (8 * 7 sums).
