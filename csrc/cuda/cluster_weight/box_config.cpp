@@ -42,7 +42,7 @@ bool make_box(const Description& description, int64_t images, int64_t planes, in
   c->out_channels = as_int(kColumns / taps);
   c->run = as_int(c->whole ? p.kernel[0] * planes * plane : p.kernel[1] * lines * output[2]);
   c->piece = as_int(piece_of_run(c->run, element));
-  c->groups = as_int(ceil_div(c->positions * element, kBoxPanel));
+  c->groups = as_int(ceil_div(c->positions * element, kPanelRow));
   const int64_t channel = of_image * taps * element;
   // Of a channel in the stage, whose images lie apart.
   const int64_t reach = (images - 1) * of_image * kColumns * element + channel;
@@ -62,12 +62,13 @@ bool complete(const Description& description, const Device& device, const Shape&
   c->tiles = ceil_div(shape.in_channels, rows) * ceil_div(shape.columns, kColumns);
   const int64_t blocks = c->tiles * splits;
   const int64_t source = int64_t{c->positions} * kColumns * element;
-  c->output_at = as_int(c->groups * rows * kBoxPanel);
+  const bool three = description.precision == Precision::fp32;  // two parts of input
+  c->output_at = as_int(c->groups * rows * kPanelRow * (three ? 2 : 1));
   c->packed_at = as_int(c->output_at + round_up(source, 128));
   const int64_t packed = c->turned ? int64_t{rows} * c->positions * element : 0;
   c->stage_bytes = as_int(round_up(c->packed_at + packed, 1024));
   const int64_t own = ceil_div(c->boxes, splits);
-  const int64_t tail = kBoxBarrierBytes + c->groups * int64_t{kBoxPanel};
+  const int64_t tail = kBoxBarrierBytes + c->groups * int64_t{kPanelRow};
   const int64_t sums = kBoxSumPitch * (rows + (splits > 1 ? ceil_div(rows, splits) * splits : 0));
   const bool pair = splits == 1 && blocks > device.num_sms && box_blocks(rows) == 2;
   const int64_t room = (pair ? kPairBytes : kSharedBytes) - tail;
@@ -79,10 +80,15 @@ bool complete(const Description& description, const Device& device, const Shape&
   const double share = static_cast<double>(device.num_sms) / kTunedSms;
   const double at_once =
       std::max(1.0, std::floor(kClustersAtOnce[splits] * share)) * (pair ? 2 : 1);
-  const double rounds = std::ceil(static_cast<double>(c->tiles) / at_once);
+  double rounds = std::ceil(static_cast<double>(c->tiles) / at_once);
+  // Pairs hide a part of the last ones' wait, as in cluster_weight.cpp.
+  const double waves = static_cast<double>(c->tiles) / device.num_sms;
+  if (three && pair) rounds = (waves / 2 + std::ceil(waves / 2)) / 2;
   const bool narrow = element == 2;
-  const double group = kBoxRowGroupClocks * rows + (narrow ? kBoxGroupClocks : kBoxWideClocks) +
-                       (c->turned ? kBoxTurnClocks * rows : 0);
+  const double group = three ? kBoxPartsClocks + (kBoxRowPartsClocks + kBoxTurnClocks) * rows
+                             : kBoxRowGroupClocks * rows +
+                                   (narrow ? kBoxGroupClocks : kBoxWideClocks) +
+                                   (c->turned ? kBoxTurnClocks * rows : 0);
   const double box =
       c->groups * group * (pair ? 2 : 1) + (c->stages < 3 && c->stages < own ? kBoxWaitClocks : 0);
   c->clocks = kBoxStartClocks + kBoxRowClocks * rows +
@@ -96,16 +102,17 @@ BoxConfig search(const Description& description, const Device& device, const Sha
   const int64_t taps = volume(p.kernel), depth = 32 / element_bytes(description.precision);
   BoxConfig best{}, c{};
   best.clocks = std::numeric_limits<double>::infinity();
-  if (shape.source == Source::channels || description.precision == Precision::fp32 ||
-      kColumns % taps != 0) {
-    return best;
-  }
+  if (shape.source == Source::channels || kColumns % taps != 0) return best;
   const auto look = [&](int64_t images, int64_t planes, int64_t lines) {
     if (!make_box(description, images, planes, lines, &c)) return;
     for (const int rows : kBoxRows) {
+      if (description.precision == Precision::fp32 && rows > kBoxMaxFloatRows) continue;
       for (int splits = 1; splits <= std::min(kMaxBoxSplits, c.boxes); ++splits) {
         const int64_t steps = ceil_div(c.boxes, splits) * ceil_div(c.positions, depth);
-        if (steps > sm90::max_chain(description.precision)) continue;
+        if (description.precision != Precision::fp32 &&
+            steps > sm90::max_chain(description.precision)) {
+          continue;
+        }
         if (complete(description, device, shape, rows, splits, &c) && c.clocks < best.clocks) {
           best = c;
         }

@@ -22,7 +22,7 @@ struct BoxConfig {
   bool whole;        // the run goes through all of the box's planes
   bool turned;       // input comes as it lies, and the warps that multiply write its rows
   int out_channels;  // of a block
-  int groups;        // of kBoxPanel bytes of K in a box
+  int groups;        // of kPanelRow bytes of K in a box
   int stages, stage_bytes, output_at, packed_at, shared_bytes;
   int64_t tiles;  // blocks of a split
   double clocks;

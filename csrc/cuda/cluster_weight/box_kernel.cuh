@@ -19,7 +19,8 @@
 // share the positions. Boxes end within K's groups: input has zeros there, and so have registers.
 //
 // Where lines of input are no multiples of 16 bytes, or a box has several images, whole volumes
-// come as they lie, and the warps that multiply write the rows.
+// come as they lie, and the warps that multiply write the rows. float32 has three TF32 products, of
+// parts of input that these warps write, and of its own words (three_products.cuh).
 //
 // choose_boxes() guarantees kernel = stride, no padding, taps that divide 128 and 2 or 4 of them
 // along w, dense tensors in NCDHW; launch_boxes() their alignment.
@@ -34,15 +35,34 @@ namespace convt3d::cuda::cluster_weight {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
+// float32.
+template <typename Tile>
+__device__ __forceinline__ void multiply_parts(const BoxParams& p,
+                                               float (&sum)[Tile::kParts][Tile::kWide / 2],
+                                               const uint32_t (&a)[Tile::kSteps][4], uint32_t stage,
+                                               int group) {
+  static_assert(Tile::kParts == 1);
+  const uint32_t high = stage + group * (Tile::kRows * kPanelRow);
+  const uint32_t low = high + p.groups * (Tile::kRows * kPanelRow);
+#pragma unroll
+  for (int step = 0; step < Tile::kSteps; step += kJoinedSteps) {
+    const uint32_t at = 32 * step;
+    uint32_t joined[kJoinedSteps][4];
+#pragma unroll
+    for (int i = 0; i < 4 * kJoinedSteps; ++i) joined[i / 4][i % 4] = a[step + i / 4][i % 4];
+    add_three_products<Tile::kWide>(sum[0], joined, high + at, low + at);
+  }
+}
+
 template <typename Tile>
 __device__ __forceinline__ void multiply_group(float (&sum)[Tile::kParts][Tile::kWide / 2],
                                                const uint32_t (&a)[Tile::kSteps][4], uint32_t stage,
                                                int group) {
-  const uint32_t at = stage + group * (Tile::kRows * kBoxPanel);
+  const uint32_t at = stage + group * (Tile::kRows * kPanelRow);
   sm90::wgmma_fence();
 #pragma unroll
   for (int part = 0; part < Tile::kParts; ++part) {
-    const uint64_t input = sm90::swizzled_descriptor(at + part * (Tile::kWide * kBoxPanel));
+    const uint64_t input = sm90::swizzled_descriptor(at + part * (Tile::kWide * kPanelRow));
 #pragma unroll
     for (int step = 0; step < Tile::kSteps; ++step) {
       sm90::Wgmma<typename Tile::T, Tile::kWide>::run(sum[part], a[step], input + 2 * step, 1);
@@ -66,7 +86,7 @@ __device__ __forceinline__ void sum_boxes(const BoxParams& p, const BoxShared& s
   constexpr int kGroupTable = Tile::kSteps * 4 * (Tile::kElement == 2 ? 8 : 4);  // bytes
   uint32_t a[2][Tile::kSteps][4];
   sm90::Ring ring;
-  if constexpr (Tile::kTurned) {
+  if constexpr (Tile::kTurned || Tile::kThree) {
 #pragma unroll 1
     for (int box = 0; box < boxes; ++box) {
       const uint32_t stage = shared.stages + ring.stage * p.stage_bytes;
@@ -75,8 +95,12 @@ __device__ __forceinline__ void sum_boxes(const BoxParams& p, const BoxShared& s
 #pragma unroll 1
       for (int group = 0; group < p.groups; ++group) {
         pick_words<Tile>(p, stage + own, shared.table + group * kGroupTable, a[0]);
-        multiply_group<Tile>(sum, a[0], stage, group);
-        sm90::wgmma_wait<0>();
+        if constexpr (Tile::kThree) {
+          multiply_parts<Tile>(p, sum, a[0], stage, group);
+        } else {
+          multiply_group<Tile>(sum, a[0], stage, group);
+          sm90::wgmma_wait<0>();
+        }
       }
       sm90::release(shared.empty, ring);
       ring.next(p.stages);
@@ -136,7 +160,10 @@ __global__ void __launch_bounds__(kBoxThreads, box_blocks(Tile::kRows))
     float sum[Tile::kParts][Tile::kWide / 2] = {};
     sum_boxes<Tile>(p, shared, boxes, sum);
     sync_threads<kSumBarrier, kSumThreads>();  // nobody reads a stage: the sums take their place
-    leave_box_sums<Tile>(shared.stages, sum);
+#pragma unroll
+    for (int part = 0; part < Tile::kParts; ++part) {
+      leave_columns<kBoxSumPitch>(shared.stages + part * Tile::kWide * kBoxSumPitch, sum[part]);
+    }
     store_box_sums<Tile>(p, job, shared);
   } else {
     if (threadIdx.x == kSumThreads) {

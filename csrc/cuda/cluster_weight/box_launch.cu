@@ -15,7 +15,7 @@ namespace {
 CUtensorMap input_map(const Description& description, const BoxConfig& c, const void* data) {
   const Problem& p = description.problem;
   const int64_t all = volume(p.input), box = c.positions;
-  const int panel = as_int(kBoxPanel / element_bytes(description.precision));
+  const int panel = as_int(kPanelRow / element_bytes(description.precision));
   return sm90::encode({data,
                        description.precision,
                        {box, c.image_boxes, p.in_channels, p.batch, 1},
@@ -78,7 +78,7 @@ bool launch_boxes(const Description& description, const BoxConfig& config, const
   params.stage_bytes = config.stage_bytes;
   params.output_at = config.output_at;
   params.packed_at = config.packed_at;
-  params.tail = config.shared_bytes - kBoxBarrierBytes - config.groups * kBoxPanel;
+  params.tail = config.shared_bytes - kBoxBarrierBytes - config.groups * kPanelRow;
   params.tail = params.tail / 16 * 16;
   params.taps = as_int(volume(p.kernel));
   params.kernel_h = as_int(p.kernel[1]);
@@ -95,7 +95,7 @@ bool launch_boxes(const Description& description, const BoxConfig& config, const
   params.of_image = make_divisor(params.image_positions);
   params.joined = p.kernel[2] * element == 4 && p.input[2] % 2 == 0;
   params.store_pieces = is_aligned(params.result) && shape.columns * element % 16 == 0;
-  with_precision<Precision::tf32, Precision::fp16, Precision::bf16>(
+  with_precision<Precision::fp32, Precision::tf32, Precision::fp16, Precision::bf16>(
       description.precision, [&]<Precision kPrecision>() { run_boxes<kPrecision>(call); });
   return true;
 }

@@ -19,10 +19,15 @@ void run_box_tile(const BoxLaunch& call) {
 
 template <Precision kPrecision>
 void run_boxes(const BoxLaunch& call) {
-  with_value<64, 128, 192>(call.rows, [&]<int kRows>() {
+  const auto run = [&]<int kRows>() {
     call.turned ? run_box_tile<kPrecision, kRows, true>(call)
                 : run_box_tile<kPrecision, kRows, false>(call);
-  });
+  };
+  if constexpr (kPrecision == Precision::fp32) {
+    with_value<64, kBoxMaxFloatRows>(call.rows, run);
+  } else {
+    with_value<64, 128, 192>(call.rows, run);
+  }
 }
 
 }  // namespace convt3d::cuda::cluster_weight

@@ -3,6 +3,7 @@
 #pragma once
 #include "cuda/cluster_weight/box_tile.cuh"
 #include "cuda/cluster_weight/load.cuh"
+#include "cuda/cluster_weight/three_products.cuh"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/common/shared_words.cuh"
@@ -36,10 +37,10 @@ __device__ __forceinline__ void copy_box(const BoxParams& p, const BoxJob& job, 
     }
     return;
   } else {
-    sm90::barrier_arrive_expect(full, p.output_bytes + p.groups * Tile::kRows * kBoxPanel);
+    sm90::barrier_arrive_expect(full, p.output_bytes + p.groups * Tile::kRows * kPanelRow);
     for (int panel = 0; panel < p.groups; ++panel) {
-      sm90::load_box(stage + panel * (Tile::kRows * kBoxPanel), &p.input, full,
-                     panel * (kBoxPanel / Tile::kElement), of_image, job.first_in, n, 0);
+      sm90::load_box(stage + panel * (Tile::kRows * kPanelRow), &p.input, full,
+                     panel * (kPanelRow / Tile::kElement), of_image, job.first_in, n, 0);
     }
   }
   if (p.whole) {
@@ -144,49 +145,59 @@ __device__ __forceinline__ void pick_words(const BoxParams& p, uint32_t own, uin
 }
 
 // Rows of input from what lies behind one another, image by image; zeros behind the box. A lane has
-// a row, so that neighbours read and write other banks.
+// a row, so that neighbours read and write other banks. float32: their parts; of boxes that are not
+// turned around, from rows that are there.
 template <typename Tile>
 __device__ __forceinline__ void write_rows(const BoxParams& p, uint32_t stage) {
   constexpr int kElement = Tile::kElement, kPiece = 16 / kElement;
   const uint32_t row_bytes = p.image_positions * kElement;
   const uint32_t to_next_image = (Tile::kRows - 1) * row_bytes;
-  const int pieces = p.groups * (kBoxPanel / 16);
+  const int pieces = p.groups * (kPanelRow / 16);
 #pragma unroll 1
   for (int i = static_cast<int>(threadIdx.x); i < Tile::kRows * pieces; i += kSumThreads) {
     const int piece = i / Tile::kRows, row = i - piece * Tile::kRows, first = piece * kPiece;
-    int image = first;
-    int left = p.image_positions - divide(&image, p.of_image);  // of this image
-    uint32_t at = stage + p.packed_at + row * row_bytes + first * kElement + image * to_next_image;
+    const uint32_t panel = stage + piece / 8 * (Tile::kRows * kPanelRow);
+    const uint32_t to = panel + row * kPanelRow + (piece % 8 ^ row % 8) * 16;
     uint32_t value[kPiece];
+    if constexpr (Tile::kTurned) {
+      int image = first;
+      int left = p.image_positions - divide(&image, p.of_image);  // of this image
+      uint32_t at =
+          stage + p.packed_at + row * row_bytes + first * kElement + image * to_next_image;
 #pragma unroll
-    for (int e = 0; e < kPiece; ++e) {
-      const bool there = first + e < p.box_positions;
-      const uint32_t from = there ? at : stage;
-      if constexpr (kElement == 4) {
-        value[e] = load_shared(from);
-      } else {
-        unsigned short half;
-        asm volatile("ld.shared.u16 %0, [%1];" : "=h"(half) : "r"(from) : "memory");
-        value[e] = half;
+      for (int e = 0; e < kPiece; ++e) {
+        const bool there = first + e < p.box_positions;
+        const uint32_t from = there ? at : stage;
+        if constexpr (kElement == 4) {
+          value[e] = load_shared(from);
+        } else {
+          unsigned short half;
+          asm volatile("ld.shared.u16 %0, [%1];" : "=h"(half) : "r"(from) : "memory");
+          value[e] = half;
+        }
+        value[e] = there ? value[e] : 0;
+        at += kElement;
+        if (--left == 0) at += to_next_image, left = p.image_positions;
       }
-      value[e] = there ? value[e] : 0;
-      at += kElement;
-      if (--left == 0) at += to_next_image, left = p.image_positions;
+    } else {
+      load_words(value, to);
     }
-    uint32_t word[4];
+    if constexpr (Tile::kThree) {
+      store_parts(panel, panel + p.groups * (Tile::kRows * kPanelRow), row, piece % 8, value);
+    } else {
+      uint32_t word[4];
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      if constexpr (kElement == 4) {
-        word[j] = round_to_tf32(value[j]);
-      } else {
-        word[j] = value[2 * j] | value[2 * j + 1] << 16;
+      for (int j = 0; j < 4; ++j) {
+        if constexpr (kElement == 4) {
+          word[j] = round_to_tf32(value[j]);
+        } else {
+          word[j] = value[2 * j] | value[2 * j + 1] << 16;
+        }
       }
+      asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(word[0]), "r"(word[1]),
+                   "r"(word[2]), "r"(word[3])
+                   : "memory");
     }
-    const uint32_t to = stage + piece / 8 * (Tile::kRows * kBoxPanel) + row * kBoxPanel +
-                        (piece % 8 ^ row % 8) * 16;
-    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(word[0]), "r"(word[1]),
-                 "r"(word[2]), "r"(word[3])
-                 : "memory");
   }
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");  // rows -> wgmma
   sync_threads<kSumBarrier, kSumThreads>();                     // the rows are there

@@ -9,24 +9,6 @@ namespace convt3d::cuda::cluster_weight {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-template <typename Tile>
-__device__ __forceinline__ void leave_box_sums(uint32_t sums,
-                                               const float (&sum)[Tile::kParts][Tile::kWide / 2]) {
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
-  const uint32_t at = sums + lane % 4 * 2 * kBoxSumPitch + (thread / 32 * 16 + lane / 4 * 2) * 4;
-#pragma unroll
-  for (int part = 0; part < Tile::kParts; ++part) {
-#pragma unroll
-    for (int j = 0; j < Tile::kWide / 8; ++j) {
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const float pair[2] = {sum[part][4 * j + e], sum[part][4 * j + 2 + e]};
-        store_floats(at + (part * Tile::kWide + 8 * j + e) * kBoxSumPitch, pair);
-      }
-    }
-  }
-}
-
 // The block's share of the in_channels: sums of all blocks, in their order.
 template <typename Tile>
 __device__ __forceinline__ void store_box_share(const BoxParams& p, const BoxJob& job, int share,

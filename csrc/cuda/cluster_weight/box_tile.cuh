@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What a block of box_kernel.cuh sums, and how its shared memory is laid out:
 //
-//   stages    of a box: input [128 bytes of K][in_channel], grad_output as it lies, and of boxes
-//             that are turned around input as it lies
+//   stages    of a box: input [128 bytes of K][in_channel] (float32: high and low parts),
+//             grad_output as it lies, and of boxes that are turned around input as it lies
 //   sums      in the place of the stages: the block's own [in_channel][column], and those of the
 //             other blocks of a cluster of its share of them
 //   table     where the positions of a box lie in a channel of grad_output
@@ -22,9 +22,11 @@ struct BoxTile {
   using T = ElementOf<kPrecision>;
   static constexpr int kElement = static_cast<int>(sizeof(T)), kRows = kRows_;
   static constexpr bool kTurned = kTurned_;
+  // float32: the high parts of input's panels lie in their place, the low ones behind all of them.
+  static constexpr bool kThree = kPrecision == Precision::fp32;
   // Limit: 128 columns of the wgmmas that are written down.
   static constexpr int kParts = kRows > 128 ? 2 : 1, kWide = kRows / kParts;
-  static constexpr int kSteps = kBoxPanel / 32;  // wgmmas of a group
+  static constexpr int kSteps = kPanelRow / 32;  // wgmmas of a group
   static constexpr int kStepPositions = 32 / kElement;
   static constexpr int kSumBytes = kRows * kBoxSumPitch;
 };
@@ -53,7 +55,7 @@ struct BoxShared {
   __device__ __forceinline__ BoxShared(const BoxParams& p, uint32_t base)
       : stages(base),
         table(base + p.tail),
-        full(table + p.groups * kBoxPanel),
+        full(table + p.groups * kPanelRow),
         empty(full + 8 * kMaxBoxStages),
         sums_full(empty + 8 * kMaxBoxStages) {}
 };

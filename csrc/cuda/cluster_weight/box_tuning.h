@@ -11,9 +11,8 @@ namespace convt3d::cuda::cluster_weight {
 inline constexpr int kBoxThreads = kSumThreads + 32;
 // in_channels of a block.
 inline constexpr int kBoxRows[] = {64, 128, 192};
+inline constexpr int kBoxMaxFloatRows = 128;                       // of float32; limit: registers
 constexpr int box_blocks(int rows) { return rows == 64 ? 2 : 1; }  // limit: registers
-// K of input in shared memory: rows of 128 bytes, swizzled, of four wgmmas.
-inline constexpr int kBoxPanel = 128;
 // Of float sums of an in_channel: rows of two lanes' columns are on different banks.
 inline constexpr int kBoxSumPitch = 4 * (kColumns + 4);
 inline constexpr int kMaxBoxStages = 8, kMaxBoxSplits = 8;
@@ -34,6 +33,8 @@ inline constexpr int kClustersAtOnce[] = {0, 132, 66, 39, 30, 22, 17, 15, 15};
 // one other is under way; a cluster; blocks that follow on an SM.
 inline constexpr double kBoxStartClocks = 11350, kBoxRowClocks = 34;
 inline constexpr double kBoxGroupClocks = 600, kBoxWideClocks = 480, kBoxRowGroupClocks = 4;
+// float32's three products, and what writing the parts of a row takes is kBoxTurnClocks.
+inline constexpr double kBoxPartsClocks = 520, kBoxRowPartsClocks = 10.3;
 inline constexpr double kBoxTurnClocks = 6.8, kBoxWaitClocks = 500;
 inline constexpr double kBoxClusterClocks = 2300, kBoxEndClocks = 4000;
 // The estimate for cp.async says a tenth to a sixth too little for 64 to 1000 positions.

@@ -34,10 +34,9 @@ double clocks_of(const Description& description, const Device& device, const Con
   const double copies =
       copy_clocks(as_double(chunk * bytes * c.rows), lines ? volume(p.input) * bytes : 16) +
       copy_clocks(as_double(chunk * bytes * kColumns), lines ? p.output()[2] * bytes : 16);
-  const double products =
-      description.precision == Precision::fp32
-          ? 3 * c.rows / 16.0 * (kColumns / 8.0) * (as_double(chunk) / 8) * kProductClocks
-          : 0;
+  const double products = description.precision == Precision::fp32
+                              ? c.rows * (as_double(chunk) / 8) * kProductClocks
+                              : 0;
   const double waves = as_double(c.tiles * c.splits) / device.num_sms;
   const double chunks = as_double(ceil_div(c.split_positions, chunk));
   // Blocks of an SM, one after the other; pairs hide a part of the last ones' wait.

@@ -21,6 +21,7 @@
 #pragma once
 #include "cuda/cluster_weight/load.cuh"
 #include "cuda/cluster_weight/store.cuh"
+#include "cuda/cluster_weight/three_products.cuh"
 #include "cuda/sm90/mbarrier.cuh"
 #include "cuda/sm90/registers.cuh"
 
@@ -46,27 +47,45 @@ __device__ __forceinline__ void produce(const Params& p, uint32_t barriers, int*
   }
 }
 
-template <typename Tile>
-__device__ __forceinline__ void consume(const Params& p, uint32_t barriers, uint32_t stages) {
-  const Job job(p, Tile::kM);
+// multiply(stage) for each chunk.
+template <typename Tile, typename Multiply>
+__device__ __forceinline__ void consume_stages(const Job& job, uint32_t barriers, uint32_t stages,
+                                               const Multiply& multiply) {
   const int chunks = job.chunks(Tile::kChunk);
-  const int warp = threadIdx.x / 32;
-  const int row = warp % Tile::kWarpsM * Tile::kWarpM;
-  const int column = warp / Tile::kWarpsM * Tile::kWarpN;
-  const LanePlace<Tile> lane(row, column);
-  Sums<Tile> sum = {};
   int stage = 0, parity = 0;
 #pragma unroll 1
   for (int chunk = 0; chunk < chunks; ++chunk) {
     const uint32_t full = barriers + 16 * stage;
     sm90::barrier_wait(full, parity);
-    multiply<Tile>(stages + stage * Tile::kStageBytes, lane, sum);
+    multiply(stages + stage * Tile::kStageBytes);
     __syncwarp();  // all lanes have read the stage
     if (threadIdx.x % 32 == 0) sm90::barrier_arrive(full + 8);
     if (++stage == Tile::kStages) stage = 0, parity ^= 1;
   }
   sync_threads<kSumBarrier, kSumThreads>();  // nobody reads a stage: the sums take their place
-  leave_sums<Tile>(stages, row, column, sum);
+}
+
+template <typename Tile>
+__device__ __forceinline__ void consume(const Params& p, uint32_t panels, uint32_t barriers,
+                                        uint32_t stages) {
+  const Job job(p, Tile::kM);
+  if constexpr (Tile::kPanels) {
+    float sum[Tile::kM / 2] = {};
+    consume_stages<Tile>(job, barriers, stages, [&](uint32_t stage) {
+      write_panels<Tile>(stage, panels);
+      multiply_chunk<Tile>(stage, panels, sum);
+    });
+    leave_columns<Tile::kSumPitch>(stages, sum);
+  } else {
+    const int warp = threadIdx.x / 32;
+    const int row = warp % Tile::kWarpsM * Tile::kWarpM;
+    const int column = warp / Tile::kWarpsM * Tile::kWarpN;
+    const LanePlace<Tile> lane(row, column);
+    Sums<Tile> sum = {};
+    consume_stages<Tile>(job, barriers, stages,
+                         [&](uint32_t stage) { multiply<Tile>(stage, lane, sum); });
+    leave_sums<Tile>(stages, row, column, sum);
+  }
   store_sums<Tile>(p, job, barriers + kSumsFull, stages);
 }
 
@@ -74,8 +93,10 @@ template <typename Tile>
 __global__ void __launch_bounds__(kThreads, Tile::kBlocks)
     cluster_weight_kernel(const __grid_constant__ Params p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  extern __shared__ __align__(128) unsigned char memory[];
-  const uint32_t barriers = shared_address(memory), stages = barriers + kTableBytes;
+  extern __shared__ __align__(1024) unsigned char memory[];
+  constexpr int kBarriersAt = 2 * Tile::kPanelBytes;
+  const uint32_t panels = shared_address(memory), barriers = panels + kBarriersAt;
+  const uint32_t stages = barriers + kTableBytes;
   if (threadIdx.x < Tile::kStages) {
     // Full: each loading thread arrives when its copies have landed, and once more for what went
     // through registers. Empty: the warps that multiply.
@@ -90,7 +111,7 @@ __global__ void __launch_bounds__(kThreads, Tile::kBlocks)
     if constexpr (Tile::kBlocks == 2) {
       sm90::fewer_registers<kLoadRegisters>();
     }
-    produce<Tile>(p, barriers, reinterpret_cast<int*>(memory + kTableAt), stages);
+    produce<Tile>(p, barriers, reinterpret_cast<int*>(memory + kBarriersAt + kTableAt), stages);
     if (p.splits > 1) {  // with those that multiply, in store_sums()
       cluster_barrier();
       cluster_barrier();
@@ -99,7 +120,7 @@ __global__ void __launch_bounds__(kThreads, Tile::kBlocks)
     if constexpr (Tile::kBlocks == 2) {
       sm90::more_registers<kSumRegisters>();
     }
-    consume<Tile>(p, barriers, stages);
+    consume<Tile>(p, panels, barriers, stages);
   }
 #endif
 }

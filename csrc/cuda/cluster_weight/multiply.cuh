@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The products of a chunk, of a warp. A is input, in_channels by positions; B is grad_output,
-// positions by columns. Where lines hold kTaps taps of a position side by side, kTaps blocks of
-// eight columns are the same eight lines, one tap each.
+// The products of a chunk, of a warp, by mma.sync. A is input, in_channels by positions; B is
+// grad_output, positions by columns. Where lines hold kTaps taps of a position side by side, kTaps
+// blocks of eight columns are the same eight lines, one tap each.
 #pragma once
 #include "cuda/cluster_weight/tile.h"
 #include "cuda/common/mma_sync.cuh"
 #include "cuda/common/shared_memory.cuh"
 #include "cuda/common/shared_words.cuh"
-#include "cuda/common/tf32_split.cuh"
 
 namespace convt3d::cuda::cluster_weight {
 
@@ -113,57 +112,27 @@ __device__ __forceinline__ void multiply(uint32_t stage, const LanePlace<Tile>& 
                                          Sums<Tile>& sum) {
   constexpr int kStep = 32 / Tile::kElement, kBlocksM = Tile::kWarpM / 16,
                 kBlocksN = Tile::kWarpN / 8;
-  // Limit: registers.
-  constexpr int kUnroll = Tile::kPrecision == Precision::fp32 ? 1 : 32 / kStep;
+  constexpr int kUnroll = 32 / kStep;  // limit: registers
 #pragma unroll kUnroll
   for (int k = 0; k < Tile::kChunk; k += kStep) {
     uint32_t b[kBlocksN][2];
     load_b<Tile>(b, stage + lane.output, k);
-    if constexpr (Tile::kPrecision == Precision::fp32) {
-      // The tensor cores truncate when they add, so every step starts from zero, the small products
-      // come first, and the sums are added up with rounding.
-      uint32_t high_a[kBlocksM][4], low_a[kBlocksM][4];
-#pragma unroll
-      for (int i = 0; i < kBlocksM; ++i) {
-        uint32_t a[4];
-        load_a<Tile>(a, stage + lane.input, k, i);
-        split_operand(a, high_a[i], low_a[i]);
-      }
+    if constexpr (Tile::kPrecision == Precision::tf32) {
 #pragma unroll
       for (int j = 0; j < kBlocksN; ++j) {
-        uint32_t high_b[2], low_b[2];
-        split_operand(b[j], high_b, low_b);
-        float part[kBlocksM][4] = {};
-#pragma unroll
-        for (int i = 0; i < kBlocksM; ++i) mma_sync<float>(part[i], low_a[i], high_b);
-#pragma unroll
-        for (int i = 0; i < kBlocksM; ++i) mma_sync<float>(part[i], high_a[i], low_b);
-#pragma unroll
-        for (int i = 0; i < kBlocksM; ++i) mma_sync<float>(part[i], high_a[i], high_b);
-#pragma unroll
-        for (int i = 0; i < kBlocksM; ++i) {
-#pragma unroll
-          for (int e = 0; e < 4; ++e) sum[i][j][e] += part[i][e];
-        }
+        b[j][0] = round_to_tf32(b[j][0]), b[j][1] = round_to_tf32(b[j][1]);
       }
-    } else {
+    }
+#pragma unroll
+    for (int i = 0; i < kBlocksM; ++i) {
+      uint32_t a[4];
+      load_a<Tile>(a, stage + lane.input, k, i);
       if constexpr (Tile::kPrecision == Precision::tf32) {
 #pragma unroll
-        for (int j = 0; j < kBlocksN; ++j) {
-          b[j][0] = round_to_tf32(b[j][0]), b[j][1] = round_to_tf32(b[j][1]);
-        }
+        for (int e = 0; e < 4; ++e) a[e] = round_to_tf32(a[e]);
       }
 #pragma unroll
-      for (int i = 0; i < kBlocksM; ++i) {
-        uint32_t a[4];
-        load_a<Tile>(a, stage + lane.input, k, i);
-        if constexpr (Tile::kPrecision == Precision::tf32) {
-#pragma unroll
-          for (int e = 0; e < 4; ++e) a[e] = round_to_tf32(a[e]);
-        }
-#pragma unroll
-        for (int j = 0; j < kBlocksN; ++j) mma_sync<typename Tile::T>(sum[i][j], a, b[j]);
-      }
+      for (int j = 0; j < kBlocksN; ++j) mma_sync<typename Tile::T>(sum[i][j], a, b[j]);
     }
   }
 }

@@ -59,6 +59,22 @@ __device__ __forceinline__ void leave_sums(uint32_t sums, int row, int column,
   }
 }
 
+// The same of wgmmas: in_channels down the sums of a thread, of which a pair of columns are
+// neighbours.
+template <int kPitch, int kWide>
+__device__ __forceinline__ void leave_columns(uint32_t sums, const float (&sum)[kWide]) {
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
+  const uint32_t at = sums + lane % 4 * 2 * kPitch + (thread / 32 * 16 + lane / 4 * 2) * 4;
+#pragma unroll
+  for (int j = 0; j < kWide / 4; ++j) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const float pair[2] = {sum[4 * j + e], sum[4 * j + 2 + e]};
+      store_floats(at + (8 * j + e) * kPitch, pair);
+    }
+  }
+}
+
 // 16 bytes of the result: the sums of kBlocks blocks, at `own` those of this one, of rank `rank`,
 // at `others` + block * `distance` of the others.
 template <typename T, int kBlocks>

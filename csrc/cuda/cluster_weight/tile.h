@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What a block sums, and how its shared memory is laid out:
 //
+//   panels   float32: the high and low parts of a chunk of input, [in channel][position], swizzled
 //   barriers full and empty, of each stage, and of the sums of other blocks
 //   lines    where the lines of a tile of columns begin in grad_output
 //   stages   input and grad_output of a chunk of positions each: rows of channels
@@ -31,7 +32,11 @@ struct Tile {
   static constexpr int kChunk = chunk_of(kPrecision, kSource);
   // Single elements may be copied. Limit: registers.
   static constexpr bool kSingle = kElement == 4 || kM == 64;
-  // A warp sums kWarpM x kWarpN.
+  // float32: wgmma, of panels that the threads write (three_products.cuh).
+  static constexpr bool kPanels = kPrecision == Precision::fp32;
+  static constexpr int kPanelBytes = kPanels ? kM * kPanelRow : 0;
+  static_assert(!kPanels || kChunk * kElement == kPanelRow);
+  // mma.sync: a warp sums kWarpM x kWarpN.
   static constexpr int kWarpsM = 2, kWarpsN = kWarps / kWarpsM;
   static constexpr int kWarpM = kM / kWarpsM, kWarpN = kColumns / kWarpsN;
 
@@ -48,11 +53,12 @@ struct Tile {
   // Two blocks of the smaller tile share an SM.
   static constexpr int kBlocks = kM == 64 ? 2 : 1;
   static constexpr int kRoom = kM == 64 ? kPairBytes : kSharedBytes;
-  static constexpr int kStages = std::min(kMaxStages, (kRoom - kTableBytes) / kStageBytes);
+  static constexpr int kStagesAt = 2 * kPanelBytes + kTableBytes;
+  static constexpr int kStages = std::min(kMaxStages, (kRoom - kStagesAt) / kStageBytes);
   static constexpr int kSumPitch = 4 * (kColumns + 8);
   // The block's own, and behind them its share of the others'.
   static constexpr int kSumBytes = kM * kSumPitch;
-  static constexpr int kBytes = kTableBytes + std::max(kStages * kStageBytes, 2 * kSumBytes);
+  static constexpr int kBytes = kStagesAt + std::max(kStages * kStageBytes, 2 * kSumBytes);
   static_assert(kStages >= 3 && kBytes <= kRoom);
 };
 
