@@ -224,6 +224,7 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("full", "k3 s2, fused residues, strips", "mb50_ic96oc24_id4ih1iw128_k3s2p1:bias"),
     ("ci", "k3 s2, fused residues, whole pieces", "mb2_ic16oc24_id14ih9iw33_k3s2p2op1:bias"),
     ("full", "k3 s2, fused residues, segments, odd lines", "mb1_ic8oc32_id40ih41iw65_k3s2p1"),
+    ("full", "k3 s2, the same, channels evenly apart", "mb1_ic16oc32_id40ih40iw65_k3s2p1op1x1x0"),
     ("full", "k3 s2, the same, even lines", "mb2_ic8oc48_id31ih24iw60_k3s2p1op1:bias"),
     ("full", "k3 s2, lines of six gradients", "mb70_ic48oc72_id5ih2iw3_k3s2p1op1"),
     ("ci", "padded channels, both sides odd", "mb1_ic33oc17_id14ih22iw44_k3s2p1:bias"),

@@ -98,9 +98,12 @@ constexpr int line_pitch(int fused, int element_bytes) {
 constexpr int line_bytes(int fused, int element_bytes) {
   return 8 * line_pitch(fused, element_bytes);
 }
-// The same for stretches of them, 16 channels of a warpgroup (fused_lines.cuh).
+// The same for stretches of them, so many channels of a warpgroup (fused_lines.cuh).
+constexpr int stretch_channels(int element_bytes) { return 64 / element_bytes; }
 constexpr int stretch_pitch(int element_bytes) { return 2 * kGroupRows * element_bytes + 16; }
-constexpr int stretch_bytes(int element_bytes) { return 16 / 4 * stretch_pitch(element_bytes); }
+constexpr int stretch_bytes(int element_bytes) {
+  return stretch_channels(element_bytes) / 4 * stretch_pitch(element_bytes);
+}
 // Limit: 64 positions of such are parts of no more lines than a warp has lanes.
 inline constexpr int kMinStretchedPitch = 3;
 // Of shared items a block has no more units than this (walk.cuh); limit: shared memory.
