@@ -174,7 +174,7 @@ __device__ __forceinline__ void consume(const Params& p, const Shared& shared) {
       if constexpr (kLines) {
         if (stretches) {
           store_fused_lines<T, kChannels, kSlot>(p, shared.bias, unit.column_tile, rows, plane,
-                                                 unit.axis(p, 2).first_output != 0,
+                                                 kFused == 1 && unit.axis(p, 2).first_output != 0,
                                                  shared.lines + warp / 4 * 4 * p.line_bytes, sum);
         } else {
           store_lines<T, kChannels, kSlot>(p, shared.bias, unit.column_tile, rows, plane,

@@ -24,12 +24,17 @@
 
 namespace convt3d::cuda::halo_gemm {
 
-inline Axis make_axis(const Product& product, int axis) {
+// `ordered`: from the residue of output 0 on.
+inline Axis make_axis(const Product& product, int axis, bool ordered = false) {
   const Problem& problem = product.problem;
+  const auto& residues = product.axis[axis];
   Axis result{};
+  if (ordered)
+    result.first_residue = static_cast<int>(problem.padding[axis] % problem.stride[axis]);
   int taps = 0;
   int64_t first = INT64_MAX, last = INT64_MIN;
-  for (const ProductResidue& residue : product.axis[axis]) {
+  for (size_t r = 0; r < residues.size(); ++r) {
+    const ProductResidue& residue = residues[(r + result.first_residue) % residues.size()];
     result.residue[result.residues++] = {
         static_cast<int>(residue.first_output), static_cast<int>(residue.num_outputs),
         static_cast<int>(residue.first_tap),    static_cast<int>(residue.num_taps),
@@ -157,7 +162,7 @@ inline Params make_params(const Call& call) {
   p.bias_stride = operands.bias_stride;
   std::copy(output.stride.begin(), output.stride.end(), p.output_stride);
   p.reversed = product.reversed;
-  for (int a = 0; a < 3; ++a) p.axis[a] = make_axis(product, a);
+  for (int a = 0; a < 3; ++a) p.axis[a] = make_axis(product, a, config.fused > 1 && a == 2);
   if (config.slots == kPairSlots) {  // of the input planes that a pair reads
     ++p.axis[0].kernel;
     ++p.axis[0].residue[0].num_taps;

@@ -25,12 +25,6 @@ struct LinePlace {
   int extent;
 };
 
-// Whether the first of two outputs of a position belongs to the second of the fused residues.
-template <int kFused>
-__device__ __forceinline__ bool is_swapped(const Params& p) {
-  return kFused == 2 && p.axis[2].residue[0].first_output != 0;
-}
-
 // Lanes that have 16 positions of fused residues, 16 bytes each.
 constexpr int piece_lanes(int element_bytes) { return 2 * element_bytes; }
 
@@ -44,7 +38,7 @@ __device__ __forceinline__ LinePlace position_place(const Params& p, const Unit&
   const int at = kFused > 1 && p.line_pieces ? lane % kLanes * (16 / kLanes)
                  : p.line_pairs              ? (kFused == 1 ? lane % 8 * 2 : lane % 16)
                                              : (kFused == 1 ? lane % 16 : lane / 2);
-  const bool second = p.line_pairs ? is_swapped<kFused>(p) : kFused > 1 && lane % 2 != 0;
+  const bool second = kFused > 1 && !p.line_pairs && lane % 2 != 0;
   const Residue &of_h = unit.axis(p, 1), &of_w = unit.axis(p, 2, second ? 1 : 0);
   unsigned rest = unit.first + first_row + at;
   const int x = take(&rest, p.pitch), h = take(&rest, p.lines);
@@ -141,7 +135,6 @@ __device__ __forceinline__ void store_lines(const Params& p, const float* bias, 
   constexpr int kGroups = kChannels / 8, kSize = sizeof(T);
   constexpr int kPairLanes = 8 * kFused, kAtOnce = 32 / kPairLanes;  // of a channel, channels
   const int lane = threadIdx.x % 32, quad = lane % 4;
-  const bool swapped = is_swapped<kFused>(p);
   T* const line = static_cast<T*>(p.output) + place.offset + plane;
 #pragma unroll
   for (int j = 0; j < kGroups; ++j) {
@@ -168,8 +161,7 @@ __device__ __forceinline__ void store_lines(const Params& p, const float* bias, 
           if constexpr (kFused == 1) {
             store_shared_element(to, narrow<T>(value(0, i, e)));
           } else {
-            const float a = value(0, i, e), b = value(kFused - 1, i, e);
-            store_shared_pair<T>(to, swapped ? b : a, swapped ? a : b);
+            store_shared_pair<T>(to, value(0, i, e), value(kFused - 1, i, e));
           }
         }
       }

@@ -21,6 +21,7 @@ struct Residue {
 struct Axis {
   Residue residue[kMaxStride];
   int residues, stride, dilation, input_step, tap_step, kernel, input, input_stride;
+  int first_residue;  // in the numbering of taps, of those here
   // Of all residues: the first input that position 0 reads, and how many from there to the last.
   int halo_first, halo_span;
 };

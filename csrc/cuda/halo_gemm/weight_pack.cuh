@@ -75,7 +75,7 @@ PackPlaces<kTaps> pack_places(const Params& p, int slots, int channels, bool in_
         int at[3] = {d, h, w}, residue[3], step[3];
         for (int a = 0; a < 3; ++a) {
           const Axis& axis = p.axis[a];
-          residue[a] = at[a] * axis.dilation % axis.residues;
+          residue[a] = (at[a] * axis.dilation + axis.residues - axis.first_residue) % axis.residues;
           if (p.reversed) at[a] = (a == 0 ? kernel_d : axis.kernel) - 1 - at[a];
           step[a] = (at[a] - axis.residue[residue[a]].first_tap) / axis.tap_step;
         }
