@@ -42,6 +42,10 @@ YIELDS = {
         "cuda/few_channels/few_channels.h",
         "cuda/subpixel_gemm/subpixel_gemm.h",
     ),
+    "line_weight": (
+        "cuda/halo_weight/halo_weight.h",
+        "cuda/view_weight/view_weight.h",
+    ),
     "subpixel_gemm": ("cuda/few_channels/few_channels.h",),
     "tap_gemm": ("cuda/few_channels/few_channels.h",),
 }

@@ -14,6 +14,12 @@
 namespace convt3d::cuda::halo_weight {
 namespace {
 
+// Of the launch that turns grad_output into rows of channels, where it is none.
+template <typename AnyConfig>
+double output_pack_clocks(const Description& fold, const AnyConfig& c) {
+  return 2.0 * static_cast<double>(packed_output_bytes(fold, c)) / kMemoryBytesPerClock;
+}
+
 // The part of grad_output's positions that any tap meets.
 double part_read(const Problem& p) {
   double part = 1;
@@ -33,12 +39,10 @@ double part_read(const Problem& p) {
 }  // namespace
 
 Description fold_of(const Description& description, const Device& device) {
-  const auto pack_clocks = [](const Description& fold, const Config& c) {
-    return 2.0 * static_cast<double>(packed_output_bytes(fold, c)) / kMemoryBytesPerClock;
-  };
   const Description fold = folded(description);
   const Description best = best_fold(
-      description, [&](const Description& layer) { return choose(layer, device); }, pack_clocks);
+      description, [&](const Description& layer) { return choose(layer, device); },
+      output_pack_clocks<Config>);
   // Walks are of the layer without positions as channels.
   const WalkConfig walk = choose_walk(fold, device);
   const bool slower = walk.units > 0 && kWalkMargin * walk.clocks < choose(best, device).clocks;
@@ -94,6 +98,12 @@ std::string config(const Description& description, const Device& device) {
   const std::string taps = fold_name(description, fold);
   if (walks(fold, device)) return to_string(choose_walk(fold, device)) + taps;
   return to_string(choose(fold, device)) + taps;
+}
+
+double clocks(const Description& description, const Device& device) {
+  const Description fold = fold_of(description, device);
+  const auto all = [&](const auto& c) { return c.clocks + output_pack_clocks(fold, c); };
+  return walks(fold, device) ? all(choose_walk(fold, device)) : all(choose(fold, device));
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {

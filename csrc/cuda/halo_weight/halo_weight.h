@@ -12,6 +12,9 @@ namespace convt3d::cuda::halo_weight {
 Verdict supports(const Description& description, const Device& device);
 int64_t workspace_bytes(const Description& description, const Device& device);
 std::string config(const Description& description, const Device& device);
+// Estimate of all launches, in clocks of an SM, for families that may be faster. Of a description
+// that supports() accepts.
+double clocks(const Description& description, const Device& device);
 
 // Two launches, and one for each tensor that becomes rows of channels first (workspace).
 // channels_last_3d tensors that TMA cannot address (data or strides that are no multiples of 16

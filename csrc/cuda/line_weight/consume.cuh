@@ -12,23 +12,12 @@
 #include "cuda/common/element.cuh"
 #include "cuda/common/shared_words.cuh"
 #include "cuda/line_weight/produce.cuh"
+#include "cuda/line_weight/tap_words.cuh"
 #include "cuda/sm90/parked_sums.cuh"
 #include "cuda/sm90/wgmma.cuh"
 #include "cuda/sm90/wgmma_shared.cuh"
 
 namespace convt3d::cuda::line_weight {
-
-// The lower, or the upper, halves of two words.
-__device__ __forceinline__ uint32_t lower(uint32_t a, uint32_t b) {
-  uint32_t pair;
-  asm volatile("prmt.b32 %0, %1, %2, 0x5410;" : "=r"(pair) : "r"(a), "r"(b));
-  return pair;
-}
-__device__ __forceinline__ uint32_t upper(uint32_t a, uint32_t b) {
-  uint32_t pair;
-  asm volatile("prmt.b32 %0, %1, %2, 0x7632;" : "=r"(pair) : "r"(a), "r"(b));
-  return pair;
-}
 
 // Of two positions, whose first element (or the one before it, where a line starts in the middle
 // of a word) is at `address`: a register for each tap.

@@ -39,12 +39,6 @@ namespace convt3d::cuda::line_weight {
 
 using GatherSums = float[kGatherSlabs][kGatherColumns / 2];  // of (tap of h, tap of w)
 
-// Keeps writes to A's registers behind the wait for the wgmmas that read them.
-__device__ __forceinline__ void settle(GatherTaps& taps) {
-#pragma unroll
-  for (int i = 0; i < kGatherKernel * 4; ++i) asm volatile("" : "+r"(taps[i / 4][i % 4]));
-}
-
 template <typename T>
 __device__ __forceinline__ void multiply_tap(const GatherTaps& taps, uint32_t input, int tap_h,
                                              GatherSums& sums) {

@@ -5,6 +5,7 @@
 #pragma once
 #include "cuda/common/element.cuh"
 #include "cuda/line_weight/gather_load.cuh"
+#include "cuda/line_weight/split_sums.cuh"
 #include "cuda/line_weight/tuning.h"
 #include "cuda/sm90/overlapping_launch.cuh"
 
@@ -19,13 +20,12 @@ __global__ void __launch_bounds__(32 * kGatherReduceWarps)
     gather_reduce_kernel(const __grid_constant__ GatherParams p, int lanes) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   constexpr int kWarps = kConsumerThreads / 32, kColumnGroups = kGatherColumns / 8;
-  __shared__ double warp_sums[kGatherReduceWarps][4][32];
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, first = warp % lanes;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int place = blockIdx.x * (kGatherReduceWarps / lanes) + warp / lanes;
   const int job = place / kGatherItems, item = place % kGatherItems;
   const int consumer = item % kWarps, fours = item / kWarps;  // [tap][8 in_channels]
   const bool has_sums = rows_of(p, consumer) < p.rows && consumer < kWarps / p.shares;
-  double sum[4] = {};  // leaves one rounding
+  double sum[4] = {};
   sm90::wait_for_earlier_launch();
   const int second = p.shares - 1;  // a block has a part of each of its shares, one or two
   const int parts = has_sums ? p.splits * p.shares : 0;
@@ -33,18 +33,10 @@ __global__ void __launch_bounds__(32 * kGatherReduceWarps)
                              (int64_t{job} * (kGatherItems / kWarps) + fours) * kConsumerThreads +
                              consumer * 32 + lane;
   const int64_t next = int64_t{p.jobs} * (kGatherItems / kWarps) * kConsumerThreads;
-#pragma unroll 4
-  for (int i = first; i < parts; i += lanes) {
-    const float4 part = from[(i >> second) * next + (i & second) * (kConsumerThreads / 2)];
-    sum[0] += part.x;
-    sum[1] += part.y;
-    sum[2] += part.z;
-    sum[3] += part.w;
-  }
-#pragma unroll
-  for (int i = 0; i < 4; ++i) warp_sums[warp][i][lane] = sum[i];
-  __syncthreads();  // all warps have written
-  if (first > 0 || !has_sums) return;
+  const bool done = add_splits<kGatherReduceWarps>(parts, lanes, sum, [&](int i) {
+    return from[(i >> second) * next + (i & second) * (kConsumerThreads / 2)];
+  });
+  if (!done || !has_sums) return;
   const GatherJob of(p, job);
   const int slab = fours / kColumnGroups, tap_h = slab / kGatherKernel;
   const int column =
@@ -52,7 +44,6 @@ __global__ void __launch_bounds__(32 * kGatherReduceWarps)
   const auto* s = p.weight_stride;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    for (int other = 1; other < lanes; ++other) sum[i] += warp_sums[warp + other][i][lane];
     const int row = rows_of(p, consumer) + lane / 4 + i / 2 * 8;
     const GatherRow place(p, gather_group(sizeof(T)), row);
     const int channel = of.first_channel + place.channel;

@@ -26,12 +26,6 @@ __device__ __forceinline__ uint32_t pick(uint32_t a, uint32_t b, uint32_t bytes)
   return value;
 }
 
-__device__ __forceinline__ uint32_t with(uint32_t word, uint32_t bits) {
-  uint32_t value;
-  asm volatile("or.b32 %0, %1, %2;" : "=r"(value) : "r"(word), "r"(bits));
-  return value;
-}
-
 __device__ __forceinline__ uint32_t rounded(uint32_t word) {
   uint32_t value;
   asm volatile("cvt.rn.tf32.f32 %0, %1;" : "=r"(value) : "f"(__uint_as_float(word)));
@@ -60,9 +54,7 @@ __device__ __forceinline__ void load_gathered(const uint32_t (&row)[2], GatherWo
   }
 }
 
-// A of all taps. TMA has rounded those of TF32 whose lines begin on 16 bytes; they are written anew
-// all the same: ptxas would load the next words into registers that products still read. `zero` is
-// a zero that it does not know of.
+// A of all taps. TMA has rounded those of TF32 whose lines begin on 16 bytes.
 template <int kBytes, bool kOdd>
 __device__ __forceinline__ void pick_taps(const uint32_t (&row)[2], const GatherWords& words,
                                           uint32_t zero, GatherTaps& taps) {

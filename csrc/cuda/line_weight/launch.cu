@@ -4,6 +4,7 @@
 #include <iterator>
 #include <stdexcept>
 
+#include "cuda/common/alignment.h"
 #include "cuda/common/call.h"
 #include "cuda/few_channels/few_channels.h"
 #include "cuda/line_weight/config.h"
@@ -12,6 +13,7 @@
 #include "cuda/line_weight/line_weight.h"
 #include "cuda/line_weight/params.h"
 #include "cuda/line_weight/pick_launch.h"
+#include "cuda/line_weight/shift_params.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 #include "geometry/ceil_div.h"
 #include "geometry/numbers.h"
@@ -109,6 +111,16 @@ void launch(const Description& description, const Device& device, const Operands
       fallback(description, device, operands, workspace, stream);
     }
     return;
+  }
+  if (shifts(description, device)) {
+    if (!is_aligned(operands.input.data) || !is_aligned(operands.output.data)) {
+      return weight_gemm::launch(description, device, operands, workspace, stream);
+    }
+    const ShiftConfig config = choose_shifts(description, device);
+    const ShiftCall call{description, config, operands, workspace,
+                         static_cast<cudaStream_t>(stream)};
+    return with_precision<Precision::fp16, Precision::bf16, Precision::tf32>(
+        description.precision, [&]<Precision kPrecision>() { run_shifts<kPrecision>(call); });
   }
   if (gathers(description, device)) {
     if (reinterpret_cast<uintptr_t>(operands.input.data) % kGatherInputAlign != 0) {

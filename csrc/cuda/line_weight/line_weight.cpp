@@ -6,11 +6,14 @@
 #include <iterator>
 
 #include "cuda/common/kept_answer.h"
+#include "cuda/halo_weight/halo_weight.h"
 #include "cuda/line_weight/config.h"
 #include "cuda/line_weight/gather_config.h"
 #include "cuda/line_weight/gather_tuning.h"
 #include "cuda/line_weight/pick_config.h"
+#include "cuda/line_weight/shift_config.h"
 #include "cuda/line_weight/tuning.h"
+#include "cuda/view_weight/view_weight.h"
 #include "cuda/weight_gemm/weight_gemm.h"
 #include "geometry/ceil_div.h"
 #include "geometry/numbers.h"
@@ -222,7 +225,9 @@ Verdict supports(const Description& description, const Device& device) {
   }
   // An input that TMA cannot load is weight_gemm's.
   const bool falls_back = weight_gemm::supports(description, device).ok;
-  if (falls_back && gathers(description, device)) return Verdict::accept();
+  if (falls_back && (shifts(description, device) || gathers(description, device))) {
+    return Verdict::accept();
+  }
   if (tf32) return Verdict::refuse("TF32 of lines that are not gathered");
   const bool built = std::any_of(std::begin(kTiles), std::end(kTiles),
                                  [&](const Tile& tile) { return fits(tile, p); });
@@ -243,6 +248,24 @@ Verdict supports(const Description& description, const Device& device) {
   return Verdict::accept();
 }
 
+bool shifts(const Description& description, const Device& device) {
+  const ShiftConfig shifted = choose_shifts(description, device);
+  const bool tf32 = description.precision == Precision::tf32;
+  if (shifted.stages == 0 || (!tf32 && shifted.jobs > shift_most_jobs(shifted.tile.stride))) {
+    return false;
+  }
+  const double clocks = kShiftMeasured * shifted.clocks + kShiftMargin;
+  if (tf32 && view_weight::supports(description, device).ok) {
+    return clocks < view_weight::clocks(description, device);
+  }
+  if (!tf32 && halo_weight::supports(description, device).ok) {
+    return clocks < halo_weight::clocks(description, device);
+  }
+  // tap_gemm or few_channels have it, whose starts are short.
+  const bool full = !tf32 || shifted.flat || shifted.full > kTapFull;
+  return full && shifted.clocks > kShiftLeastClocks;
+}
+
 bool gathers(const Description& description, const Device& device) {
   const GatherConfig gathered = choose_gather(description, device);
   if (gathered.stages == 0) return false;
@@ -258,6 +281,7 @@ bool gathers(const Description& description, const Device& device) {
 std::string config(const Description& description, const Device& device) {
   const PickConfig picks = choose_picks(description, device);
   if (picks.splits > 0) return to_string(picks);
+  if (shifts(description, device)) return to_string(choose_shifts(description, device));
   if (gathers(description, device)) return to_string(choose_gather(description, device));
   return to_string(choose(description, device));
 }
@@ -267,8 +291,10 @@ int64_t workspace_bytes(const Description& description, const Device& device) {
   if (picks.splits > 0) {
     return std::max(pick_partial_bytes(picks), pick_fallback_bytes(description, device));
   }
-  if (!gathers(description, device)) return partial_bytes(choose(description, device));
-  return std::max(partial_bytes(choose_gather(description, device)),
+  const bool shifted = shifts(description, device);
+  if (!shifted && !gathers(description, device)) return partial_bytes(choose(description, device));
+  return std::max(shifted ? partial_bytes(choose_shifts(description, device))
+                          : partial_bytes(choose_gather(description, device)),
                   weight_gemm::workspace_bytes(description, device));
 }
 

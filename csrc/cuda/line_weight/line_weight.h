@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// line_weight: grad_weight of NCDHW tensors in 16 bits (k3 s2: TF32, too) on Hopper's wgmma,
+// line_weight: grad_weight of NCDHW tensors in 16 bits (k3 s2 and stride 1: TF32, too) on wgmma,
 // without turning them into rows of channels first: lines of grad_output go through registers,
 // lines of input are read from shared memory as they come.
 #pragma once

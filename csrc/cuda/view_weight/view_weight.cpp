@@ -53,14 +53,17 @@ bool worth_packing(const Problem& p, const Worth& w) {
   return w.meets_all && w.elements >= kLeastElements && w.products >= least && w.rows >= kLeastRows;
 }
 
+// Of the launch that turns grad_output into rows of channels, where it is none.
+double output_pack_clocks(const Description& fold, const Config& c) {
+  return 2 * as_double(packed_output_bytes(fold, c)) / kPackBytesPerClock;
+}
+
 }  // namespace
 
 Description fold_of(const Description& description, const Device& device) {
-  const auto pack_clocks = [](const Description& fold, const Config& c) {
-    return 2 * as_double(packed_output_bytes(fold, c)) / kPackBytesPerClock;
-  };
   return halo_weight::best_fold(
-      description, [&](const Description& fold) { return choose(fold, device); }, pack_clocks);
+      description, [&](const Description& fold) { return choose(fold, device); },
+      output_pack_clocks);
 }
 
 Verdict supports(const Description& description, const Device& device) {
@@ -117,6 +120,12 @@ std::string config(const Description& description, const Device& device) {
   const Description fold = fold_of(description, device);
   const std::string taps = halo_weight::fold_name(description, fold);
   return to_string(choose(fold, device)) + taps;
+}
+
+double clocks(const Description& description, const Device& device) {
+  const Description fold = fold_of(description, device);
+  const Config config = choose(fold, device);
+  return config.clocks + output_pack_clocks(fold, config);
 }
 
 int64_t workspace_bytes(const Description& description, const Device& device) {

@@ -14,6 +14,9 @@ namespace convt3d::cuda::view_weight {
 Verdict supports(const Description& description, const Device& device);
 int64_t workspace_bytes(const Description& description, const Device& device);
 std::string config(const Description& description, const Device& device);
+// Estimate of all launches, in clocks of an SM, for families that may be faster. Of a description
+// that supports() accepts.
+double clocks(const Description& description, const Device& device);
 
 // Three launches (input is packed; products; sums of the pieces), and one where grad_output becomes
 // rows of channels first (workspace). Tensors of channels_last_3d that TMA cannot address (data or
