@@ -4,7 +4,9 @@
 #include <algorithm>
 
 #include "cuda/common/chunk.h"
+#include "cuda/common/kept_answer.h"
 #include "cuda/common/tf32_rate.h"
+#include "cuda/few_channels/matrix_march_tuning.h"
 #include "cuda/few_channels/tuning.h"
 #include "geometry/ceil_div.h"
 
@@ -85,9 +87,84 @@ void choose_box(const Description& description, int64_t positions, MatrixConfig*
   *config = chosen;
 }
 
-}  // namespace
+bool march_pays(const Description& description, const MatrixConfig& config) {
+  const Problem& p = description.problem;
+  const bool long_outputs = description.output == Layout::ndhwc;
+  const int64_t planes = config.tile[0];
+  if (description.precision == Precision::fp32) {
+    if (long_outputs) return planes >= kMinPlanes;
+    return p.stride[0] == 1 || planes >= kMinPlanesNcdhw;
+  }
+  const int64_t products = p.out_channels_per_group() * p.kernel[1] * p.kernel[2];
+  return long_outputs && (products >= kManyPlaneProducts ||
+                          (products >= kMinPlaneProducts && planes >= kMinNarrowPlanes));
+}
 
-MatrixConfig choose_matrix(const Description& description, const Device& device) {
+// matrix_march_kernel.cuh, no pairs where it cannot or does not pay: the box that covers the call
+// in the least time, of so many positions of a plane and any number of planes.
+MatrixConfig choose_march(const Description& description, const Device& device, bool two_groups,
+                          const MatrixConfig& config) {
+  const Problem& p = description.problem;
+  MatrixConfig own = config, chosen{};
+  if (device.arch != 90 || p.dilation[0] != 1 || description.precision == Precision::tf32) {
+    return chosen;
+  }
+  // Planes that serve two taps, of which a block has all in channels.
+  if (p.kernel[0] <= p.stride[0] || p.kernel[0] > 2 * p.stride[0]) return chosen;
+  if (p.in_channels_per_group() > 2 * kChunk) return chosen;
+  own.blocks = p.in_channels_per_group() <= kChunk ? 1 : 2;
+  own.in_tiles = 1;
+  const bool narrow = element_bytes(description.precision) == 2;
+  const bool long_outputs = description.output == Layout::ndhwc;
+  const int64_t groups = two_groups && narrow ? 2 : 1, positions = kMatrixPositions / groups;
+  own.weight_tiles = p.groups / groups;
+  own.march_pairs = round_up(ceil_div(own.out_chunks * p.kernel[1] * p.kernel[2], int64_t{2}),
+                             int64_t{kMarchStep});
+  const int64_t words = description.precision == Precision::fp32 ? 4 : 2;
+  const int64_t tables =
+      groups * p.kernel[0] * own.march_pairs * own.blocks * 32 * words * int64_t{sizeof(uint32_t)} +
+      2 * own.march_pairs * int64_t{sizeof(int)} + kMatrixPositions * int64_t{sizeof(int64_t)};
+  double best = 0;
+  for (int64_t w = kChunk; w <= positions; w *= 2) {
+    for (int64_t segments = 1; segments <= std::min(p.input[0], kMaxSegments); ++segments) {
+      set_box(p, {ceil_div(p.input[0], segments), positions / w, w}, &own);
+      // Eight neighbouring places, as one store brings them, on banks of their own.
+      if (p.stride[2] == 2) own.columns = round_up(own.columns + 4, int64_t{8}) - 4;
+      const int64_t places = own.halo[1] * p.stride[2] * own.columns * own.out_chunks * groups;
+      if (static_cast<double>(own.halo[1]) * static_cast<double>(own.halo[2]) > kMaxShared)
+        continue;
+      own.shared = 2 * places * kChunkBytes + tables;
+      if (own.shared > kMaxMarchShared) continue;
+      const int64_t boxes = p.batch * volume(own.boxes);
+      own.splits = std::clamp<int64_t>(ceil_div(device.num_sms * 2, own.weight_tiles), 1, boxes);
+      // Of a thread: copies of 16 bytes or four.
+      const int64_t across = long_outputs ? own.out_chunks * groups : 4;
+      const int64_t threads = std::max<int64_t>(1, kMatrixThreads / across);
+      const int64_t side = std::min(own.halo[2], threads);
+      const int64_t steps = ceil_div(own.halo[2], side) * ceil_div(own.halo[1], threads / side) *
+                            (long_outputs ? 1 : own.out_chunks);
+      // Of a block: with the sectors that lines of NCDHW begin and end in.
+      const int64_t line_bytes =
+          own.halo[2] * element_bytes(description.precision) + (long_outputs ? 0 : kSectorBytes);
+      const int64_t bytes = own.halo[1] * line_bytes * p.out_channels_per_group() * groups;
+      const int64_t of_plane = steps * kCopyClocks +
+                               own.march_pairs * own.blocks * kMarchPairClocks +
+                               bytes / kMarchBytes;
+      const double time = static_cast<double>(ceil_div(boxes, own.splits)) *
+                          static_cast<double>(own.halo[0] + kBoxPlanes) *
+                          static_cast<double>(of_plane);
+      if (best > 0 && time >= best) continue;
+      best = time;
+      chosen = own;
+    }
+  }
+  // Much fewer blocks than the GPU holds are quicker with a box at once.
+  const int64_t blocks = chosen.splits * chosen.weight_tiles;
+  if (4 * blocks < 3 * (2 * device.num_sms) || !march_pays(description, chosen)) return {};
+  return chosen;
+}
+
+MatrixConfig search(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   const bool weight = description.direction == Direction::grad_weight;
   MatrixConfig config{};
@@ -115,6 +192,10 @@ MatrixConfig choose_matrix(const Description& description, const Device& device)
     two_groups = two_groups && sector_outs == kChunk && p.in_channels_per_group() == kChunk &&
                  config.tap_slices < kMatrixWarps;
   }
+  if (!weight) {
+    const MatrixConfig march = choose_march(description, device, two_groups, config);
+    if (march.march_pairs > 0) return march;
+  }
   if (two_groups) {
     if (!weight) config.buffers = 2;
     config.weight_tiles /= 2;
@@ -141,6 +222,12 @@ MatrixConfig choose_matrix(const Description& description, const Device& device)
   const int64_t wanted = ceil_div(device.num_sms * resident, config.weight_tiles);
   config.splits = std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, boxes));
   return config;
+}
+
+}  // namespace
+
+MatrixConfig choose_matrix(const Description& description, const Device& device) {
+  return kept_answer(description, device, [&] { return search(description, device); });
 }
 
 bool matrix_fits(const Description& description, const Device& device) {
@@ -171,7 +258,8 @@ bool matrix_fits(const Description& description, const Device& device) {
       config.out_chunks * config.pairs > sm90::max_chain(Precision::tf32)) {
     return false;
   }
-  return config.tap_slices <= kMatrixWarps && config.shared <= kMaxShared &&
+  return config.tap_slices <= kMatrixWarps &&
+         (config.march_pairs > 0 || config.shared <= kMaxShared) &&
          config.splits * weights * int64_t{sizeof(float)} <= kMaxPartBytes &&
          static_cast<double>(p.batch) * static_cast<double>(volume(config.boxes)) *
                  static_cast<double>(config.weight_tiles) <
@@ -179,7 +267,7 @@ bool matrix_fits(const Description& description, const Device& device) {
 }
 
 std::string to_string(const MatrixConfig& config) {
-  std::string text = "matrix, boxes of ";
+  std::string text = config.march_pairs > 0 ? "matrix march, boxes of " : "matrix, boxes of ";
   for (int axis = 0; axis < 3; ++axis) {
     text += (axis > 0 ? "x" : "") + std::to_string(config.tile[axis]);
   }

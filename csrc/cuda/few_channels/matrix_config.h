@@ -18,6 +18,7 @@ struct MatrixConfig {
   Extent3 boxes;                 // boxes of positions of a batch item
   int64_t splits;                // blocks that share the boxes
   int64_t buffers;               // grad_input: parts of grad_output in shared memory; 2 in 32 bits
+  int64_t march_pairs;           // grad_input: of matrix_march_kernel.cuh; 0: the other kernel
   int64_t shared;                // bytes
 };
 

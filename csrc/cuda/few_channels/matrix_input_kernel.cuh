@@ -131,6 +131,67 @@ __device__ __forceinline__ int64_t find_result(const MatrixSums& p, const Box& b
   return place.inside ? offset : -1;
 }
 
+// The results of a warp, from the registers of mma.sync: lane has positions lane / 4 and 8 more, in
+// channels 2 * (lane % 4) and the next. `plane` is added to the offsets in results[].
+template <Precision kPrecision, int kBlocks, int kSums>
+__device__ __forceinline__ void store_results(const MatrixSums& p, const Box& box, int group,
+                                              int first_in, const int64_t* results, int plane,
+                                              const float (&value)[kSums][kBlocks][4]) {
+  using T = ElementOf<kPrecision>;
+  constexpr bool kSplit = kPrecision == Precision::fp32;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  T* const result = static_cast<T*>(p.result) + int64_t{group} * p.ins * p.input_stride[1] +
+                    plane * p.input_stride[2];
+  [[maybe_unused]] AnyDoubtful<> any;
+#pragma unroll
+  for (int row = 0; row < kRows; ++row) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int64_t offset = results[(warp * kRows + row) * 16 + half * 8 + lane / 4];
+      if (offset < 0) continue;
+#pragma unroll
+      for (int block = 0; block < kBlocks; ++block) {
+        const int in = first_in + block * kChunk + lane % 4 * 2;
+        if (in >= p.ins) break;
+        const float first = value[row][block][half * 2], second = value[row][block][half * 2 + 1];
+        const bool two = in + 1 < p.ins;
+        if constexpr (kSplit) {
+          any.see(first);
+          if (two) any.see(second);
+        }
+        T* const target = result + offset + in * p.input_stride[1];
+        if (p.long_inputs && two) {
+          Vector<T, 2> values{{narrow<T>(first), narrow<T>(second)}};
+          *reinterpret_cast<Vector<T, 2>*>(target) = values;
+          continue;
+        }
+        target[0] = narrow<T>(first);
+        if (two) target[p.input_stride[1]] = narrow<T>(second);
+      }
+    }
+  }
+  if constexpr (kSplit) {
+    if (!any.found()) return;
+    unsigned doubtful = 0;  // a bit for each sum
+#pragma unroll
+    for (int bit = 0; bit < kRows * 4 * kBlocks; ++bit) {
+      const int eight = bit / (2 * kBlocks);  // positions: of a row, and its half
+      const float sum = value[eight / 2][bit / 2 % kBlocks][eight % 2 * 2 + bit % 2];
+      doubtful |= is_doubtful(sum) ? 1u << bit : 0u;
+    }
+#pragma unroll 1
+    for (; doubtful != 0; doubtful &= doubtful - 1) {
+      const int bit = __ffs(static_cast<int>(doubtful)) - 1;
+      const int in = first_in + bit / 2 % kBlocks * kChunk + lane % 4 * 2 + bit % 2;
+      const int position = (warp * kRows * 2 + bit / (2 * kBlocks)) * 8 + lane / 4;
+      if (in >= p.ins || results[position] < 0) continue;
+      Position place = find_position(p, box, position);
+      place.at[0] += plane;
+      result[results[position] + in * p.input_stride[1]] = sum_alone(p, box.n, place.at, group, in);
+    }
+  }
+}
+
 // Blocks on an SM: registers.
 template <typename T, int kBlocks>
 constexpr int kInputBlocks = kArch == 90 && sizeof(T) == 2 && kBlocks == 1 ? 3 : 2;
@@ -285,59 +346,13 @@ __global__ __launch_bounds__(
         }
       }
       if constexpr (kSplit) add_run();
-      // Lane: positions lane / 4 and 8 more, in channels 2 * (lane % 4) and the next.
-      const int own = group + own_group;
-      T* const result = static_cast<T*>(p.result) + int64_t{own} * p.ins * p.input_stride[1];
-      const auto value = [&](int row, int half, int block, int i) {
-        return (kSplit ? total[kSplit ? row : 0] : sum[row])[block][half * 2 + i];
+      const auto store = [&](const auto& value) {
+        store_results<kPrecision, kBlocks>(p, box, group + own_group, first_in, results, 0, value);
       };
-      [[maybe_unused]] AnyDoubtful<> any;
-#pragma unroll
-      for (int row = 0; row < kRows; ++row) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int64_t offset = results[(warp * kRows + row) * 16 + half * 8 + lane / 4];
-          if (offset < 0) continue;
-#pragma unroll
-          for (int block = 0; block < kBlocks; ++block) {
-            const int in = first_in + block * kChunk + lane % 4 * 2;
-            if (in >= p.ins) break;
-            const float first = value(row, half, block, 0), second = value(row, half, block, 1);
-            const bool two = in + 1 < p.ins;
-            if constexpr (kSplit) {
-              any.see(first);
-              if (two) any.see(second);
-            }
-            T* const target = result + offset + in * p.input_stride[1];
-            if (p.long_inputs && two) {
-              Vector<T, 2> values{{narrow<T>(first), narrow<T>(second)}};
-              *reinterpret_cast<Vector<T, 2>*>(target) = values;
-              continue;
-            }
-            target[0] = narrow<T>(first);
-            if (two) target[p.input_stride[1]] = narrow<T>(second);
-          }
-        }
-      }
       if constexpr (kSplit) {
-        if (!any.found()) continue;
-        unsigned doubtful = 0;  // a bit for each sum
-#pragma unroll
-        for (int bit = 0; bit < kRows * 4 * kBlocks; ++bit) {
-          const int eight = bit / (2 * kBlocks);  // positions: of a row, and its half
-          const float sum_of_bit = value(eight / 2, eight % 2, bit / 2 % kBlocks, bit % 2);
-          doubtful |= is_doubtful(sum_of_bit) ? 1u << bit : 0u;
-        }
-#pragma unroll 1
-        for (; doubtful != 0; doubtful &= doubtful - 1) {
-          const int bit = __ffs(static_cast<int>(doubtful)) - 1;
-          const int in = first_in + bit / 2 % kBlocks * kChunk + lane % 4 * 2 + bit % 2;
-          const int position = (warp * kRows * 2 + bit / (2 * kBlocks)) * 8 + lane / 4;
-          if (in >= p.ins || results[position] < 0) continue;
-          const Position place = find_position(p, box, position);
-          result[results[position] + in * p.input_stride[1]] =
-              sum_alone(p, box.n, place.at, own, in);
-        }
+        store(total);
+      } else {
+        store(sum);
       }
     }
   }

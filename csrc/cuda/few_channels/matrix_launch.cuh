@@ -6,11 +6,25 @@
 #include "cuda/common/dynamic_shared.h"
 #include "cuda/few_channels/call.h"
 #include "cuda/few_channels/matrix_input_kernel.cuh"
+#include "cuda/few_channels/matrix_march_kernel.cuh"
 #include "cuda/few_channels/matrix_weight_kernel.cuh"
 #include "cuda/few_channels/memory.h"
 #include "cuda/few_channels/weight_parts.cuh"
 
 namespace convt3d::cuda::few_channels {
+
+// What matrix_march_kernel.cuh has beside the rest.
+inline void describe_march(const MatrixCall& call, MatrixSums* p) {
+  const MatrixConfig& config = call.config;
+  const int64_t element = element_bytes(call.description.precision);
+  p->march_pairs = static_cast<int>(config.march_pairs);
+  const int64_t across = p->long_outputs ? p->block_groups * config.out_chunks
+                         : element == 4  ? chunk_of(element)
+                                         : 1;
+  p->by_across = make_divisor(across);
+  p->side = static_cast<int>(kMatrixThreads / across);
+  p->halo_spread = make_spread(p->halo[2], p->halo[1], p->output_bytes, p->side);
+}
 
 inline MatrixSums describe_matrix(const MatrixCall& call) {
   const Problem& problem = call.description.problem;
@@ -73,6 +87,7 @@ inline MatrixSums describe_matrix(const MatrixCall& call) {
       static_cast<int>(p.quad_inputs ? ceil_div(p.tile[2], int64_t{4}) : p.tile[2] * chunks);
   p.halo_spread = make_spread(p.halo_units, p.halo[1], p.output_bytes);
   p.tile_spread = make_spread(p.tile_units, p.tile[1], p.input_bytes);
+  if (config.march_pairs > 0) describe_march(call, &p);
   return p;
 }
 
@@ -92,6 +107,12 @@ void run_matrix(const MatrixCall& call) {
   const bool one = call.config.blocks == 1;
   if (call.description.direction == Direction::grad_input) {
     constexpr int kBlocks = matrix_blocks(sizeof(T));
+    if constexpr (kPrecision != Precision::tf32) {
+      if (call.config.march_pairs > 0) {
+        return launch_matrix(
+            call, one ? matrix_march_kernel<kPrecision, 1> : matrix_march_kernel<kPrecision, 2>, p);
+      }
+    }
     return launch_matrix(
         call, one ? matrix_input_kernel<kPrecision, 1> : matrix_input_kernel<kPrecision, kBlocks>,
         p);

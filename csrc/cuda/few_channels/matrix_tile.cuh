@@ -41,8 +41,9 @@ struct Spread {
   int64_t bytes, plane_bytes;  // of a step, and more where it goes to the next plane
 };
 
-inline Spread make_spread(int64_t units, int64_t lines_of_plane, const int64_t (&bytes)[5]) {
-  const int64_t side = std::min<int64_t>(units, kMatrixThreads), lines = kMatrixThreads / side;
+inline Spread make_spread(int64_t units, int64_t lines_of_plane, const int64_t (&bytes)[5],
+                          int64_t threads = kMatrixThreads) {
+  const int64_t side = std::min(units, threads), lines = threads / side;
   const int64_t planes = lines / lines_of_plane, rest = lines % lines_of_plane;
   return {make_divisor(side),
           static_cast<int>(lines),
@@ -62,15 +63,17 @@ struct MatrixSums : Axes {
   int in_tiles, out_chunks;  // of a group: blocks of kBlocks chunks; chunks
   int tile[3], halo[3];
   int columns;
-  int taps, pairs;    // pairs of taps
-  int tap_slices;     // grad_weight: warps side by side on the pairs
-  int boxes, splits;  // boxes of positions, in all; blocks that share them
-  int buffers;        // grad_input: as in config.h
-  int block_groups;   // 1 or 2, of one chunk each
-  int together;       // chunks of grad_output that are staged at once: 1 or 2
+  int taps, pairs;        // pairs of taps
+  int tap_slices;         // grad_weight: warps side by side on the pairs
+  int boxes, splits;      // boxes of positions, in all; blocks that share them
+  int buffers;            // grad_input: as in config.h
+  int block_groups;       // 1 or 2, of one chunk each
+  int march_pairs, side;  // grad_input by planes: as in config.h; columns that threads have at once
+  int together;           // chunks of grad_output that are staged at once: 1 or 2
   int64_t weights;
   Divisor by_tile[3], by_boxes[3], by_halo[3], by_kernel[3], by_stride_w;
   Divisor by_in_tiles, by_out_chunks;
+  Divisor by_across;               // grad_input by planes: threads of a place
   bool long_inputs, long_outputs;  // one load brings a chunk
   bool quad_inputs, quad_outputs;  // four positions of a channel are loaded at once
   int halo_units, tile_units;      // of a line: such quads, or chunks
