@@ -33,7 +33,8 @@ bool pays_for_few_channels(const Description& description, const Device& device)
   if (forward) {
     if (residues > kFewResidues) return false;
     if (p.groups == 1 && in >= kFewForwardIns) return true;
-    return in >= kFewIns && !few_channels::supports(description, device).ok &&
+    const bool many = out >= kManyOuts && p.batch * volume(p.input) >= kManyPositions;
+    return (in >= kFewIns || many) && !few_channels::supports(description, device).ok &&
            !subpixel_gemm::supports(description, device).ok;
   }
   const bool narrow_groups = p.groups > 1 && element_bytes(description.precision) == 2;

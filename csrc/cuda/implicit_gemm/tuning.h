@@ -22,6 +22,8 @@ inline constexpr int64_t kMaxTaps = 1024;
 inline constexpr int kMinChannels = 8;
 // forward: as few_channels, many channels become few; as direct, anything but very few.
 inline constexpr int64_t kFewForwardIns = 33, kFewIns = 5, kFewResidues = 40;
+// Or very few that become many, of many positions: half of direct's time, 24 of those problems.
+inline constexpr int64_t kManyOuts = 12, kManyPositions = 4096;
 // grad_input: out channels times taps, and taps where only direct is left.
 inline constexpr int64_t kFewSum = 368, kFewTaps = 19;
 // float32: the split parts of a number hold less of it than a product's one rounding does, which
