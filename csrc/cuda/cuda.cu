@@ -12,6 +12,7 @@
 #include "cuda/halo_gemm/halo_gemm.h"
 #include "cuda/halo_weight/halo_weight.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
+#include "cuda/lane_sums/lane_sums.h"
 #include "cuda/line_weight/line_weight.h"
 #include "cuda/mma_gemm/mma_gemm.h"
 #include "cuda/padded_channels/padded_channels.h"
@@ -56,6 +57,8 @@ void launch(Family family, const Description& description, const Device& device,
       return weight_gemm::launch(description, device, operands, workspace, stream);
     case Family::direct:
       return direct::launch(description, device, operands, workspace, stream);
+    case Family::lane_sums:
+      return lane_sums::launch(description, device, operands, workspace, stream);
     case Family::padded_channels:
       return padded_channels::launch(description, device, operands, workspace, stream);
     case Family::few_channels:

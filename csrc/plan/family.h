@@ -27,6 +27,7 @@ enum class Family {
   weight_gemm,
   direct,
   padded_channels,
+  lane_sums,
   residue_gemm,
   aten
 };

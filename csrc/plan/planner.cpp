@@ -13,6 +13,7 @@
 #include "cuda/halo_gemm/halo_gemm.h"
 #include "cuda/halo_weight/halo_weight.h"
 #include "cuda/implicit_gemm/implicit_gemm.h"
+#include "cuda/lane_sums/lane_sums.h"
 #include "cuda/line_weight/line_weight.h"
 #include "cuda/mma_gemm/mma_gemm.h"
 #include "cuda/padded_channels/padded_channels.h"
@@ -34,15 +35,15 @@ namespace {
 
 const std::vector<Candidate>& cuda_candidates() {
   static const std::vector<Candidate> table{
-      CONVT3D_CANDIDATE(cuda, padded_channels), CONVT3D_CANDIDATE(cuda, shuffle_gemm),
-      CONVT3D_CANDIDATE(cuda, column_gemm),     CONVT3D_CANDIDATE(cuda, group_gemm),
-      CONVT3D_CANDIDATE(cuda, cluster_gemm),    CONVT3D_CANDIDATE(cuda, halo_gemm),
-      CONVT3D_CANDIDATE(cuda, implicit_gemm),   CONVT3D_CANDIDATE(cuda, mma_gemm),
-      CONVT3D_CANDIDATE(cuda, cluster_weight),  CONVT3D_CANDIDATE(cuda, line_weight),
-      CONVT3D_CANDIDATE(cuda, halo_weight),     CONVT3D_CANDIDATE(cuda, view_weight),
-      CONVT3D_CANDIDATE(cuda, tap_gemm),        CONVT3D_CANDIDATE(cuda, subpixel_gemm),
-      CONVT3D_CANDIDATE(cuda, few_channels),    CONVT3D_CANDIDATE(cuda, weight_gemm),
-      CONVT3D_CANDIDATE(cuda, direct)};
+      CONVT3D_CANDIDATE(cuda, lane_sums),     CONVT3D_CANDIDATE(cuda, padded_channels),
+      CONVT3D_CANDIDATE(cuda, shuffle_gemm),  CONVT3D_CANDIDATE(cuda, column_gemm),
+      CONVT3D_CANDIDATE(cuda, group_gemm),    CONVT3D_CANDIDATE(cuda, cluster_gemm),
+      CONVT3D_CANDIDATE(cuda, halo_gemm),     CONVT3D_CANDIDATE(cuda, implicit_gemm),
+      CONVT3D_CANDIDATE(cuda, mma_gemm),      CONVT3D_CANDIDATE(cuda, cluster_weight),
+      CONVT3D_CANDIDATE(cuda, line_weight),   CONVT3D_CANDIDATE(cuda, halo_weight),
+      CONVT3D_CANDIDATE(cuda, view_weight),   CONVT3D_CANDIDATE(cuda, tap_gemm),
+      CONVT3D_CANDIDATE(cuda, subpixel_gemm), CONVT3D_CANDIDATE(cuda, few_channels),
+      CONVT3D_CANDIDATE(cuda, weight_gemm),   CONVT3D_CANDIDATE(cuda, direct)};
   return table;
 }
 
@@ -95,6 +96,8 @@ const char* to_string(Family family) {
       return "weight_gemm";
     case Family::direct:
       return "direct";
+    case Family::lane_sums:
+      return "lane_sums";
     case Family::padded_channels:
       return "padded_channels";
     case Family::residue_gemm:
