@@ -215,31 +215,25 @@ Verdict supports_grad_weight(const Description& description, const Device& devic
   return Verdict::accept();
 }
 
-// Dense grad_weight in 16 bits, which weight_gemm computes 1.1 to 3 times as fast, on the GPUs that
-// it has kernels for. Not where its loads go element by element: channels that are no multiple of
-// 16 bytes (0.2 to 0.6 times as fast), and few channels at stride 2 in NCDHW (0.4 to 0.9 times).
+// grad_weight that weight_gemm, on the GPUs that it has kernels for, computes faster: of few
+// positions or, in 16 bits, many weights; and of many channels on both sides, where it is 1.1 to 3
+// times as fast. Not where its loads go element by element: channels that are no multiple of 16
+// bytes (0.2 to 0.6 times as fast), and few channels at stride 2 in NCDHW (0.4 to 0.9 times).
 bool is_left_to_weight_gemm(const Description& description, const Device& device) {
-  const Problem& p = description.problem;
-  if (description.direction != Direction::grad_weight || p.groups > 1) return false;
-  if (device.arch < 80 || device.arch > 90) return false;
-  if (p.in_channels < 16 || p.out_channels < 16) return false;
-  if (p.in_channels % 8 != 0 || p.out_channels % 8 != 0) return false;
-  const bool spread = description.output == Layout::ncdhw && volume(p.stride) > 1 &&
-                      volume(p.kernel) > 1 && volume(p.dilation) == 1;
-  return !spread || p.in_channels * p.out_channels > kFewPairs;
-}
-
-// grad_weight that weight_gemm, on the GPUs that it has kernels for, computes faster.
-bool is_grad_weight_for_weight_gemm(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   if (description.direction != Direction::grad_weight) return false;
   if (device.arch < 80 || device.arch > 90) return false;
   const int64_t in = p.in_channels_per_group(), out = p.out_channels_per_group();
   if (std::min(in, out) < kMinMatrixSide) return false;
   const bool narrow = element_bytes(description.precision) == 2;
-  return (narrow && in * out * volume(p.kernel) >= kManyWeights) ||
-         (p.batch * volume(p.input) <= kFewPositions &&
-          p.batch * volume(p.output()) <= kFewOutputs);
+  if (narrow && in * out * volume(p.kernel) >= kManyWeights) return true;
+  if (p.batch * volume(p.input) <= kFewPositions && p.batch * volume(p.output()) <= kFewOutputs) {
+    return true;
+  }
+  if (p.groups > 1 || std::min(in, out) < 16 || in % 8 != 0 || out % 8 != 0) return false;
+  const bool spread = description.output == Layout::ncdhw && volume(p.stride) > 1 &&
+                      volume(p.kernel) > 1 && volume(p.dilation) == 1;
+  return !spread || in * out > kFewPairs;
 }
 
 }  // namespace
@@ -254,14 +248,10 @@ Verdict supports(const Description& description, const Device& device) {
   if (taps_ins(description) > 0 && !gathered) {
     return Verdict::refuse("many taps over few positions: direct keeps them in shared memory");
   }
-  if (is_grad_weight_for_weight_gemm(description, device)) {
+  if (is_left_to_weight_gemm(description, device)) {
     return Verdict::refuse("grad_weight of few positions or many weights: weight_gemm is faster");
   }
-  if (matrix_fits(description, device)) {
-    return is_left_to_weight_gemm(description, device)
-               ? Verdict::refuse("dense grad_weight: weight_gemm is faster")
-               : Verdict::accept();
-  }
+  if (matrix_fits(description, device)) return Verdict::accept();
   const Roles r = roles(description);
   if (description.direction == Direction::grad_weight) {
     if (r.in > kMaxOuts && r.out > kMaxOuts) {
