@@ -16,7 +16,7 @@
 //   forward     o; n                  j; ci         input          weight
 //
 // A unit is a result in kTile neighbouring channels (ci; forward: co), for which `first` is loaded
-// once. 2**p.lane_bits neighbouring threads share a unit: each takes every so many-th product, and
+// once. p.lanes neighbouring threads share a unit: each takes every so many-th product, and
 // their sums are added by shuffles, in a fixed order:
 //
 //   lane      0   1   2   3   0   1   2   3       products of a sum ->
@@ -39,8 +39,8 @@ struct LaneSums {
   const void *first, *second, *bias;
   void* result;
   int64_t bias_stride;
-  int units, lane_bits, products;  // products of a sum
-  int channels;                    // of the result and a group
+  int units, lanes, products;  // products of a sum
+  int channels;                // of the result and a group
   bool forward;
   Divisor by_result[4], by_tiles, by_product[3];
   // Place in `first` on an axis: result_scale * digit + result_base + product_scale * digit of the
@@ -57,7 +57,7 @@ template <typename T, int kTile>
 __global__ __launch_bounds__(kThreads) void lane_sums_kernel(const __grid_constant__ LaneSums p) {
   using Sum = Accumulator<T>;
   const int thread = blockIdx.x * kThreads + threadIdx.x;
-  const int lanes = 1 << p.lane_bits, lane = thread & (lanes - 1), unit = thread >> p.lane_bits;
+  const int lane = thread & (p.lanes - 1), unit = thread / p.lanes;
   const bool own = unit < p.units;
   int rest = own ? unit : 0;
 
@@ -87,9 +87,13 @@ __global__ __launch_bounds__(kThreads) void lane_sums_kernel(const __grid_consta
 
   const T* const first = static_cast<const T*>(p.first) + first_at;
   const T* const second = static_cast<const T*>(p.second) + second_at;
+  // Channels behind the last are the last once more, and not stored: predicates are few.
+  int64_t channel_at[kTile];
+#pragma unroll
+  for (int j = 0; j < kTile; ++j) channel_at[j] = max(min(j, channels - 1), 0) * p.second_channel;
   Sum sum[kTile] = {};
 #pragma unroll kSteps
-  for (int product = lane; product < p.products; product += lanes) {
+  for (int product = lane; product < p.products; product += p.lanes) {
     int next = product;
     int64_t first_offset = 0, second_offset = 0;
     bool there = true;
@@ -107,17 +111,16 @@ __global__ __launch_bounds__(kThreads) void lane_sums_kernel(const __grid_consta
     const Sum one = load_or_zero(first + first_offset, there);
 #pragma unroll
     for (int j = 0; j < kTile; ++j) {
-      sum[j] +=
-          one * load_or_zero(second + second_offset + j * p.second_channel, there && j < channels);
+      sum[j] += one * load_or_zero(second + second_offset + channel_at[j], there);
     }
   }
-  for (int half = lanes / 2; half > 0; half /= 2) {
+  for (int half = p.lanes / 2; half > 0; half /= 2) {
 #pragma unroll
     for (int j = 0; j < kTile; ++j) sum[j] += __shfl_xor_sync(0xffffffffu, sum[j], half);
   }
   Sum value = 0;
   T* const result = static_cast<T*>(p.result) + result_at;
-  for (int j = lane; j < min(channels, kTile); j += lanes) {
+  for (int j = lane; j < min(channels, kTile); j += p.lanes) {
 #pragma unroll
     for (int i = 0; i < kTile; ++i) value = i == j ? sum[i] : value;
     if (p.bias != nullptr) {

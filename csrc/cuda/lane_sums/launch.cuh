@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // From a call to its launch; instances/ has one explicit instantiation per element type.
 #pragma once
-#include <bit>
-
 #include "cuda/common/launch.h"
 #include "cuda/lane_sums/call.h"
 #include "cuda/lane_sums/kernel.cuh"
@@ -29,7 +27,7 @@ inline LaneSums describe(const Call& call) {
   sums.result = result.data;
   sums.bias_stride = own.bias_stride;
   sums.units = static_cast<int>(call.config.units);
-  sums.lane_bits = std::countr_zero(static_cast<unsigned>(call.config.lanes));
+  sums.lanes = call.config.lanes;
   sums.forward = forward;
   sums.channels = static_cast<int>(forward ? outs : ins);
   sums.by_tiles = make_divisor(ceil_div(int64_t{sums.channels}, int64_t{call.config.tile}));
