@@ -87,7 +87,8 @@ __global__ __launch_bounds__(kThreads) void lane_sums_kernel(const __grid_consta
 
   const T* const first = static_cast<const T*>(p.first) + first_at;
   const T* const second = static_cast<const T*>(p.second) + second_at;
-  // Channels behind the last are the last once more, and not stored: predicates are few.
+  // float32: channels behind the last are the last once more, and not stored, as predicates are
+  // few. 16 bits have registers too few for the places.
   int64_t channel_at[kTile];
 #pragma unroll
   for (int j = 0; j < kTile; ++j) channel_at[j] = max(min(j, channels - 1), 0) * p.second_channel;
@@ -111,7 +112,9 @@ __global__ __launch_bounds__(kThreads) void lane_sums_kernel(const __grid_consta
     const Sum one = load_or_zero(first + first_offset, there);
 #pragma unroll
     for (int j = 0; j < kTile; ++j) {
-      sum[j] += one * load_or_zero(second + second_offset + channel_at[j], there);
+      const int64_t own_at = sizeof(T) == 4 ? channel_at[j] : j * p.second_channel;
+      const bool in = there && (sizeof(T) == 4 || j < channels);
+      sum[j] += one * load_or_zero(second + second_offset + own_at, in);
     }
   }
   for (int half = p.lanes / 2; half > 0; half /= 2) {
