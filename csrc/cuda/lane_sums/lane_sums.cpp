@@ -36,12 +36,22 @@ Counts count(const Description& description) {
           forward ? outs : ins};
 }
 
-double expected_us(const Counts& counts, const Config& config, const Device& device) {
+// In channels_last a lane's load or store is a sector of its own where lanes have neighbouring
+// positions: grad_weight's of many in channels, and forward's results of a lane each.
+double expected_us(const Description& description, const Counts& counts, const Config& config,
+                   const Device& device) {
+  const Problem& p = description.problem;
   const auto lanes = static_cast<double>(config.lanes);
   const int64_t steps = ceil_div(static_cast<int64_t>(counts.products), int64_t{config.lanes});
   const double thousands = as_double(config.units) * lanes / 32e3 * kFittedSms / device.num_sms;
+  const bool scattered_loads = description.direction == Direction::grad_weight &&
+                               description.input != Layout::ncdhw && p.in_channels >= kManyChannels;
+  const bool scattered_results = description.direction == Direction::forward &&
+                                 description.output != Layout::ncdhw && config.lanes == 1;
+  const double warp = scattered_results ? kScatteredWarpsUs : kWarpsUs;
+  const double channel = scattered_loads ? kScatteredChannelsUs : kWarpChannelsUs;
   return kLaunchUs + kStepsUs * as_double(ceil_div(steps, int64_t{kSteps})) +
-         thousands * (kWarpsUs + as_double(steps) * (kWarpStepsUs + kWarpChannelsUs * config.tile));
+         thousands * (warp + as_double(steps) * (kWarpStepsUs + channel * config.tile));
 }
 
 // What the others take at the least.
@@ -88,7 +98,7 @@ Verdict supports(const Description& description, const Device& device) {
   if (counts.products > kMaxProducts || counts.results * as_double(counts.channels) > kMaxResults) {
     return Verdict::refuse("much to compute: others are faster");
   }
-  if (expected_us(counts, choose(counts, device), device) > most_us(description)) {
+  if (expected_us(description, counts, choose(counts, device), device) > most_us(description)) {
     return Verdict::refuse("more to compute than a launch takes: others are faster");
   }
   const Extent3 output = p.output();

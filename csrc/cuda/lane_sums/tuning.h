@@ -21,6 +21,10 @@ inline constexpr double kMaxProducts = 0x1p16, kMaxResults = 0x1p30;
 // warps, and a thousand steps of theirs, with one channel and each further one.
 inline constexpr double kLaunchUs = 5.1, kStepsUs = 1.6, kWarpsUs = 0.45;
 inline constexpr double kWarpStepsUs = 0.065, kWarpChannelsUs = 0.018;
+// The same where each lane's load or store is a sector of its own, of the slowest of them: with
+// the numbers above they took up to 4 times as long as expected.
+inline constexpr double kScatteredWarpsUs = 4.3, kScatteredChannelsUs = 0.14;
+inline constexpr int64_t kManyChannels = 64;
 inline constexpr double kFittedSms = 132;
 // Up to which the others were slower in the mean, 16,306 random problems (H200, 2026-11-22): all;
 // kernel = stride, for which shuffle_gemm has one launch, too; forward and grad_input with so many
