@@ -55,6 +55,7 @@ struct LaneSums {
 
 template <typename T, int kTile>
 __global__ __launch_bounds__(kThreads) void lane_sums_kernel(const __grid_constant__ LaneSums p) {
+#if __CUDA_ARCH__ >= 900  // before, predicates are spilled
   using Sum = Accumulator<T>;
   const int thread = blockIdx.x * kThreads + threadIdx.x;
   const int lane = thread & (p.lanes - 1), unit = thread / p.lanes;
@@ -132,6 +133,7 @@ __global__ __launch_bounds__(kThreads) void lane_sums_kernel(const __grid_consta
     }
     result[j * p.result_channel] = narrow<T>(value);
   }
+#endif
 }
 
 }  // namespace convt3d::cuda::lane_sums

@@ -89,6 +89,7 @@ Config choose(const Description& description, const Device& device) {
 Verdict supports(const Description& description, const Device& device) {
   const Problem& p = description.problem;
   if (description.precision == Precision::fp64) return Verdict::refuse("no kernel for fp64");
+  if (device.arch < 90) return Verdict::refuse("needs compute capability 9.0 or later");
   const bool forward = description.direction == Direction::forward;
   if (taps_ins(description) > 0 ||
       (forward && has_long_strides(p) && p.out_channels_per_group() <= kDirectOuts)) {
