@@ -59,7 +59,11 @@ double most_us(const Description& description) {
   const Problem& p = description.problem;
   const int64_t residues = volume(p.stride);
   if (description.direction == Direction::grad_weight) return kMostUs;
-  if (p.kernel == p.stride) return kMostShuffledUs;
+  bool blocks = p.groups == 1 && p.padding == Extent3{};
+  for (int axis = 0; axis < 3; ++axis) blocks = blocks && p.kernel[axis] <= p.stride[axis];
+  if (p.kernel == p.stride || (blocks && description.direction == Direction::grad_input)) {
+    return kMostShuffledUs;
+  }
   if (description.direction == Direction::grad_input && residues >= kVeryManyResidues) {
     return kMostGradInputUs;
   }

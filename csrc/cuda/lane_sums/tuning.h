@@ -27,8 +27,8 @@ inline constexpr double kScatteredWarpsUs = 4.3, kScatteredChannelsUs = 0.14;
 inline constexpr int64_t kManyChannels = 64;
 inline constexpr double kFittedSms = 132;
 // Up to which the others were slower in the mean, 16,306 random problems (H200, 2026-11-22): all;
-// kernel = stride, for which shuffle_gemm has one launch, too; forward and grad_input with so many
-// residues, and grad_input with more of them.
+// blocks that do not overlap, for which shuffle_gemm has one launch, too; forward and grad_input
+// with so many residues, and grad_input with more of them.
 inline constexpr double kMostUs = 16, kMostShuffledUs = 10;
 inline constexpr int64_t kManyResidues = 27, kVeryManyResidues = 45;
 inline constexpr double kMostResiduesUs = 25, kMostGradInputUs = 40;

@@ -56,8 +56,9 @@ Verdict supports(const Description& description, const Device& device) {
   if (description.precision == Precision::fp64) return Verdict::refuse("no kernel for float64");
   const int64_t pairs = p.out_channels * volume(p.kernel);
   if (points_fit(description)) return Verdict::accept();
-  if (description.direction == Direction::grad_input && description.precision == Precision::fp32 &&
-      pairs < kMinSplitDepth) {
+  const bool forward = description.direction == Direction::forward;
+  if (description.precision == Precision::fp32 &&
+      (forward ? p.in_channels < kMinForwardDepth : pairs < kMinSplitDepth)) {
     return Verdict::refuse("float32: too few products in a sum to be as exact as whole ones");
   }
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
