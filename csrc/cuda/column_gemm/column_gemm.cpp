@@ -11,6 +11,7 @@
 #include "cuda/column_gemm/weight_config.h"
 #include "cuda/common/grad_weight_cuts.h"
 #include "cuda/common/kept_answer.h"
+#include "cuda/common/sums.h"
 #include "cuda/sm90/chain.h"
 
 namespace convt3d::cuda::column_gemm {
@@ -182,6 +183,9 @@ Verdict supports(const Description& description, const Device& device) {
     return Verdict::refuse("no positions, or too many");
   }
   if (description.direction == Direction::grad_input) return supports_input(description, device);
+  if (description.precision == Precision::fp32 && products_of_sum(description) < kMinFloatSum) {
+    return Verdict::refuse("float32: too few products in a sum to be as exact as whole ones");
+  }
   if (description.direction == Direction::grad_weight) return supports_weight(description, device);
   return supports_forward(description, device);
 }

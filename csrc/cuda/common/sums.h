@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How long the sums of forward and grad_input are: what float32 can be computed in depends on it.
+// How long sums are: what float32 can be computed in depends on it.
 #pragma once
 #include <algorithm>
 
@@ -10,6 +10,7 @@ namespace convt3d::cuda {
 // Products of a sum, averaged over the residues that have taps.
 inline int64_t products_of_sum(const Description& description) {
   const Problem& p = description.problem;
+  if (description.direction == Direction::grad_weight) return p.batch * volume(p.input);
   const bool forward = description.direction == Direction::forward;
   int64_t products = forward ? p.in_channels_per_group() : p.out_channels_per_group();
   products *= volume(p.kernel);

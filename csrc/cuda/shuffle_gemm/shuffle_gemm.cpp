@@ -58,7 +58,7 @@ Verdict supports(const Description& description, const Device& device) {
   if (points_fit(description)) return Verdict::accept();
   const bool forward = description.direction == Direction::forward;
   if (description.precision == Precision::fp32 &&
-      (forward ? p.in_channels < kMinForwardDepth : pairs < kMinSplitDepth)) {
+      (forward ? p.in_channels : pairs) < kMinSplitDepth) {
     return Verdict::refuse("float32: too few products in a sum to be as exact as whole ones");
   }
   if (p.groups != 1) return Verdict::refuse("groups must be 1");
