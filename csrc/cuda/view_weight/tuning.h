@@ -49,7 +49,7 @@ inline constexpr int64_t kMaxPackedBytes = int64_t{4} << 30;
 // many additions are 3e-7 of the result.
 inline constexpr int kMaxAdditions = 512;
 // float32: sums of fewer products have a smaller error one by one (see tap_gemm).
-inline constexpr int64_t kMinSum = 16, kFewOut = 8, kMinFewSum = 256;
+inline constexpr int64_t kMinSum = 64, kFewOut = 8, kMinFewSum = 256;
 // Below, most columns would be padding.
 inline constexpr int64_t kMinColumns = 9;
 
