@@ -117,6 +117,8 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "planes, pairs beyond the taps", "mb32_ic64oc40_id9ih2iw3_k2x4x4g8"),
     ("ci", "a lane each, dilated", "mb1_ic2oc3_id3ih4iw5_k2x1x3s1x4x1d2x1x3p1x0x2:bias"),
     ("ci", "sums of one product", "mb2_ic1oc5_id3ih2iw4_k1:bias"),
+    ("ci", "sums of four products, kernel = stride", "mb2_ic4oc16_id4ih6iw8_k2s2"),
+    ("ci", "grad_weight of one position", "mb1_ic4oc64_id1ih1iw1_k2s2"),
     ("ci", "three groups, uneven strides", "mb1_ic18oc6_id4ih5iw6_k2x3x5s1x2x4p0x1x2d1x3x1g3"),
     ("ci", "256 in channels, one out", "mb2_ic256oc1_id5ih6iw7_k4s2p1"),
     ("ci", "very many taps, dilated", "mb1_ic4oc6_id3ih3iw5_k11s2p3d2g2"),
