@@ -26,7 +26,7 @@ inline constexpr double kWarpStepsUs = 0.065, kWarpChannelsUs = 0.018;
 inline constexpr double kScatteredWarpsUs = 4.3, kScatteredChannelsUs = 0.14;
 inline constexpr int64_t kManyChannels = 64;
 inline constexpr double kFittedSms = 132;
-// Up to which the others were slower in the mean, 16,306 random problems (H200, 2026-11-22): all;
+// Up to which the others were slower in the mean, 16,306 random problems (H200, no file): all;
 // blocks that do not overlap, for which shuffle_gemm has one launch, too; forward and grad_input
 // with so many residues, and grad_input with more of them.
 inline constexpr double kMostUs = 16, kMostShuffledUs = 10;

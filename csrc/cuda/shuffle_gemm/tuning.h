@@ -12,7 +12,8 @@ inline constexpr int64_t kMaxIndex = int64_t{1} << 30;
 
 // Measured: relative L2 error of split products 1.2e-7 with 7 in a sum, torch's IEEE path 0.5e-7;
 // with 16 and more torch's grows to where twice of it is more than ours. forward: 3.8 times torch's
-// with 1 product, 2.0 with 6, 1.8 with 8 (and 2.7 where there are but 8 weights), 1.4 with 16.
+// with 1 product, 2.0 with 6, 1.8 with 8 (and 2.7 of but 8 weights), 1.4 with 16 (H200, 2026-11-22,
+// no file).
 inline constexpr int64_t kMinSplitDepth = 16;
 
 struct SharedMemoryLimits {
