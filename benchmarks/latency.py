@@ -33,14 +33,29 @@ print(time.perf_counter() - start)
 FIRST_CALL = """
 import sys, time, torch
 import convt3d_ext
-device = sys.argv[1]
-x = torch.randn(1, 16, 4, 4, 4, device=device)
-w = torch.randn(16, 16, 3, 3, 3, device=device)
-(x * 2).sum().item()
+device, channels, extent, dtype = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+like = {"device": device, "dtype": getattr(torch, dtype), "requires_grad": sys.argv[5] == "step"}
+x = torch.randn(1, channels, extent, extent, extent, **like)
+w = torch.randn(channels, channels, 3, 3, 3, **like)
+# torch's own kernels around ours have run before.
+y = (x * w.sum()).sum()
+if y.requires_grad:
+    y.backward()
+y.item()
 start = time.perf_counter()
-convt3d_ext.conv_transpose3d(x, w, stride=2).sum().item()
+y = convt3d_ext.conv_transpose3d(x, w, stride=2).sum()
+if y.requires_grad:
+    y.backward()
+y.item()
 print(time.perf_counter() - start)
 """
+# Channels, extent, dtype: a small layer has small kernels; those of a large one are loaded as
+# they are first called, so a training step loads several.
+FIRST_CALLS = {
+    "first_call_s": ("16", "4", "float32", "forward"),
+    "first_call_large_s": ("64", "32", "bfloat16", "forward"),
+    "first_step_large_s": ("64", "32", "bfloat16", "step"),
+}
 
 
 def of_processes(script: str, *arguments: str) -> float:
@@ -74,10 +89,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    figures: dict[str, float] = {
-        "import_beyond_torch_s": of_processes(IMPORT),
-        "first_call_s": of_processes(FIRST_CALL, arguments.device),
-    }
+    figures: dict[str, float] = {"import_beyond_torch_s": of_processes(IMPORT)}
+    for name, layer in FIRST_CALLS.items():
+        figures[name] = of_processes(FIRST_CALL, arguments.device, *layer)
     x = torch.randn(1, 16, 4, 4, 4, device=device)
     functions: dict[str, Callable[[], object]] = {}
     for name, module in (

@@ -89,6 +89,26 @@ def test_version_is_written_once(tracked):
     assert elsewhere == []
 
 
+def test_release_wants_its_version_everywhere(source_copy, tmp_path):
+    tree = shutil.copytree(source_copy, tmp_path / "tree")
+
+    def says(tag):
+        result = subprocess.run(
+            ("tools/check_release.sh", tag), cwd=tree, capture_output=True, text=True, check=False
+        )
+        return (result.returncode, result.stderr)
+
+    version = convt3d_ext.__version__
+    assert says("v99.0.0") == (1, f"the tag is v99.0.0, but the version is {version}\n")
+    changelog = tree / "CHANGELOG.md"
+    changelog.write_text("# Changelog\n\n## [Unreleased]\n")
+    assert says(f"v{version}") == (1, f"CHANGELOG.md has no dated entry for {version}\n")
+    changelog.write_text(f"# Changelog\n\n## [{version}] - 2026-12-01\n")
+    assert says(f"v{version}") == (0, "")
+    (tree / "CITATION.cff").write_text("version: 0.0.1\n")
+    assert says(f"v{version}") == (1, f"CITATION.cff does not name {version}\n")
+
+
 @pytest.mark.skipif(not is_checkout(), reason="the rule is about tracked files: needs a checkout")
 def test_layers_and_sizes():
     run(sys.executable, "tools/check_includes.py")
