@@ -3,7 +3,7 @@
 # One wheel file against every torch since 2.10 that pip offers, each with a Python that is here.
 # Prints a table in Markdown; the exit status is the number of combinations that failed.
 # usage: tools/test_matrix.sh WHEEL [TORCH...]     e.g. tools/test_matrix.sh W.whl 2.10.0 2.13.0+cpu
-#   PYTHONS  interpreters to take in turn (default: python3.10 to 3.14, those that are there)
+#   PYTHONS  interpreters to take in turn (default: python3.10 to 3.15, those that are there)
 #   TESTS    arguments of pytest (default: results, derivatives, transforms, registration, modules)
 set -uo pipefail
 wheel=$(realpath "$1")
@@ -16,7 +16,7 @@ cd "$work" || exit 70
 
 if [ -z "${PYTHONS:-}" ]; then
   PYTHONS=""
-  for minor in 10 11 12 13 14; do
+  for minor in 10 11 12 13 14 15; do
     "python3.$minor" -m venv --help >/dev/null 2>&1 && PYTHONS+=" python3.$minor"
   done
 fi
