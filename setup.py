@@ -7,8 +7,7 @@ without CUDA in that torch. docs/architecture.md says why each of these flags is
 CONVT3D_CUDA        auto (default): CUDA if nvcc is found; 1: CUDA or fail; 0: CPU only
 CONVT3D_CUDA_ARCHS  e.g. "9.0a" for a development build (default: every release architecture)
 CONVT3D_LINEINFO    1: source lines in the kernels, for profilers
-CONVT3D_WERROR      1: warnings are errors (default in a checkout), 0: not (default in an sdist,
-                    which meets compilers that we do not know)
+CONVT3D_WERROR      1: warnings are errors (CI's setting; users have compilers that we do not know)
 CUDA_HOME           the toolkit, if not /usr/local/cuda or beside the nvcc on PATH
 MAX_JOBS            compilers run at once
 """
@@ -114,8 +113,7 @@ def make_extension() -> cpp_extension.CppExtension:
     torch_include = Path(torch.__file__).resolve().parent / "include"
     # No build path in the binary, whose messages and asserts carry __FILE__.
     prefix_map = [f"-ffile-prefix-map={torch_include}=torch", f"-ffile-prefix-map={ROOT}=convt3d"]
-    in_sdist = (ROOT / "PKG-INFO").is_file()
-    strict = os.environ.get("CONVT3D_WERROR", "0" if in_sdist else "1") == "1"
+    strict = os.environ.get("CONVT3D_WERROR") == "1"
     shared = [
         "-O3",
         "-std=c++20",

@@ -50,14 +50,14 @@ template <class C, int LANES, int ROWS, int VECTORS, Product PRODUCT>
 CONVT3D_INLINE void accumulate(const C* vector, const C* row, const Runs& runs, C* sums,
                                int64_t pitch) {
   typedef C Vector __attribute__((vector_size(LANES * sizeof(C)), aligned(alignof(C)), may_alias));
-  Vector sum[ROWS][VECTORS] = {}, part[ROWS][VECTORS];
+  Vector sum[ROWS][VECTORS] = {}, part[ROWS][VECTORS] = {};
   int64_t pieces = 0;  // in part
   const auto add_piece = [&]() __attribute__((always_inline)) {
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; ++r) {
 #pragma GCC unroll 16
       for (int v = 0; v < VECTORS; ++v) {
-        part[r][v] = pieces == 0 ? sum[r][v] : part[r][v] + sum[r][v];
+        part[r][v] += sum[r][v];
         sum[r][v] = Vector{};
       }
     }
@@ -67,6 +67,7 @@ CONVT3D_INLINE void accumulate(const C* vector, const C* row, const Runs& runs, 
     for (int r = 0; r < ROWS; ++r) {
       for (int v = 0; v < VECTORS; ++v) {
         *reinterpret_cast<Vector*>(sums + r * pitch + v * LANES) += part[r][v];
+        part[r][v] = Vector{};
       }
     }
     pieces = 0;
