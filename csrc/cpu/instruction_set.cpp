@@ -59,4 +59,13 @@ bool has_bfloat16_dot() {
 #endif
 }
 
+bool has_bfloat16_tiles() {
+#if defined(__x86_64__)
+  static const bool has = __builtin_cpu_supports("amx-bf16");
+  return has;
+#else
+  return false;
+#endif
+}
+
 }  // namespace convt3d::cpu

@@ -24,5 +24,7 @@ const char* to_string(InstructionSet set);  // "baseline", "avx2" or "avx512"
 int64_t vector_bytes();
 // Dot products of bfloat16 pairs: vdpbf16ps.
 bool has_bfloat16_dot();
+// Matrix products of bfloat16 tiles: AMX.
+bool has_bfloat16_tiles();
 
 }  // namespace convt3d::cpu

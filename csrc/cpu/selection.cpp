@@ -161,14 +161,17 @@ Verdict select_channels_last(const Problem& p, const Traits& t, bool bf16, bool 
   return refuse("channels_last: torch's own layout");
 }
 
-Verdict select_grad_input(const Problem& p, const Traits& t, Precision precision) {
-  if (precision == Precision::fp64) {
+Verdict select_grad_input(const Description& d, const Traits& t) {
+  const Problem& p = d.problem;
+  if (d.precision == Precision::fp64) {
     if (t.stride_one || t.positions < kFewPositions || small_groups(p, t)) {
       return refuse("torch computes the gradient as fast");
     }
     return select_fp64(p, t);
   }
-  if (precision == Precision::bf16) return refuse("bfloat16: torch's dot products win");
+  if (d.precision == Precision::bf16 && !aten::wrong_in_bfloat16(d)) {
+    return refuse("bfloat16: torch's dot products win");
+  }
   if (t.stride_one || !t.one_tap) return refuse("a strided convolution: torch is as fast");
   if (t.positions < kFewPositions) return refuse("too few positions");
   if (std::max(t.source, t.destination) > kManyShuffled) return refuse("too many channels");
@@ -188,7 +191,7 @@ Verdict select_grad_weight(const Description& d, const Traits& t) {
     return Verdict::accept();
   }
   const bool bf16 = d.precision == Precision::bf16;
-  if (bf16 && aten::wrong_in_bfloat16(p)) return Verdict::accept();
+  if (bf16 && aten::wrong_in_bfloat16(d)) return Verdict::accept();
   if (d.precision == Precision::fp64) return refuse("float64: torch computes grad_weight as fast");
   if (useful_flops(p) < 2 * kFewProducts) return refuse("too little work");
   if (p.groups > 1) {
@@ -225,7 +228,7 @@ Verdict select(const Description& d) {
   }
   if (d.direction == Direction::grad_input) {
     if (channels_last) return refuse("channels_last: torch's own layout");
-    return select_grad_input(p, t, d.precision);
+    return select_grad_input(d, t);
   }
   if (d.precision == Precision::fp64) return select_fp64(p, t);
   const bool bf16 = d.precision == Precision::bf16;
