@@ -207,6 +207,8 @@ EDGES: tuple[tuple[str, str, str], ...] = (
     ("ci", "15 out channels, dilated in d", "mb2_ic40oc15_id3ih4iw7_k3x2x5s2x1x3p1x0x2d2x1x1"),
     ("ci", "dilated, a few slabs of planes", "mb1_ic8oc9_id20ih24iw31_k3s2p1d2"),
     ("ci", "one image, slabs of lines", "mb1_ic8oc16_id1ih150iw150_k1x3x3s1x2x2p0x1x1"),
+    ("ci", "output padding beyond padding", "mb1_ic17oc5_id12ih7iw12_k3s2p0x1x0op1x0x0"),
+    ("ci", "output of one plane inside the padding", "mb2_ic96oc1_id1ih4iw33_k3s2p1op0x0x1"),
     ("full", "more channels than four warpgroups hold", "mb2_ic264oc136_id4ih8iw16_k3p1"),
     ("full", "many channels, few positions", "mb2_ic192oc160_id2ih2iw2_k2s2:bias"),
     ("full", "two tiles of everything", "mb1_ic72oc72_id7ih9iw11_k3s2p1op1:bias"),

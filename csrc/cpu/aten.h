@@ -14,7 +14,7 @@ std::string config(const Description& description, const Device& device);
 
 // Whether the tensors are cast to float32 for the call and the result is cast back.
 bool upcasts(const Description& description);
-// Whether oneDNN's gradient is.
+// Whether oneDNN's result is.
 bool wrong_in_bfloat16(const Description& description);
 // Whether the bias is added after the call, before a cast back.
 bool adds_bias(const Description& description);
