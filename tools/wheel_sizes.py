@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What each GPU architecture adds to a wheel: kernels and compressed bytes, as a Markdown table.
+"""What each GPU architecture adds to a wheel: compressed bytes, as a Markdown table.
 
 usage: python tools/wheel_sizes.py WHEEL
 
 nvcc puts one fat binary for each source into `_C.abi3.so`: a header, then one entry for each
 architecture, whose code is compressed already (zip gains nothing). No tool of CUDA's lists their
-sizes; the offsets below are those that nvcc 12.8 to 13.0 writes.
+sizes; the offsets below are those that nvcc 13.0 writes.
 """
 
 import struct
